@@ -1,0 +1,135 @@
+//! What an encode is asked for.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// The quality that the encoded file must have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Target {
+    /// Open loop, 0..=100: one step size for the whole volume, no search.
+    Quality(f64),
+    /// At least this PSNR in dB over the whole volume.
+    Psnr(f64),
+    /// At least these SSIM values at levels of detail 0, 1, 2, 3 (mean-downsampled decode).
+    Ssim([f64; 4]),
+    /// At most `extent x dtype bytes / ratio` bytes.
+    Ratio(f64),
+    /// At most this many bytes.
+    Bytes(u64),
+    /// No voxel is off by more than this.
+    MaxError(f64),
+    /// No voxel is off by more than this share of `max - min`.
+    MaxErrorRel(f64),
+    /// Every voxel comes back bit for bit.
+    Lossless,
+}
+
+/// How much time the encoder may spend on the rate-distortion curve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Preset {
+    /// No search of any kind.
+    Fast,
+    /// Quantisation that looks at the neighbourhood.
+    #[default]
+    Balanced,
+    /// The fewest bytes.
+    Best,
+}
+
+/// Which block models the encoder may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ModelChoice {
+    /// The cheapest for each block.
+    #[default]
+    Auto,
+    /// One dense grid level stored as wavelet coefficients.
+    Dense,
+    /// The paper's own: hashed grid levels and an MLP.
+    Hashgrid,
+}
+
+/// Everything that decides what an encode writes.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EncodeOptions {
+    /// Quality target. Default `Quality(60.0)`.
+    pub target: Target,
+    /// Quality levels stored, 1..=8; the last one meets the target. Default 3.
+    pub levels: u32,
+    /// Side of a block in voxels: 32, 64 or 128. Default 64.
+    pub block: u32,
+    /// Effort. Default balanced.
+    pub preset: Preset,
+    /// Block models. Default auto.
+    pub model: ModelChoice,
+    /// Worker threads; 0 = all cores. Never changes the bytes written.
+    pub threads: usize,
+    /// Seed of everything random. Default 0.
+    pub seed: u64,
+    /// Heap budget in bytes. Default 768 MiB.
+    pub memory: u64,
+    /// Where finished blocks wait when the budget is full; `None` = beside the output.
+    pub scratch: Option<PathBuf>,
+    /// Encode only part `i` of `n` of the clusters (`i < n`); merge the parts afterwards.
+    pub shard: Option<(u32, u32)>,
+    /// Code NaN and infinities of a float volume as a lossless mask instead of refusing them.
+    pub nan_mask: bool,
+    /// Replace an existing output and an old `.partial`.
+    pub force: bool,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self {
+            target: Target::Quality(60.0),
+            levels: 3,
+            block: 64,
+            preset: Preset::default(),
+            model: ModelChoice::default(),
+            threads: 0,
+            seed: 0,
+            memory: 768 << 20,
+            scratch: None,
+            shard: None,
+            nan_mask: false,
+            force: false,
+        }
+    }
+}
+
+/// How far an action has come. `done` and `total` count voxels of the current phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done: `scan`, `encode`, `search`, `verify`, ...
+    pub phase: &'static str,
+    /// Voxels done in this phase.
+    pub done: u64,
+    /// Voxels of this phase.
+    pub total: u64,
+}
+
+/// Called now and then from worker threads; `Break` cancels the action with [`crate::Error::Cancelled`].
+pub type ProgressFn<'a> = dyn Fn(Progress) -> ControlFlow<()> + Sync + 'a;
+
+/// What an encode wrote.
+#[derive(Debug, Clone, serde::Serialize)]
+#[non_exhaustive]
+pub struct EncodeReport {
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// Extent x dtype bytes / file bytes.
+    pub ratio: f64,
+    /// File bits per voxel.
+    pub bits_per_voxel: f64,
+    /// PSNR in dB of the last level, measured on the decoder's own output; `None` if identical.
+    pub psnr: Option<f64>,
+    /// Largest absolute error of the last level.
+    pub max_abs_error: f64,
+    /// Encode passes over the volume that the target took.
+    pub passes: u32,
+    /// Backend that did the work, such as `cpu (avx2)`.
+    pub backend: String,
+}

@@ -1,0 +1,143 @@
+//! The one error type of the library.
+//!
+//! Every variant says what went wrong, where, and (in its message) what to do. The docs of a
+//! variant name who is at fault: the file, the caller, the input volume or the system.
+
+use std::path::PathBuf;
+
+/// Result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// System: reading or writing failed. `context` names the path or the action.
+    #[error("{context}: {source}")]
+    Io {
+        /// Path or action.
+        context: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// File: it ends before the bytes that its own tables promise.
+    #[error("truncated: {what} at byte {offset} needs {needed} bytes, {available} are there")]
+    Truncated {
+        /// The structure that was being read.
+        what: &'static str,
+        /// Absolute byte offset of the structure.
+        offset: u64,
+        /// Bytes that the structure needs.
+        needed: u64,
+        /// Bytes that exist from `offset` on.
+        available: u64,
+    },
+
+    /// File: a rule of the format specification is broken.
+    #[error("corrupt {what} at byte {offset}: {detail}")]
+    Corrupt {
+        /// The structure at fault.
+        what: &'static str,
+        /// Absolute byte offset of the structure (0 when it is not known).
+        offset: u64,
+        /// The rule that is broken, with both numbers.
+        detail: String,
+    },
+
+    /// File: a CRC-32 differs; the bytes changed after they were written.
+    #[error("checksum of {what} at byte {offset} is {computed:#010x}, {expected:#010x} was stored")]
+    Checksum {
+        /// The structure at fault.
+        what: &'static str,
+        /// Absolute byte offset of the checked bytes.
+        offset: u64,
+        /// The stored value.
+        expected: u32,
+        /// The value of the bytes that were read.
+        computed: u32,
+    },
+
+    /// File: it is not an hgv file, or one that this version cannot read.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
+
+    /// File or caller: more than a [`crate::Limits`] value allows.
+    #[error("{what} is {requested}, over the limit of {limit}")]
+    LimitExceeded {
+        /// The quantity.
+        what: &'static str,
+        /// What was asked for.
+        requested: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+
+    /// File: the writer never finished it. `hgv recover` brings back what is whole.
+    #[error("the file was never finished ({0}); `hgv recover` brings back every finished cluster")]
+    Unfinished(String),
+
+    /// File: this shard does not hold the block; merge it with its sisters first.
+    #[error(
+        "block {block:?} of tier {tier} was not written to this file; merge it with the other shards"
+    )]
+    NotWritten {
+        /// Tier of the block (0 = full resolution).
+        tier: u8,
+        /// Block coordinate x, y, z.
+        block: [u64; 3],
+    },
+
+    /// Source: the bytes changed while they were being read.
+    #[error("the source changed while it was being read: {0}")]
+    SourceChanged(String),
+
+    /// Caller: an argument makes no sense.
+    #[error("{0}")]
+    InvalidArgument(String),
+
+    /// Input volume: it cannot be encoded as asked (NaN, wrong size, unknown type).
+    #[error("{0}")]
+    Input(String),
+
+    /// Caller: the output exists and replacing it was not asked for.
+    #[error("{path} exists; {hint}", path = .path.display())]
+    Exists {
+        /// The path in the way.
+        path: PathBuf,
+        /// What to do.
+        hint: &'static str,
+    },
+
+    /// Encoder: no parameters meet the target that was asked for.
+    #[error("target not reached: {0}")]
+    Target(String),
+
+    /// Caller: the progress callback asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// Wraps a system error with the path or action it belongs to.
+    pub fn io(context: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io {
+            context: context.into(),
+            source,
+        }
+    }
+
+    /// A broken rule of the specification in `what` at byte `offset`.
+    pub fn corrupt(what: &'static str, offset: u64, detail: impl Into<String>) -> Self {
+        Self::Corrupt {
+            what,
+            offset,
+            detail: detail.into(),
+        }
+    }
+
+    /// A caller's argument that makes no sense.
+    pub fn argument(message: impl Into<String>) -> Self {
+        Self::InvalidArgument(message.into())
+    }
+}

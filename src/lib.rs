@@ -1,0 +1,13 @@
+//! hgv: block-seekable, progressive compression of very large 3-D volumes.
+
+#![deny(unsafe_code)]
+
+pub mod error;
+pub mod limits;
+pub mod volume;
+
+pub use error::{Error, Result};
+pub use limits::Limits;
+pub mod decode;
+pub mod encode;
+pub use decode::Volume;

@@ -1,0 +1,2 @@
+//! The `hgv` command.
+fn main() {}
