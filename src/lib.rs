@@ -11,3 +11,6 @@ pub use limits::Limits;
 pub mod decode;
 pub mod encode;
 pub use decode::Volume;
+pub mod backend;
+pub mod codec;
+pub mod model;

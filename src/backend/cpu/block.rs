@@ -1,0 +1,218 @@
+//! From layers to integers: the whole decode of one block on the CPU.
+
+use byteorder::{ByteOrder, LittleEndian as Le};
+
+use super::simd::{self, Working};
+use super::CpuLevel;
+use crate::backend::{Backend, BlockJob, ValueRange};
+use crate::codec::bands::BlockShape;
+use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
+use crate::model::{Precision, WaveletModel};
+use crate::{Error, Result};
+
+/// Buffers that a thread keeps from block to block.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    narrow: Buffers<i16>,
+    wide: Buffers<i32>,
+}
+
+#[derive(Debug, Default)]
+struct Buffers<E> {
+    state: CoefficientState<E>,
+    other: Vec<E>,
+}
+
+/// Decodes on the CPU with the vectors of `level`.
+#[derive(Debug, Clone, Copy)]
+pub struct CpuBackend {
+    level: CpuLevel,
+}
+
+impl CpuBackend {
+    /// With the fastest instructions of this machine.
+    pub fn new() -> Self {
+        Self { level: CpuLevel::best() }
+    }
+
+    /// With given instructions.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if this machine lacks them.
+    pub fn with_level(level: CpuLevel) -> Result<Self> {
+        if CpuLevel::available().contains(&level) {
+            Ok(Self { level })
+        } else {
+            Err(Error::argument(format!("this machine has no {}", level.name())))
+        }
+    }
+
+    /// Integers from coefficient indices at `quality`: dequantises and transforms `indices` in
+    /// place (nested band order), then rounds and clamps the voxels of level of detail `lod`.
+    pub(crate) fn reconstruct<E: Working>(
+        &self,
+        model: &WaveletModel,
+        quality: u8,
+        block: Reconstruction<'_, E>,
+        out: &mut Vec<i32>,
+    ) {
+        let Reconstruction { shape, range, lod, indices, scratch, is_zero } = block;
+        let quantiser = Quantiser::new(model, quality);
+        dequantise_band(indices, &shape, &shape.coarsest(), &quantiser);
+        for depth in lod..shape.depth {
+            for band in (1..8).map(|b| shape.band(depth, b)).filter(|b| !is_zero(b)) {
+                dequantise_band(indices, &shape, &band, &quantiser);
+            }
+        }
+        simd::inverse(self.level, indices, scratch, &shape, lod);
+        to_integers(indices, &shape, lod, model.frac_bits, range, out);
+    }
+}
+
+/// What [`CpuBackend::reconstruct`] works on.
+pub(crate) struct Reconstruction<'a, E> {
+    pub(crate) shape: BlockShape,
+    pub(crate) range: ValueRange,
+    pub(crate) lod: usize,
+    pub(crate) indices: &'a mut [E],
+    pub(crate) scratch: &'a mut Vec<E>,
+    /// Bands that are known to hold nothing but zeros.
+    pub(crate) is_zero: &'a dyn Fn(&crate::codec::bands::Band) -> bool,
+}
+
+impl Default for CpuBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Backend for CpuBackend {
+    fn name(&self) -> String {
+        format!("cpu ({})", self.level.name())
+    }
+
+    fn decode_block(&self, job: &BlockJob<'_>, scratch: &mut Scratch, out: &mut Vec<i32>) -> Result<()> {
+        match job.model.precision {
+            Precision::I16 => decode(self, job, &mut scratch.narrow, out),
+            Precision::I32 => decode(self, job, &mut scratch.wide, out),
+        }
+    }
+}
+
+fn decode<E: Working>(cpu: &CpuBackend, job: &BlockJob<'_>, buffers: &mut Buffers<E>, out: &mut Vec<i32>) -> Result<()> {
+    let Buffers { state, other } = buffers;
+    state.reset(job.shape);
+    let lossless_layer = job.model.lossless.then_some(job.steps.len().wrapping_sub(1));
+    let (mut quality, mut residual) = (0, &[][..]);
+    for (i, (step, bytes)) in job.steps.iter().zip(job.layers).enumerate() {
+        let mut coefficients = &bytes[..];
+        if Some(i) == lossless_layer {
+            (coefficients, residual) = split_lossless(bytes)?;
+        }
+        decode_layer(state, usize::from(step.lod), step.quality, coefficients)?;
+        quality = step.quality;
+    }
+    let mut values = std::mem::take(state.indices_mut());
+    let known: &CoefficientState<E> = state;
+    let block = Reconstruction {
+        shape: job.shape,
+        range: job.range,
+        lod: job.lod,
+        indices: &mut values,
+        scratch: other,
+        is_zero: &|band| known.band_is_zero(band),
+    };
+    cpu.reconstruct(job.model, quality, block, out);
+    *state.indices_mut() = values;
+    if job.lod == 0 && !residual.is_empty() {
+        decode_residual(job.shape.dims, out, residual)?;
+        if out.iter().any(|&q| q < job.range.lo || q > job.range.hi) {
+            return Err(Error::corrupt("residual", 0, "a voxel leaves the value range of its block"));
+        }
+    }
+    Ok(())
+}
+
+/// The last layer of a lossless model: u32 length of the coefficients, they, the residual.
+fn split_lossless(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    if bytes.is_empty() {
+        return Ok((&[], &[]));
+    }
+    let length = bytes.get(..4).map(|b| Le::read_u32(b) as usize);
+    length
+        .and_then(|n| bytes[4..].split_at_checked(n))
+        .ok_or_else(|| Error::corrupt("layer", 0, format!("{} bytes cannot hold coefficients and residual", bytes.len())))
+}
+
+/// Rounds working values to integers around the centre of the range and clamps them to it.
+fn to_integers<E: Working>(values: &[E], shape: &BlockShape, lod: usize, frac_bits: i8, range: ValueRange, out: &mut Vec<i32>) {
+    let [w, h, d] = shape.dims_at(lod);
+    let [nx, ny, _] = shape.dims;
+    // Working values fit 32 bits, so with the centre they fit 34 and, shifted up by 16 at most, 50.
+    let (centre, lo, hi) = (i64::from(range.centre()), i64::from(range.lo), i64::from(range.hi));
+    let (down, up) = (u32::from(frac_bits.max(0).unsigned_abs()), u32::from(frac_bits.min(0).unsigned_abs()));
+    let half = (1i64 << down) >> 1;
+    out.clear();
+    out.reserve(w * h * d);
+    for z in 0..d {
+        for y in 0..h {
+            let start = (z * ny + y) * nx;
+            out.extend(values[start..start + w].iter().map(|&v| {
+                let v: i32 = v.into();
+                ((((i64::from(v) + half) >> down) << up) + centre).clamp(lo, hi) as i32
+            }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn model(precision: Precision) -> WaveletModel {
+        WaveletModel {
+            precision,
+            frac_bits: 3,
+            qualities: 1,
+            step_q16: 5 << 19,
+            recon_one: 12,
+            recon_more: 5,
+            lossless: false,
+            mask: false,
+        }
+    }
+
+    fn run<E: Working>(level: CpuLevel, precision: Precision, shape: BlockShape, lod: usize, seed: &[i16]) -> Vec<i32> {
+        let mut indices: Vec<E> = (0..shape.voxels()).map(|i| E::saturate(i64::from(seed[i % seed.len()]))).collect();
+        let mut out = Vec::new();
+        let range = ValueRange { lo: -30_000, hi: 29_999 };
+        let block = Reconstruction { shape, range, lod, indices: &mut indices, scratch: &mut Vec::new(), is_zero: &|_| false };
+        CpuBackend::with_level(level).unwrap().reconstruct(&model(precision), 0, block, &mut out);
+        out
+    }
+
+    proptest! {
+        /// Every vector unit gives the voxels of the scalar oracle, whatever the numbers, wrapping
+        /// included.
+        #[test]
+        fn vectors_equal_the_oracle(
+            dims in [1usize..=70, 1usize..=66, 1usize..=40],
+            lod in 0usize..5,
+            seed in proptest::collection::vec(prop_oneof![-40i16..40, any::<i16>()], 1..97),
+        ) {
+            let shape = BlockShape { dims, depth: 4 };
+            for level in CpuLevel::available() {
+                prop_assert_eq!(
+                    run::<i16>(CpuLevel::Scalar, Precision::I16, shape, lod, &seed),
+                    run::<i16>(level, Precision::I16, shape, lod, &seed)
+                );
+                prop_assert_eq!(
+                    run::<i32>(CpuLevel::Scalar, Precision::I32, shape, lod, &seed),
+                    run::<i32>(level, Precision::I32, shape, lod, &seed)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The CPU backend: a scalar oracle and the same kernels on vectors.
+
+mod block;
+mod level;
+#[expect(unsafe_code, reason = "vector intrinsics and the pointer kernels they run in")]
+mod simd;
+
+pub(crate) use block::Reconstruction;
+pub use block::{CpuBackend, Scratch};
+pub(crate) use simd::Working;
+pub use level::CpuLevel;

@@ -1,0 +1,42 @@
+//! Inverse transform and output on vectors. One generic kernel over a narrow [`Lanes`] trait; the
+//! folders of instruction sets only say how a register does it.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod generic;
+mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod plain;
+
+use super::CpuLevel;
+use crate::codec::bands::BlockShape;
+
+pub(crate) use lanes::Working;
+
+/// Inverse transform of a block down to in-block level of detail `lod`, in place:
+/// `values` holds working values in nested band order and ends up with the low-pass voxels of
+/// that level of detail in its first corner, row strides unchanged.
+///
+/// # Panics
+/// Never for buffers of `shape.voxels()` values, which is checked.
+pub(super) fn inverse<E: Working>(level: CpuLevel, values: &mut [E], scratch: &mut Vec<E>, shape: &BlockShape, lod: usize) {
+    // The kernels write through pointers: this is the bound that makes them sound.
+    assert!(values.len() >= shape.voxels() && shape.dims.iter().all(|&n| (1..=generic::MAX_SIDE).contains(&n)));
+    scratch.resize(values.len(), E::default());
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level is only ever made from `CpuLevel::available`, which asks the CPU.
+        CpuLevel::Avx512 if CpuLevel::available().contains(&level) => unsafe { avx512::inverse(values, scratch, shape, lod) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        CpuLevel::Avx2 if CpuLevel::available().contains(&level) => unsafe { avx2::inverse(values, scratch, shape, lod) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: NEON is part of every aarch64 CPU that Rust's std runs on.
+        CpuLevel::Neon => unsafe { neon::inverse(values, scratch, shape, lod) },
+        // SAFETY: plain Rust registers exist everywhere; bounds are asserted above.
+        _ => unsafe { generic::inverse::<E::Plain>(values, scratch, shape, lod) },
+    }
+}

@@ -1,0 +1,63 @@
+//! Where blocks are decoded: one trait, several machines, the same voxels everywhere
+//! (specification, "Reconstruction").
+
+pub mod cpu;
+
+use crate::Result;
+use crate::codec::bands::BlockShape;
+use crate::model::WaveletModel;
+
+/// One step of the order in which a block's coefficients are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerStep {
+    /// In-block level of detail that the layer completes.
+    pub lod: u8,
+    /// Quality index that it brings every band of that level of detail and coarser to.
+    pub quality: u8,
+}
+
+/// Integers that decoded values are held between, `lo <= q <= hi`, as the index states them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueRange {
+    /// Smallest value.
+    pub lo: i32,
+    /// Largest value.
+    pub hi: i32,
+}
+
+impl ValueRange {
+    /// What working values are relative to.
+    pub fn centre(self) -> i32 {
+        ((i64::from(self.lo) + i64::from(self.hi)) >> 1) as i32
+    }
+}
+
+/// One block to decode.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockJob<'a> {
+    /// How the coefficients are to be read.
+    pub model: &'a WaveletModel,
+    /// Extent of the block.
+    pub shape: BlockShape,
+    /// Value range from the index.
+    pub range: ValueRange,
+    /// What each layer holds.
+    pub steps: &'a [LayerStep],
+    /// A prefix of the layers; not longer than `steps`.
+    pub layers: &'a [Vec<u8>],
+    /// In-block level of detail to stop at.
+    pub lod: usize,
+}
+
+/// A machine that decodes blocks. Every implementation returns the same integers.
+pub trait Backend: Send + Sync {
+    /// Its name for people, such as `cpu (avx2)`.
+    fn name(&self) -> String;
+
+    /// Decodes a block to integers `q`, `[z][y][x]` over `shape.dims_at(lod)`, into `out`
+    /// (replaced).
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] if a layer breaks a rule.
+    fn decode_block(&self, job: &BlockJob<'_>, scratch: &mut cpu::Scratch, out: &mut Vec<i32>) -> Result<()>;
+}

@@ -1,0 +1,19 @@
+//! Parameters of a block model <-> payload bytes: bands, contexts, tokens, entropy coder.
+//! Pure functions of bytes and integers; knows neither files nor SIMD kernels
+//! (specification, "Payload").
+
+pub mod bands;
+pub mod bits;
+pub mod contexts;
+mod layer;
+mod quant;
+pub mod rans;
+mod residual;
+mod state;
+pub mod symbols;
+pub mod tables;
+
+pub use layer::{count_layer, decode_layer, encode_layer};
+pub use quant::{Quantiser, dequantise_band};
+pub use residual::{count_residual, decode_residual, encode_residual};
+pub use state::{CoefficientState, Coefficient};

@@ -1,0 +1,121 @@
+//! The static tables of coder R: distributions, and which context uses which
+//! (specification, "Tables of coder R"; normative file `format-spec/tables/coder-r.bin`).
+
+use std::sync::LazyLock;
+
+use byteorder::{ByteOrder, LittleEndian as Le};
+
+use super::contexts;
+use crate::{Error, Result};
+
+/// Frequencies sum to `1 << PROBABILITY_BITS`.
+pub const PROBABILITY_BITS: u32 = 12;
+/// Symbols of every alphabet.
+pub const SYMBOLS: usize = 16;
+/// Ways to map the contexts of a band to distributions; each band names one.
+pub const VARIANTS: usize = 4;
+
+static FILE: &[u8] = include_bytes!("../../format-spec/tables/coder-r.bin");
+
+/// One static distribution over 16 symbols.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    /// `cumulative[s]..cumulative[s + 1]` are the slots of symbol `s`; the last entry is 4096.
+    cumulative: [u16; SYMBOLS + 1],
+}
+
+impl Distribution {
+    /// From frequencies.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if one is zero or they do not sum to 4096.
+    pub fn new(frequencies: &[u16; SYMBOLS]) -> Result<Self> {
+        let mut cumulative = [0u16; SYMBOLS + 1];
+        let mut sum = 0u32;
+        for (i, &f) in frequencies.iter().enumerate() {
+            sum += u32::from(f);
+            cumulative[i + 1] = sum.min(1 << PROBABILITY_BITS) as u16;
+        }
+        if sum != 1 << PROBABILITY_BITS || frequencies.contains(&0) {
+            return Err(Error::corrupt("distribution", 0, format!("frequencies sum to {sum} or one is zero")));
+        }
+        Ok(Self { cumulative })
+    }
+
+    /// First slot and number of slots of a symbol.
+    #[inline]
+    pub fn interval(&self, symbol: u8) -> (u32, u32) {
+        let s = usize::from(symbol) & (SYMBOLS - 1);
+        let low = u32::from(self.cumulative[s]);
+        (low, u32::from(self.cumulative[s + 1]) - low)
+    }
+
+    /// Symbol, first slot and number of slots of the symbol that owns `slot` (under 4096).
+    #[inline(always)]
+    pub fn find(&self, slot: u32) -> (u32, u32, u32) {
+        let mut s = 0;
+        while s < SYMBOLS - 1 && slot >= u32::from(self.cumulative[s + 1]) {
+            s += 1;
+        }
+        let low = u32::from(self.cumulative[s]);
+        (s as u32, low, u32::from(self.cumulative[s + 1]) - low)
+    }
+
+    /// Cost of a symbol in bits.
+    pub fn cost(&self, symbol: u8) -> f32 {
+        PROBABILITY_BITS as f32 - (self.interval(symbol).1 as f32).log2()
+    }
+}
+
+/// All tables, parsed once.
+#[derive(Debug)]
+pub struct Tables {
+    /// The distributions.
+    pub distributions: Vec<Distribution>,
+    /// `map[variant][context]` = index of the distribution.
+    pub map: Vec<Vec<u8>>,
+    /// `costs[distribution][symbol]` in bits.
+    pub costs: Vec<[f32; SYMBOLS]>,
+}
+
+impl Tables {
+    /// Parses the table file: `HGVR`, u16 distributions, u16 variants, u32 contexts, then
+    /// 16 u16 frequencies a distribution, then one u8 for each variant and context.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the file breaks a rule.
+    pub fn parse(file: &[u8]) -> Result<Self> {
+        let bad = |what: &str| Error::corrupt("coder tables", 0, what);
+        let head = file.get(..12).ok_or_else(|| bad("no header"))?;
+        let (count, variants) = (Le::read_u16(&head[4..]) as usize, Le::read_u16(&head[6..]) as usize);
+        let contexts = Le::read_u32(&head[8..]) as usize;
+        let frequencies = 12..12 + count * SYMBOLS * 2;
+        let size = frequencies.end + variants * contexts;
+        if &head[..4] != b"HGVR" || variants != VARIANTS || contexts != contexts::COUNT || file.len() != size {
+            return Err(bad("another version"));
+        }
+        let distributions = file[frequencies.clone()]
+            .chunks_exact(SYMBOLS * 2)
+            .map(|row| {
+                let mut f = [0; SYMBOLS];
+                Le::read_u16_into(row, &mut f);
+                Distribution::new(&f)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let map: Vec<Vec<u8>> = file[frequencies.end..].chunks_exact(contexts).map(<[u8]>::to_vec).collect();
+        if map.iter().flatten().any(|&d| usize::from(d) >= count) {
+            return Err(bad("a context names no distribution"));
+        }
+        let costs = distributions.iter().map(|d| std::array::from_fn(|s| d.cost(s as u8))).collect();
+        Ok(Self { distributions, map, costs })
+    }
+}
+
+/// The built-in tables.
+///
+/// # Errors
+/// [`Error::Corrupt`] if the crate was built with a damaged table file.
+pub fn tables() -> Result<&'static Tables> {
+    static TABLES: LazyLock<Option<Tables>> = LazyLock::new(|| Tables::parse(FILE).ok());
+    TABLES.as_ref().ok_or_else(|| Error::corrupt("coder tables", 0, "the built-in table file is damaged"))
+}

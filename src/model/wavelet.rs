@@ -1,0 +1,102 @@
+//! The dense wavelet model: one dense grid level at voxel resolution whose weights are stored as
+//! quantised CDF 9/7 coefficients, linear to the output (specification, "Model kind 1").
+
+use byteorder::{ByteOrder, LittleEndian as Le};
+
+use crate::{Error, Result};
+
+/// Width of the integers of the inverse transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 16-bit working values, products `(a * c + 2^14) >> 15`.
+    I16,
+    /// 32-bit working values, products `(a * c + 2^30) >> 31`.
+    I32,
+}
+
+/// Parameters of the dense wavelet model; one record serves all blocks that name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaveletModel {
+    /// Width of the working values.
+    pub precision: Precision,
+    /// Fractional bits of the working values, -16..=24: `w = (q - centre) * 2^frac_bits`.
+    pub frac_bits: i8,
+    /// Quality indices stored, 1..=8. Each next one has a quarter of the step.
+    pub qualities: u8,
+    /// Step of the last quality index in the value domain, in 1/65536 of a working unit.
+    pub step_q16: u64,
+    /// How far a reconstructed coefficient of index 1 lies below its index, in 1/256 of a step.
+    pub recon_one: u8,
+    /// The same for indices over 1.
+    pub recon_more: u8,
+    /// Whether the last layer ends with an exact residual, so that voxels come back bit for bit.
+    pub lossless: bool,
+    /// Whether the first layer begins with a mask of non-finite voxels.
+    pub mask: bool,
+}
+
+impl WaveletModel {
+    /// Kind of the record in the model section.
+    pub const KIND: u8 = 1;
+    /// Bytes of the record.
+    pub const BYTES: usize = 16;
+    /// Entropy coder R with table set 0, the only one of this version.
+    const CODER: u8 = 0;
+
+    /// The record as bytes.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut b = [0; Self::BYTES];
+        b[0] = Self::CODER;
+        b[1] = u8::from(self.precision == Precision::I32);
+        b[2] = self.frac_bits.to_le_bytes()[0];
+        b[3] = self.qualities;
+        b[4] = self.recon_one;
+        b[5] = self.recon_more;
+        b[6] = u8::from(self.lossless) | u8::from(self.mask) << 1;
+        Le::write_u64(&mut b[8..16], self.step_q16);
+        b
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a field is out of range, [`Error::Unsupported`] for another coder.
+    pub fn from_bytes(b: &[u8]) -> Result<Self> {
+        let bad = |detail: String| Error::corrupt("model record", 0, detail);
+        if b.len() != Self::BYTES {
+            return Err(bad(format!("{} bytes, {} are needed", b.len(), Self::BYTES)));
+        }
+        if b[0] != Self::CODER {
+            return Err(Error::Unsupported(format!("entropy coder {} of a newer version", b[0])));
+        }
+        let model = Self {
+            precision: match b[1] {
+                0 => Precision::I16,
+                1 => Precision::I32,
+                p => return Err(bad(format!("precision {p}, 0 or 1 is allowed"))),
+            },
+            frac_bits: i8::from_le_bytes([b[2]]),
+            qualities: b[3],
+            recon_one: b[4],
+            recon_more: b[5],
+            lossless: b[6] & 1 != 0,
+            mask: b[6] & 2 != 0,
+            step_q16: Le::read_u64(&b[8..16]),
+        };
+        if b[6] > 3 || b[7] != 0 {
+            return Err(bad("reserved bits are set".into()));
+        }
+        if !(-16..=24).contains(&model.frac_bits) || !(1..=8).contains(&model.qualities) {
+            return Err(bad(format!("{} fractional bits or {} qualities", model.frac_bits, model.qualities)));
+        }
+        if model.step_q16 == 0 || model.step_q16 > 1 << 48 || model.recon_one > 127 || model.recon_more > 127 {
+            return Err(bad("step or reconstruction point out of range".into()));
+        }
+        Ok(model)
+    }
+
+    /// Value-domain step of quality index `quality`, in 1/65536 of a working unit.
+    pub fn step_at(&self, quality: u8) -> u64 {
+        self.step_q16 << (2 * u32::from(self.qualities.saturating_sub(1).saturating_sub(quality)))
+    }
+}
