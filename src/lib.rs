@@ -14,3 +14,7 @@ pub use decode::Volume;
 pub mod backend;
 pub mod codec;
 pub mod model;
+
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench_api;

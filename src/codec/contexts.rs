@@ -25,6 +25,31 @@ const RESIDUAL: usize = RESIDUAL_FLAG + PASSES * 7 * 6;
 /// Number of contexts.
 pub const COUNT: usize = RESIDUAL + PASSES * RESIDUAL_LEVELS;
 
+/// Symbols that occur in a context.
+pub const fn alphabet(context: usize) -> usize {
+    match context {
+        _ if context < VARIANT => 2,
+        _ if context < FLAG => 4,
+        _ if context < COEFFICIENT => 2,
+        _ if context < REFINE => 16,
+        _ if context < COARSEST => 9,
+        _ if context < RESIDUAL_FLAG => 16,
+        _ if context < RESIDUAL => 2,
+        _ => 16,
+    }
+}
+
+/// A coarser class of contexts that should behave alike, to smooth rare ones when training.
+pub const fn generalise(context: usize) -> usize {
+    const CELL: usize = NEIGHBOUR_LEVELS * OUTER_LEVELS;
+    match context {
+        _ if context < FLAG => context,
+        _ if context < COEFFICIENT => FLAG + (context - FLAG) % (PASSES * FLAG_LEVELS),
+        _ if context < REFINE => COEFFICIENT + (context - COEFFICIENT) % (PASSES * 2 * CELL),
+        _ => context,
+    }
+}
+
 /// Pass of a coefficient or group by the parity of its coordinates.
 #[inline]
 pub(crate) const fn pass_of(x: usize, y: usize, z: usize) -> usize {

@@ -13,6 +13,7 @@ mod state;
 pub mod symbols;
 pub mod tables;
 
+pub(crate) use layer::rows;
 pub use layer::{count_layer, decode_layer, encode_layer};
 pub use quant::{Quantiser, dequantise_band};
 pub use residual::{count_residual, decode_residual, encode_residual};

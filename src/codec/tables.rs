@@ -25,10 +25,10 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// From frequencies.
+    /// From frequencies; 0 for symbols outside the alphabet of the contexts that use it.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if one is zero or they do not sum to 4096.
+    /// [`Error::Corrupt`] if they do not sum to 4096.
     pub fn new(frequencies: &[u16; SYMBOLS]) -> Result<Self> {
         let mut cumulative = [0u16; SYMBOLS + 1];
         let mut sum = 0u32;
@@ -36,8 +36,8 @@ impl Distribution {
             sum += u32::from(f);
             cumulative[i + 1] = sum.min(1 << PROBABILITY_BITS) as u16;
         }
-        if sum != 1 << PROBABILITY_BITS || frequencies.contains(&0) {
-            return Err(Error::corrupt("distribution", 0, format!("frequencies sum to {sum} or one is zero")));
+        if sum != 1 << PROBABILITY_BITS {
+            return Err(Error::corrupt("distribution", 0, format!("frequencies sum to {sum}, not to 4096")));
         }
         Ok(Self { cumulative })
     }
@@ -118,4 +118,23 @@ impl Tables {
 pub fn tables() -> Result<&'static Tables> {
     static TABLES: LazyLock<Option<Tables>> = LazyLock::new(|| Tables::parse(FILE).ok());
     TABLES.as_ref().ok_or_else(|| Error::corrupt("coder tables", 0, "the built-in table file is damaged"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// What the encoder may send must have a slot, or it would divide by zero.
+    #[test]
+    fn every_context_can_code_its_alphabet() {
+        let tables = tables().unwrap();
+        for map in &tables.map {
+            for (context, &d) in map.iter().enumerate() {
+                for symbol in 0..contexts::alphabet(context) {
+                    assert!(tables.distributions[usize::from(d)].interval(symbol as u8).1 > 0, "context {context}");
+                }
+            }
+        }
+    }
 }

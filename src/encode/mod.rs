@@ -1,7 +1,15 @@
 //! Encoding: from a source of voxels to a finished file.
 
+mod block;
+mod forward;
 mod options;
+pub(crate) mod plan;
+mod quantise;
 pub use options::*;
+pub use block::LevelError;
+pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
+#[cfg(feature = "bench")]
+pub(crate) use {forward::forward, quantise::quantise};
 
 use crate::Result;
 use crate::volume::VoxelSource;

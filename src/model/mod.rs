@@ -2,6 +2,8 @@
 //! kernels (specification, "Models").
 
 pub mod gains;
+mod values;
 mod wavelet;
 
+pub use values::{FLOAT_LIMIT, ValueMap};
 pub use wavelet::{Precision, WaveletModel};

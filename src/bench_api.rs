@@ -1,0 +1,107 @@
+//! Internals for the project's own benchmarks and table training. Not part of the public API: it
+//! may change in any release.
+
+use crate::Result;
+use crate::backend::cpu::CpuBackend;
+use crate::backend::{LayerStep, ValueRange};
+use crate::codec::bands::BlockShape;
+pub use crate::codec::contexts::{COUNT as CONTEXTS, alphabet, generalise};
+use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
+use crate::encode::plan::{layer_steps, wavelet_models};
+use crate::encode::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, Preset, encode_block, forward, quantise};
+use crate::model::{Precision, WaveletModel};
+
+pub use crate::codec::symbols::Counter;
+
+/// Encodes blocks of one volume without a container.
+pub struct BlockLab {
+    model: WaveletModel,
+    wide: WaveletModel,
+    steps: Vec<LayerStep>,
+    preset: Preset,
+    depth: usize,
+}
+
+/// Bytes and errors of one block.
+pub struct LabBlock {
+    /// Bytes of each layer; empty for a constant block.
+    pub layers: Vec<usize>,
+    /// Error of each quality level.
+    pub errors: Vec<LevelError>,
+}
+
+impl BlockLab {
+    /// For a volume whose integers lie in `q_min..=q_max`; `step` in units of `q`.
+    pub fn new(q_min: i32, q_max: i32, step: f64, levels: u8, block_log2: u32, preset: Preset, lossless: bool) -> Self {
+        let (model, wide) = wavelet_models(q_min, q_max, step, levels, lossless);
+        Self { model, wide, steps: layer_steps(levels), preset, depth: block_log2 as usize - 2 }
+    }
+
+    /// Encodes a block of values in units of `q`, `[z][y][x]`.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn encode(&self, dims: [usize; 3], values: &[f32]) -> Result<LabBlock> {
+        let plan = BlockPlan {
+            model: self.model,
+            wide: self.wide,
+            steps: &self.steps,
+            preset: self.preset,
+            cpu: CpuBackend::new(),
+            range: &|lo, hi| Ok(ValueRange { lo, hi }),
+        };
+        let shape = BlockShape { dims, depth: self.depth };
+        let (block, errors) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
+        let layers = match block {
+            EncodedBlock::Constant(_) => Vec::new(),
+            EncodedBlock::Payload { layers, .. } => layers.iter().map(Vec::len).collect(),
+        };
+        Ok(LabBlock { layers, errors })
+    }
+
+    /// Symbols of a block, by context, one list a band.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn statistics(&self, dims: [usize; 3], values: &[f32]) -> Result<Vec<Counter>> {
+        let shape = BlockShape { dims, depth: self.depth };
+        let model = if self.model.precision == Precision::I16 { &self.model } else { &self.wide };
+        let (min, max) = values.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+        let range = ValueRange { lo: min.floor() as i32, hi: max.ceil() as i32 };
+        let scale = f32::from(model.frac_bits).exp2();
+        let mut c: Vec<f32> = values.iter().map(|&v| (v - range.centre() as f32) * scale).collect();
+        forward(&mut c, &mut Vec::new(), &shape);
+        let mut targets = vec![Vec::<i32>::new(); usize::from(model.qualities)];
+        for (quality, target) in (0..model.qualities).zip(&mut targets) {
+            quantise(&c, &shape, &Quantiser::new(model, quality), self.preset, target);
+        }
+        let mut state = CoefficientState::new();
+        state.reset(shape);
+        let mut all = Vec::new();
+        for step in &self.steps {
+            all.push(count_layer(&mut state, usize::from(step.lod), step.quality, &targets[usize::from(step.quality)])?);
+        }
+        if model.lossless {
+            let decoded = self.decoded(model, shape, range, &targets);
+            let residual: Vec<i32> = values.iter().zip(&decoded).map(|(&v, &q)| v as i32 - q).collect();
+            all.push(count_residual(dims, &decoded, &residual)?);
+        }
+        Ok(all)
+    }
+
+    fn decoded(&self, model: &WaveletModel, shape: BlockShape, range: ValueRange, targets: &[Vec<i32>]) -> Vec<i32> {
+        let mut out = Vec::new();
+        if let Some(last) = targets.last() {
+            let block = crate::backend::cpu::Reconstruction {
+                shape,
+                range,
+                lod: 0,
+                indices: &mut last.clone(),
+                scratch: &mut Vec::new(),
+                is_zero: &|_| false,
+            };
+            CpuBackend::new().reconstruct(model, model.qualities - 1, block, &mut out);
+        }
+        out
+    }
+}

@@ -1,0 +1,239 @@
+//! One block: voxels in, layers out, with the errors that the decoder's own output has.
+
+use super::forward::forward;
+use super::quantise::quantise;
+use crate::Result;
+use crate::backend::cpu::{CpuBackend, Reconstruction, Working};
+use crate::backend::{LayerStep, ValueRange};
+use crate::codec::bands::{Band, BlockShape};
+use crate::codec::{CoefficientState, Quantiser, encode_layer, encode_residual};
+use crate::encode::Preset;
+use crate::model::{Precision, WaveletModel};
+
+/// What all blocks of a tier share.
+pub(crate) struct BlockPlan<'a> {
+    /// The model, and the same with 32-bit working values for blocks that overflow 16.
+    pub(crate) model: WaveletModel,
+    pub(crate) wide: WaveletModel,
+    pub(crate) steps: &'a [LayerStep],
+    pub(crate) preset: Preset,
+    pub(crate) cpu: CpuBackend,
+    /// Smallest representable range that holds `lo..=hi`.
+    pub(crate) range: &'a (dyn Fn(i32, i32) -> Result<ValueRange> + Sync),
+}
+
+/// Error of one quality level of one block against its source, in units of `q`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LevelError {
+    /// Sum of squares.
+    pub sse: f64,
+    /// Largest absolute value.
+    pub max: f64,
+}
+
+/// An encoded block.
+#[derive(Debug, Clone)]
+pub(crate) enum EncodedBlock {
+    /// Every voxel is this integer.
+    Constant(i32),
+    /// Coded.
+    Payload { wide: bool, range: ValueRange, layers: Vec<Vec<u8>> },
+}
+
+/// Buffers that a thread keeps from block to block.
+#[derive(Debug, Default)]
+pub(crate) struct EncodeScratch {
+    coefficients: Vec<f32>,
+    lines: Vec<f32>,
+    narrow: Buffers<i16>,
+    wide: Buffers<i32>,
+}
+
+#[derive(Debug, Default)]
+struct Buffers<E> {
+    targets: Vec<Vec<E>>,
+    working: Vec<E>,
+    other: Vec<E>,
+    state: CoefficientState<E>,
+    decoded: Vec<i32>,
+}
+
+/// Encodes a block of values in units of `q`, `[z][y][x]`, all finite. Also returns the error of
+/// each quality level.
+pub(crate) fn encode_block(
+    plan: &BlockPlan<'_>,
+    shape: BlockShape,
+    values: &[f32],
+    scratch: &mut EncodeScratch,
+) -> Result<(EncodedBlock, Vec<LevelError>)> {
+    let (min, max) = values.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+    let levels = usize::from(plan.model.qualities);
+    if min == max && (!plan.model.lossless || min.fract() == 0.0) {
+        let q = min.round() as i32;
+        return Ok((EncodedBlock::Constant(q), vec![constant_error(values, q); levels]));
+    }
+    let range = (plan.range)(min.floor() as i32, max.ceil() as i32)?;
+    let EncodeScratch { coefficients, lines, narrow, wide } = scratch;
+    let scale = f32::from(plan.model.frac_bits).exp2();
+    let block = Block { plan, shape, values, range };
+    if plan.model.precision == Precision::I16 {
+        transform(coefficients, lines, &block, scale);
+        if let Some(done) = block.encode(&plan.model, coefficients, narrow, false)? {
+            return Ok(done);
+        }
+    }
+    transform(coefficients, lines, &block, f32::from(plan.wide.frac_bits).exp2());
+    let done = block.encode(&plan.wide, coefficients, wide, true)?;
+    done.ok_or_else(|| crate::Error::Input("a block overflows 32-bit working values".into()))
+}
+
+/// Coefficients of a block in working units.
+fn transform(coefficients: &mut Vec<f32>, lines: &mut Vec<f32>, block: &Block<'_>, scale: f32) {
+    let centre = block.range.centre() as f32;
+    coefficients.clear();
+    coefficients.extend(block.values.iter().map(|&v| (v - centre) * scale));
+    forward(coefficients, lines, &block.shape);
+}
+
+fn constant_error(values: &[f32], q: i32) -> LevelError {
+    values.iter().fold(LevelError::default(), |e, &v| {
+        let d = (f64::from(v) - f64::from(q)).abs();
+        LevelError { sse: e.sse + d * d, max: e.max.max(d) }
+    })
+}
+
+struct Block<'a> {
+    plan: &'a BlockPlan<'a>,
+    shape: BlockShape,
+    values: &'a [f32],
+    range: ValueRange,
+}
+
+impl Block<'_> {
+    /// Quantises, measures and codes with one model. `None` if its working values overflow.
+    fn encode<E: Working>(
+        &self,
+        model: &WaveletModel,
+        coefficients: &[f32],
+        buffers: &mut Buffers<E>,
+        wide: bool,
+    ) -> Result<Option<(EncodedBlock, Vec<LevelError>)>> {
+        let levels = usize::from(model.qualities);
+        buffers.targets.resize_with(levels, Vec::new);
+        for (quality, target) in (0..model.qualities).zip(&mut buffers.targets) {
+            quantise(coefficients, &self.shape, &Quantiser::new(model, quality), self.plan.preset, target);
+        }
+        let last = &buffers.targets[levels - 1];
+        if !model.lossless && last.iter().all(|&k| k.into() == 0) {
+            return Ok(Some(self.flat(levels)));
+        }
+        let mut errors = Vec::with_capacity(levels);
+        for quality in 0..model.qualities {
+            let error = self.measure(model, quality, buffers);
+            let last = quality + 1 == model.qualities;
+            if last && !wide && error.sse > 4.0 * self.expected_sse(model, coefficients, &buffers.targets[levels - 1]) {
+                return Ok(None);
+            }
+            errors.push(error);
+        }
+        let mut layers = self.layers(buffers)?;
+        if model.lossless {
+            self.add_residual(&mut layers, &buffers.decoded)?;
+            errors[levels - 1] = LevelError::default();
+        }
+        Ok(Some((EncodedBlock::Payload { wide, range: self.range, layers }, errors)))
+    }
+
+    /// A block of which quantisation leaves nothing: its mean.
+    fn flat(&self, levels: usize) -> (EncodedBlock, Vec<LevelError>) {
+        let sum: f64 = self.values.iter().map(|&v| f64::from(v)).sum();
+        let q = ((sum / self.values.len() as f64).round() as i32).clamp(self.range.lo, self.range.hi);
+        (EncodedBlock::Constant(q), vec![constant_error(self.values, q); levels])
+    }
+
+    /// Error of the decoder's output at `quality`; leaves that output in `buffers.decoded`.
+    fn measure<E: Working>(&self, model: &WaveletModel, quality: u8, buffers: &mut Buffers<E>) -> LevelError {
+        let Buffers { targets, working, other, decoded, .. } = buffers;
+        working.clone_from(&targets[usize::from(quality)]);
+        let block = Reconstruction {
+            shape: self.shape,
+            range: self.range,
+            lod: 0,
+            indices: working,
+            scratch: other,
+            is_zero: &|_| false,
+        };
+        self.plan.cpu.reconstruct(model, quality, block, decoded);
+        let (mut sse, mut max) = (0.0f64, 0.0f32);
+        // Rows of f32 sums keep the loop wide; their number is small, so nothing is lost.
+        for (v, q) in self.values.chunks(64).zip(decoded.chunks(64)) {
+            let mut row = 0.0f32;
+            for (&v, &q) in v.iter().zip(q) {
+                let d = v - q as f32;
+                row += d * d;
+                max = max.max(d.abs());
+            }
+            sse += f64::from(row);
+        }
+        LevelError { sse, max: f64::from(max) }
+    }
+
+    /// Squared error that quantisation alone makes, were the transform orthogonal, and a rounding
+    /// allowance. Working values that wrapped around make far more.
+    fn expected_sse<E: Working>(&self, model: &WaveletModel, coefficients: &[f32], indices: &[E]) -> f64 {
+        let quantiser = Quantiser::new(model, model.qualities - 1);
+        let unit = (-f64::from(model.frac_bits)).exp2();
+        let mut sum = 0.0;
+        let coarsest = [self.shape.coarsest()];
+        let bands = (0..self.shape.depth).flat_map(|d| (1..8).map(move |b| (d, b))).map(|(d, b)| self.shape.band(d, b));
+        for band in bands.chain(coarsest).filter(|b| !b.is_empty()) {
+            sum += self.band_sse(&quantiser, model, &band, coefficients, indices);
+        }
+        sum * unit * unit + self.values.len() as f64 * (4.0 * unit * unit + 0.5)
+    }
+
+    fn band_sse<E: Working>(
+        &self,
+        quantiser: &Quantiser,
+        model: &WaveletModel,
+        band: &Band,
+        coefficients: &[f32],
+        indices: &[E],
+    ) -> f64 {
+        let step = quantiser.step(&self.shape, band) as f32 / 256.0;
+        // A step in the band is the model's step in the value domain.
+        let gain = model.step_q16 as f64 / 65_536.0 / f64::from(step);
+        let mut sum = 0.0f64;
+        for row in crate::codec::rows(&self.shape, band) {
+            for (&c, &k) in coefficients[row.clone()].iter().zip(&indices[row]) {
+                let k: i32 = k.into();
+                let d = f64::from(c - k as f32 * step);
+                sum += d * d;
+            }
+        }
+        sum * gain * gain
+    }
+
+    fn layers<E: Working>(&self, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {
+        buffers.state.reset(self.shape);
+        let Buffers { targets, state, .. } = buffers;
+        self.plan
+            .steps
+            .iter()
+            .map(|step| encode_layer(state, usize::from(step.lod), step.quality, &targets[usize::from(step.quality)]))
+            .collect()
+    }
+
+    /// Appends the exact residual to the last layer: u32 length of the coefficients first.
+    fn add_residual(&self, layers: &mut [Vec<u8>], decoded: &[i32]) -> Result<()> {
+        let residual: Vec<i32> = self.values.iter().zip(decoded).map(|(&v, &q)| v as i32 - q).collect();
+        let coded = encode_residual(self.shape.dims, decoded, &residual)?;
+        if let Some(last) = layers.last_mut() {
+            let mut whole = (last.len() as u32).to_le_bytes().to_vec();
+            whole.append(last);
+            whole.extend(coded);
+            *last = whole;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! Trains the static tables of coder R from volumes (`.npy`) and writes the table file.
+//!
+//! Every block is coded at several steps and level counts; the symbols of each band are counted
+//! by context. Bands are then clustered into variants (whichever codes them cheapest), contexts
+//! into distributions. Deterministic.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hgv::bench_api::{BlockLab, CONTEXTS, Counter, alphabet, generalise};
+use hgv::encode::Preset;
+use hgv_bench::lab::LabVolume;
+
+const SYMBOLS: usize = 16;
+const VARIANTS: usize = 4;
+const BINARY: usize = 48;
+const WIDE: usize = 150;
+const TOTAL: f64 = 4096.0;
+
+/// Counts of one band: `context * 16 + symbol` -> occurrences.
+type Band = Vec<(u32, f32)>;
+
+fn main() -> Result<(), String> {
+    let mut args = std::env::args().skip(1);
+    let out = args.next().ok_or("usage: hgv-train-tables OUT.bin VOLUME.npy ...")?;
+    let (mut fixed, mut bands) = (vec![[0f32; SYMBOLS]; CONTEXTS], Vec::new());
+    for path in args {
+        let volume = LabVolume::load(Path::new(&path))?;
+        let before = bands.len();
+        collect(&volume, &mut fixed, &mut bands)?;
+        eprintln!("{}: {} bands", volume.name, bands.len() - before);
+    }
+    let assigned = variants(&bands);
+    let counts: Vec<Vec<[f32; SYMBOLS]>> = (0..VARIANTS)
+        .map(|v| {
+            let mut c = total(bands.iter().zip(&assigned).filter(|(_, a)| **a == v).map(|(b, _)| b));
+            for (c, f) in c.iter_mut().zip(&fixed) {
+                c.iter_mut().zip(f).for_each(|(c, f)| *c += f);
+            }
+            c
+        })
+        .collect();
+    let file = build(&counts, &bands, &assigned);
+    std::fs::write(&out, file).map_err(|e| format!("{out}: {e}"))
+}
+
+/// Symbols of a volume: a sample of its blocks at seven steps, one and three levels, lossless too.
+fn collect(volume: &LabVolume, fixed: &mut [[f32; SYMBOLS]], bands: &mut Vec<Band>) -> Result<(), String> {
+    let span = f64::from(volume.range.1) - f64::from(volume.range.0);
+    let corners = volume.corners(64);
+    let stride = corners.len().div_ceil(24);
+    for (i, &corner) in corners.iter().enumerate().filter(|(i, _)| i % stride == stride / 2) {
+        let (dims, values) = volume.cube(corner, 64);
+        if values.iter().all(|&v| v == values[0]) {
+            continue;
+        }
+        for (j, levels) in [1, 1, 1, 1, 1, 1, 1, 3, 3, 3, 1].into_iter().enumerate() {
+            let lossless = j == 10;
+            if lossless && (volume.voxel_bytes > 2 || i % 2 == 1) {
+                continue;
+            }
+            let exponent = [2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 9.0, 4.0, 5.5, 7.0, 7.0][j];
+            let step = if lossless { 3.0 } else { span * f64::exp2(-exponent) };
+            let lab = BlockLab::new(volume.range.0, volume.range.1, step, levels, 6, Preset::Balanced, lossless);
+            for counter in lab.statistics(dims, &values).map_err(|e| e.to_string())? {
+                add(counter, fixed, bands);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add(counter: Counter, fixed: &mut [[f32; SYMBOLS]], bands: &mut Vec<Band>) {
+    for (i, list) in counter.bands.into_iter().enumerate() {
+        if i == 0 {
+            for (context, symbol) in list {
+                fixed[usize::from(context)][usize::from(symbol)] += 1.0;
+            }
+            continue;
+        }
+        let mut counts = BTreeMap::new();
+        for (context, symbol) in list {
+            *counts.entry(u32::from(context) * 16 + u32::from(symbol)).or_insert(0f32) += 1.0;
+        }
+        bands.push(counts.into_iter().collect());
+    }
+}
+
+fn total<'a>(bands: impl Iterator<Item = &'a Band>) -> Vec<[f32; SYMBOLS]> {
+    let mut counts = vec![[0f32; SYMBOLS]; CONTEXTS];
+    for &(key, n) in bands.flatten() {
+        counts[key as usize / SYMBOLS][key as usize % SYMBOLS] += n;
+    }
+    counts
+}
+
+/// Cost in bits of every symbol, smoothed by the class of the context and a flat prior.
+fn costs(counts: &[[f32; SYMBOLS]]) -> Vec<[f32; SYMBOLS]> {
+    probabilities(counts).into_iter().map(|p| p.map(|p| -(p.max(1e-5)).log2())).collect()
+}
+
+fn probabilities(counts: &[[f32; SYMBOLS]]) -> Vec<[f32; SYMBOLS]> {
+    let mut classes: BTreeMap<usize, [f32; SYMBOLS]> = BTreeMap::new();
+    for (c, row) in counts.iter().enumerate() {
+        let class = classes.entry(generalise(c)).or_insert([0.0; SYMBOLS]);
+        class.iter_mut().zip(row).for_each(|(a, b)| *a += b);
+    }
+    (0..counts.len())
+        .map(|c| {
+            let n = alphabet(c);
+            let class = &classes[&generalise(c)];
+            let class_sum: f32 = class[..n].iter().sum();
+            let prior = |s: usize| (class[s] + falling(s) * 0.5) / (class_sum + 1.0);
+            let sum: f32 = counts[c][..n].iter().sum();
+            let mut p = [0.0; SYMBOLS];
+            for (s, p) in p.iter_mut().enumerate().take(n) {
+                *p = (counts[c][s] + 6.0 * prior(s)) / (sum + 6.0);
+            }
+            let sum: f32 = p.iter().sum();
+            p.map(|v| v / sum)
+        })
+        .collect()
+}
+
+fn falling(s: usize) -> f32 {
+    0.5f32.powi(s as i32)
+}
+
+fn cost_of(band: &Band, costs: &[[f32; SYMBOLS]]) -> f32 {
+    band.iter().map(|&(k, n)| n * costs[k as usize / SYMBOLS][k as usize % SYMBOLS]).sum()
+}
+
+/// Assigns each band to one of the variants by alternating between assignment and statistics.
+fn variants(bands: &[Band]) -> Vec<usize> {
+    let global = costs(&total(bands.iter()));
+    // First guess: how surprising the band is beside what the statistics expect of its contexts.
+    let entropy: Vec<f32> = global.iter().map(|c| c.iter().map(|&b| if b < 16.0 { b * (-b).exp2() } else { 0.0 }).sum()).collect();
+    let mut order: Vec<(f32, usize)> = bands
+        .iter()
+        .enumerate()
+        .map(|(i, b)| {
+            let expected: f32 = b.iter().map(|&(k, n)| n * entropy[k as usize / SYMBOLS]).sum();
+            (cost_of(b, &global) / expected.max(1.0), i)
+        })
+        .collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut assigned = vec![0; bands.len()];
+    for (rank, &(_, i)) in order.iter().enumerate() {
+        assigned[i] = rank * VARIANTS / order.len();
+    }
+    let mut last = f64::MAX;
+    for round in 0..12 {
+        let tables: Vec<_> = (0..VARIANTS)
+            .map(|v| costs(&total(bands.iter().zip(&assigned).filter(|(_, a)| **a == v).map(|(b, _)| b))))
+            .collect();
+        let mut sum = 0f64;
+        for (band, a) in bands.iter().zip(&mut assigned) {
+            let by: Vec<f32> = tables.iter().map(|t| cost_of(band, t)).collect();
+            *a = (0..VARIANTS).min_by(|&x, &y| by[x].total_cmp(&by[y])).unwrap_or(0);
+            sum += f64::from(by[*a]);
+        }
+        eprintln!("round {round}: {:.0} bytes", sum / 8.0);
+        if sum > last * 0.9995 {
+            break;
+        }
+        last = sum;
+    }
+    assigned
+}
+
+/// Clusters the distributions of all contexts and variants, and lays out the file.
+fn build(counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> Vec<u8> {
+    let mut rows = Vec::new();
+    for (v, variant) in counts.iter().enumerate() {
+        for (c, p) in probabilities(variant).into_iter().enumerate() {
+            let weight: f32 = variant[c].iter().sum();
+            rows.push(Row { variant: v, context: c, p, weight: weight + 1e-3 });
+        }
+    }
+    // What no band codes (variant choice itself) must be cheap in variant 0.
+    let mut chosen = [0f32; VARIANTS];
+    for &a in assigned {
+        chosen[a] += 1.0;
+    }
+    let share = chosen.map(|c| (c + 1.0) / (bands.len() + VARIANTS) as f32);
+    let mut distributions: Vec<[f32; SYMBOLS]> = Vec::new();
+    let mut map = vec![vec![0u8; CONTEXTS]; VARIANTS];
+    for (symbols, clusters) in [(2, BINARY), (4, 1), (9, 12), (16, WIDE)] {
+        let mut family: Vec<Row> = rows.iter().filter(|r| alphabet(r.context) == symbols).cloned().collect();
+        if symbols == 4 {
+            for row in &mut family {
+                row.p = [0.0; SYMBOLS];
+                row.p[..VARIANTS].copy_from_slice(&share);
+            }
+        }
+        let (centres, members) = cluster(&family, clusters);
+        for (row, m) in family.iter().zip(members) {
+            map[row.variant][row.context] = (distributions.len() + m) as u8;
+        }
+        distributions.extend(centres.iter().map(|p| limit(p, symbols)));
+    }
+    let mut file = b"HGVR".to_vec();
+    file.extend((distributions.len() as u16).to_le_bytes());
+    file.extend((VARIANTS as u16).to_le_bytes());
+    file.extend((CONTEXTS as u32).to_le_bytes());
+    file.extend(distributions.iter().flat_map(|d| quantise(d)).flat_map(u16::to_le_bytes));
+    file.extend(map.into_iter().flatten());
+    eprintln!("{} distributions, {} bytes", distributions.len(), file.len());
+    file
+}
+
+#[derive(Clone)]
+struct Row {
+    variant: usize,
+    context: usize,
+    p: [f32; SYMBOLS],
+    weight: f32,
+}
+
+/// Zero outside the alphabet.
+fn limit(p: &[f32; SYMBOLS], symbols: usize) -> [f32; SYMBOLS] {
+    std::array::from_fn(|s| if s < symbols { p[s].max(1e-6) } else { 0.0 })
+}
+
+/// k-means under the Kullback-Leibler divergence, started from quantiles of the mean symbol.
+fn cluster(rows: &[Row], k: usize) -> (Vec<[f32; SYMBOLS]>, Vec<usize>) {
+    let mean = |r: &Row| -> f32 { r.p.iter().enumerate().map(|(s, p)| (s as f32).min(6.0) * p).sum::<f32>() };
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by(|&a, &b| mean(&rows[a]).total_cmp(&mean(&rows[b])));
+    let total: f32 = rows.iter().map(|r| r.weight.sqrt()).sum();
+    let mut members = vec![0; rows.len()];
+    let mut sum = 0.0;
+    for &i in &order {
+        members[i] = ((sum / total * k as f32) as usize).min(k - 1);
+        sum += rows[i].weight.sqrt();
+    }
+    let mut centres = Vec::new();
+    for _ in 0..30 {
+        centres = vec![[1e-6f32; SYMBOLS]; k];
+        for (row, &m) in rows.iter().zip(&members) {
+            centres[m].iter_mut().zip(row.p).for_each(|(c, p)| *c += p * row.weight);
+        }
+        for c in &mut centres {
+            let sum: f32 = c.iter().sum();
+            c.iter_mut().for_each(|v| *v /= sum);
+        }
+        let bits: Vec<[f32; SYMBOLS]> = centres.iter().map(|c| c.map(|v| -v.max(1e-6).log2())).collect();
+        for (row, m) in rows.iter().zip(&mut members) {
+            let cost = |b: &[f32; SYMBOLS]| -> f32 { b.iter().zip(row.p).map(|(b, p)| b * p).sum() };
+            *m = (0..k).min_by(|&x, &y| cost(&bits[x]).total_cmp(&cost(&bits[y]))).unwrap_or(0);
+        }
+    }
+    (centres, members)
+}
+
+/// Frequencies that sum to 4096; every symbol of the alphabet keeps at least one.
+fn quantise(p: &[f32; SYMBOLS]) -> [u16; SYMBOLS] {
+    let sum: f64 = p.iter().map(|&v| f64::from(v)).sum();
+    let mut f = p.map(|v| if v > 0.0 { ((f64::from(v) / sum * TOTAL).round() as i32).max(1) } else { 0 });
+    let mut excess = f.iter().sum::<i32>() - TOTAL as i32;
+    while excess != 0 {
+        let i = (0..SYMBOLS).max_by_key(|&i| f[i]).unwrap_or(0);
+        let change = excess.clamp(1 - f[i], i32::MAX);
+        f[i] -= change;
+        excess -= change;
+    }
+    f.map(|v| v as u16)
+}
