@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod limits;
+pub mod quality;
 pub mod volume;
 
 pub use error::{Error, Result};
