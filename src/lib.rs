@@ -3,6 +3,9 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod limits;
 pub mod quality;
 pub mod volume;

@@ -1,3 +1,4 @@
-//! Tools around hgv that are not part of it: generated test volumes and benchmarks.
+//! Tools around hgv that are not part of it: generated test volumes, mutated inputs and benchmarks.
 
 pub mod generate;
+pub mod mutate;
