@@ -2,8 +2,8 @@
 //! may change in any release.
 
 use crate::Result;
-use crate::backend::cpu::CpuBackend;
-use crate::backend::{LayerStep, ValueRange};
+pub use crate::backend::cpu::{CpuBackend, CpuLevel, Scratch};
+use crate::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use crate::codec::bands::BlockShape;
 pub use crate::codec::contexts::{COUNT as CONTEXTS, alphabet, generalise};
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
@@ -20,6 +20,18 @@ pub struct BlockLab {
     steps: Vec<LayerStep>,
     preset: Preset,
     depth: usize,
+}
+
+/// A coded block.
+pub struct LabPayload {
+    /// Its extent.
+    pub shape: BlockShape,
+    /// Its value range.
+    pub range: ValueRange,
+    /// Its layers.
+    pub layers: Vec<Vec<u8>>,
+    /// Its model.
+    pub model: WaveletModel,
 }
 
 /// Bytes and errors of one block.
@@ -42,14 +54,7 @@ impl BlockLab {
     /// # Errors
     /// As the encoder.
     pub fn encode(&self, dims: [usize; 3], values: &[f32]) -> Result<LabBlock> {
-        let plan = BlockPlan {
-            model: self.model,
-            wide: self.wide,
-            steps: &self.steps,
-            preset: self.preset,
-            cpu: CpuBackend::new(),
-            range: &|lo, hi| Ok(ValueRange { lo, hi }),
-        };
+        let plan = self.plan();
         let shape = BlockShape { dims, depth: self.depth };
         let (block, errors) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
         let layers = match block {
@@ -87,6 +92,49 @@ impl BlockLab {
             all.push(count_residual(dims, &decoded, &residual)?);
         }
         Ok(all)
+    }
+
+    /// Layers of a block and its value range; `None` for a constant one.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn payload(&self, dims: [usize; 3], values: &[f32]) -> Result<Option<LabPayload>> {
+        let plan = self.plan();
+        let shape = BlockShape { dims, depth: self.depth };
+        let (block, _) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
+        Ok(match block {
+            EncodedBlock::Constant(_) => None,
+            EncodedBlock::Payload { wide, range, layers } => {
+                Some(LabPayload { shape, range, layers, model: if wide { self.wide } else { self.model } })
+            }
+        })
+    }
+
+    /// Decodes a payload.
+    ///
+    /// # Errors
+    /// As the decoder.
+    pub fn decode(&self, cpu: CpuBackend, payload: &LabPayload, scratch: &mut Scratch, out: &mut Vec<i32>) -> Result<()> {
+        let job = BlockJob {
+            model: &payload.model,
+            shape: payload.shape,
+            range: payload.range,
+            steps: &self.steps,
+            layers: &payload.layers,
+            lod: 0,
+        };
+        cpu.decode_block(&job, scratch, out)
+    }
+
+    fn plan(&self) -> BlockPlan<'_> {
+        BlockPlan {
+            model: self.model,
+            wide: self.wide,
+            steps: &self.steps,
+            preset: self.preset,
+            cpu: CpuBackend::new(),
+            range: &|lo, hi| Ok(ValueRange { lo, hi }),
+        }
     }
 
     fn decoded(&self, model: &WaveletModel, shape: BlockShape, range: ValueRange, targets: &[Vec<i32>]) -> Vec<i32> {

@@ -3,7 +3,11 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod limits;
+pub mod quality;
 pub mod volume;
 
 pub use error::{Error, Result};
