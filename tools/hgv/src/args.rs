@@ -84,12 +84,12 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "X,Y,Z", value_parser = values::spacing)]
     pub(crate) spacing: Option<[f64; 3]>,
     /// Bytes before the first voxel
-    #[arg(long, value_name = "BYTES", value_parser = values_skip)]
+    #[arg(long, value_name = "BYTES", value_parser = skip)]
     pub(crate) skip: Option<u64>,
 }
 
 /// Like a size, but 0 is a meaningful answer here.
-fn values_skip(text: &str) -> Result<u64, String> {
+fn skip(text: &str) -> Result<u64, String> {
     if text.trim() == "0" {
         return Ok(0);
     }
@@ -99,9 +99,7 @@ fn values_skip(text: &str) -> Result<u64, String> {
 /// Byte order of raw voxels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Endian {
-    /// Little endian
     Le,
-    /// Big endian
     Be,
 }
 
@@ -141,12 +139,12 @@ pub(crate) struct CodingArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub(crate) levels: u32,
     /// Side of a block in voxels: 32, 64 or 128
-    #[arg(long, value_name = "N", default_value = "64", value_parser = ["32", "64", "128"])]
-    pub(crate) block: String,
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = values::block)]
+    pub(crate) block: u32,
     /// How much time to spend on fewer bytes
     #[arg(long, value_enum, default_value_t = PresetWord::Balanced)]
     pub(crate) preset: PresetWord,
-    /// Block models the encoder may use (hashgrid is not built yet)
+    /// Block models: the cheapest for each block, the paper's own (not built yet), or wavelets only
     #[arg(long, value_enum, default_value_t = ModelWord::Auto)]
     pub(crate) model: ModelWord,
     /// Where the work is done (cuda is not built yet)
@@ -223,11 +221,8 @@ impl TargetArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PresetWord {
-    /// No search of any kind
     Fast,
-    /// Quantisation that looks at the neighbourhood
     Balanced,
-    /// The fewest bytes
     Best,
 }
 
@@ -243,11 +238,8 @@ impl From<PresetWord> for Preset {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ModelWord {
-    /// The cheapest for each block
     Auto,
-    /// Hashed grid levels and an MLP only
     Hashgrid,
-    /// One dense grid level as wavelet coefficients
     Dense,
 }
 
@@ -267,11 +259,8 @@ impl ModelWord {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BackendWord {
-    /// The fastest there is
     Auto,
-    /// The processor
     Cpu,
-    /// An NVIDIA GPU
     Cuda,
 }
 

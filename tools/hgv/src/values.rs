@@ -179,6 +179,14 @@ pub(crate) fn quality(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a number between 0 and 100".into())
 }
 
+/// Parses the side of a block.
+pub(crate) fn block(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(side @ (32 | 64 | 128)) => Ok(side),
+        _ => Err("use 32, 64 or 128".into()),
+    }
+}
+
 /// Parses a finite number over 0.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
     number(text)

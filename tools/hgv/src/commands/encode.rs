@@ -52,7 +52,7 @@ fn options(args: &EncodeArgs, context: &Context) -> Result<EncodeOptions> {
     }
     options.model = coding.model.choice()?;
     options.levels = coding.levels;
-    options.block = coding.block.parse().unwrap_or(options.block);
+    options.block = coding.block;
     options.preset = coding.preset.into();
     options.threads = context.threads;
     options.seed = coding.seed;
