@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use hgv::encode::{ModelChoice, Preset, Target};
 use hgv::volume::DType;
 
+use crate::backend_api::{Endian, NumberType};
 use crate::values::{self, RegionArg, Shard, SsimTarget};
 
 /// Compress, read and check very large 3-D volumes.
@@ -74,11 +75,12 @@ pub(crate) struct InputArgs {
     /// Axis lengths in voxels, x fastest
     #[arg(long, value_name = "X,Y,Z", value_parser = values::shape)]
     pub(crate) shape: Option<[u64; 3]>,
-    /// Voxel type: uint8 int8 uint16 int16 float32 (or u8 i8 u16 i16 f32)
-    #[arg(long, value_name = "T", value_parser = values::dtype)]
-    pub(crate) dtype: Option<DType>,
+    /// Voxel type: uint8 int8 uint16 int16 float32, or u8 i8 u16 i16 f32; i32 u32 f64 f16 are read
+    /// if every value fits one of these
+    #[arg(long, value_name = "T", value_parser = values::raw_type)]
+    pub(crate) dtype: Option<NumberType>,
     /// Byte order of the raw file [default: le]
-    #[arg(long, value_name = "le|be")]
+    #[arg(long, value_name = "le|be", value_parser = values::endian)]
     pub(crate) endian: Option<Endian>,
     /// Distance of voxel centres along each axis
     #[arg(long, value_name = "X,Y,Z", value_parser = values::spacing)]
@@ -96,13 +98,6 @@ fn skip(text: &str) -> Result<u64, String> {
     values::bytes(text)
 }
 
-/// Byte order of raw voxels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Endian {
-    Le,
-    Be,
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -117,7 +112,7 @@ Inputs: NRRD, NIfTI, MRC, TIFF (multi-page or a numbered folder), NPY, raw; .gz 
 .raw .nii .mrc .map .nrrd .npy. Sizes: 20M is 20,000,000 bytes, 20MiB is 20 x 1,048,576.
 While writing, the file is OUT.hgv.partial; `hgv recover` reads one that was left behind.")]
 pub(crate) struct EncodeArgs {
-    /// Volume to encode
+    /// Volume to encode; - is the standard input
     #[arg(value_name = "INPUT")]
     pub(crate) input: PathBuf,
     /// File to write
@@ -144,7 +139,8 @@ pub(crate) struct CodingArgs {
     /// How much time to spend on fewer bytes
     #[arg(long, value_enum, default_value_t = PresetWord::Balanced)]
     pub(crate) preset: PresetWord,
-    /// Block models: the cheapest for each block, the paper's own (not built yet), or wavelets only
+    /// Block models: auto takes the cheapest for each block, dense is wavelets only (hashgrid is not
+    /// built yet)
     #[arg(long, value_enum, default_value_t = ModelWord::Auto)]
     pub(crate) model: ModelWord,
     /// Where the work is done (cuda is not built yet)
@@ -168,7 +164,7 @@ pub(crate) struct CodingArgs {
     /// Code NaN and infinities as a lossless mask instead of refusing them
     #[arg(long)]
     pub(crate) nan_mask: bool,
-    /// Convert the voxels to this type first; values that do not fit are refused
+    /// Convert the voxels to this type first, rounded and clamped
     #[arg(long, value_name = "T", value_parser = values::dtype)]
     pub(crate) cast: Option<DType>,
 }
@@ -344,6 +340,9 @@ pub(crate) struct VerifyArgs {
     pub(crate) against: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) raw: InputArgs,
+    /// Folder for the scratch file of a compressed input [default: that of the system]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -371,6 +370,9 @@ pub(crate) struct CompareArgs {
     pub(crate) level: Option<u32>,
     #[command(flatten)]
     pub(crate) raw: InputArgs,
+    /// Folder for the scratch file of a compressed input [default: that of the system]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -12,8 +12,10 @@ use hgv::volume::{DType, Extent, Metadata, VoxelSource};
 use hgv::{Result, Volume};
 use serde::Serialize;
 
-use crate::args::{Endian, InputArgs};
+use crate::args::InputArgs;
 use standin::{quality, reader, volume_files, writer};
+
+pub(crate) use volume_files::{Endian, NumberType};
 
 /// A progress callback of the command line: `Break` cancels.
 pub(crate) type OnProgress<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
@@ -36,11 +38,12 @@ pub(crate) fn open_volume(
     let options = volume_files::OpenOptions {
         shape: raw.shape,
         dtype: raw.dtype,
-        big_endian: raw.endian.map(|e| e == Endian::Be),
+        endian: raw.endian,
         spacing: raw.spacing,
         skip: raw.skip,
         cast,
         scratch: scratch.map(Path::to_path_buf),
+        region: None,
     };
     let opened = volume_files::open_volume(path, &options)?;
     Ok(OpenVolume {
@@ -69,8 +72,9 @@ impl VolumeFile {
         self.0.write_slab(slices)
     }
 
-    pub(crate) fn finish(self) -> Result<()> {
-        self.0.finish()
+    /// Gives the file its name; returns what is worth saying, one line each.
+    pub(crate) fn finish(self) -> Result<Vec<String>> {
+        self.0.finish().map(|written| written.notices)
     }
 }
 
@@ -120,11 +124,15 @@ pub(crate) fn compare(
     threads: usize,
     progress: OnProgress<'_>,
 ) -> Result<serde_json::Value> {
-    let options = quality::CompareOptions {
-        threads,
-        ssim: true,
+    let options = quality::CompareOptions::default().with_threads(threads);
+    let report = |done, total| {
+        progress(Progress {
+            phase: "compare",
+            done,
+            total,
+        })
     };
-    let comparison = quality::compare(a, b, &options, progress)?;
+    let comparison = quality::compare(a, b, &options, &report)?;
     serde_json::to_value(&comparison)
         .map_err(|e| hgv::Error::argument(format!("the comparison has no JSON form: {e}")))
 }
@@ -222,24 +230,54 @@ mod standin {
         use hgv::{Error, Result};
         use std::path::{Path, PathBuf};
 
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct NumberType(DType);
+
+        impl NumberType {
+            pub(crate) fn parse(word: &str) -> Option<Self> {
+                DType::parse(word).map(Self)
+            }
+        }
+
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) enum Endian {
+            Little,
+            Big,
+        }
+
+        impl Endian {
+            pub(crate) fn parse(word: &str) -> Option<Self> {
+                match word {
+                    "le" => Some(Self::Little),
+                    "be" => Some(Self::Big),
+                    _ => None,
+                }
+            }
+        }
+
         pub(crate) struct OpenOptions {
             pub(crate) shape: Option<[u64; 3]>,
-            pub(crate) dtype: Option<DType>,
-            pub(crate) big_endian: Option<bool>,
+            pub(crate) dtype: Option<NumberType>,
+            pub(crate) endian: Option<Endian>,
             pub(crate) spacing: Option<[f64; 3]>,
             pub(crate) skip: Option<u64>,
             pub(crate) cast: Option<DType>,
             pub(crate) scratch: Option<PathBuf>,
+            pub(crate) region: Option<hgv::volume::Region>,
         }
 
-        pub(crate) struct Opened {
+        pub(crate) struct OpenedVolume {
             pub(crate) source: Box<dyn VoxelSource>,
             pub(crate) notices: Vec<String>,
         }
 
-        pub(crate) fn open_volume(path: &Path, _: &OpenOptions) -> Result<Opened> {
+        pub(crate) fn open_volume(path: &Path, _: &OpenOptions) -> Result<OpenedVolume> {
             std::fs::metadata(path).map_err(|e| Error::io(path.display().to_string(), e))?;
             missing("reading volume files")
+        }
+
+        pub(crate) struct Written {
+            pub(crate) notices: Vec<String>,
         }
 
         pub(crate) struct VolumeWriter;
@@ -259,7 +297,7 @@ mod standin {
                 missing("writing volume files")
             }
 
-            pub(crate) fn finish(self) -> Result<()> {
+            pub(crate) fn finish(self) -> Result<Written> {
                 missing("writing volume files")
             }
         }
@@ -267,25 +305,31 @@ mod standin {
 
     pub(super) mod quality {
         use super::missing;
-        use crate::backend_api::OnProgress;
         use hgv::Result;
         use hgv::volume::VoxelSource;
+        use std::ops::ControlFlow;
 
         #[derive(serde::Serialize)]
         pub(crate) struct Comparison {
             psnr: Option<f64>,
         }
 
+        #[derive(Default)]
         pub(crate) struct CompareOptions {
-            pub(crate) threads: usize,
-            pub(crate) ssim: bool,
+            threads: usize,
+        }
+
+        impl CompareOptions {
+            pub(crate) fn with_threads(self, threads: usize) -> Self {
+                Self { threads }
+            }
         }
 
         pub(crate) fn compare(
             _: &dyn VoxelSource,
             _: &dyn VoxelSource,
             _: &CompareOptions,
-            _: OnProgress<'_>,
+            _: &(dyn Fn(u64, u64) -> ControlFlow<()> + Sync),
         ) -> Result<Comparison> {
             missing("comparison")
         }

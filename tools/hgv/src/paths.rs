@@ -4,6 +4,9 @@ use std::path::Path;
 
 use hgv::{Error, Result};
 
+/// The word for the standard input.
+const STDIN: &str = "-";
+
 /// Refuses what is no path to a file.
 ///
 /// # Errors
@@ -16,8 +19,8 @@ pub(crate) fn check_input(path: &Path) -> Result<()> {
         )));
     }
     match path.metadata() {
-        Ok(_) => Ok(()),
-        Err(e) => Err(Error::io(text, e)),
+        Err(e) if text != STDIN => Err(Error::io(text, e)),
+        _ => Ok(()),
     }
 }
 

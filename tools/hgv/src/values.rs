@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use hgv::volume::{DType, Extent, Region};
 
+use crate::backend_api::{Endian, NumberType};
+
 /// Parses a voxel type word such as `uint8` or `f32`.
 pub(crate) fn dtype(word: &str) -> Result<DType, String> {
     DType::parse(word).ok_or_else(|| {
@@ -16,6 +18,17 @@ pub(crate) fn dtype(word: &str) -> Result<DType, String> {
             known.join(", ")
         )
     })
+}
+
+/// Parses the type of the numbers in a raw file, which may be more than the voxel types.
+pub(crate) fn raw_type(word: &str) -> Result<NumberType, String> {
+    NumberType::parse(word)
+        .ok_or_else(|| "expected a type such as uint8, int16 or float32 (u8, i16, f32)".into())
+}
+
+/// Parses a byte order.
+pub(crate) fn endian(word: &str) -> Result<Endian, String> {
+    Endian::parse(word).ok_or_else(|| "use le (little endian) or be (big endian)".into())
 }
 
 /// Parses three positive axis lengths `X,Y,Z`.

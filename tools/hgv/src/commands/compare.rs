@@ -23,8 +23,9 @@ struct Json<'a> {
 }
 
 pub(crate) fn run(args: &CompareArgs, context: &Context) -> Result<Outcome> {
-    let a = Input::open(&args.a, &args.raw, None, None, context)?;
-    let b = Input::open(&args.b, &args.raw, None, None, context)?;
+    let scratch = args.scratch.as_deref();
+    let a = Input::open(&args.a, &args.raw, None, scratch, context)?;
+    let b = Input::open(&args.b, &args.raw, None, scratch, context)?;
     let full = a.source()?;
     let (reference, measured) = pair(args, &a, full.as_ref(), &b)?;
     let (left, right) = (reference.extent(), measured.extent());

@@ -41,7 +41,6 @@ pub(crate) fn run(args: &DecodeArgs, context: &Context) -> Result<Outcome> {
         None => Region::whole(view.extent()),
     };
     write(args, &volume, view.as_ref(), region, context)?;
-    context.progress.clear();
     report(args, &volume, view.dtype(), region, context)?;
     Ok(Outcome::Done)
 }
@@ -75,7 +74,11 @@ fn write(
     let mut done = |done| check(context, done, total);
     done(0)?;
     slabs::stream(view, &plan, &mut |slices| file.write(slices), &mut done)?;
-    file.finish()
+    context.progress.clear();
+    for notice in file.finish()? {
+        context.output.note(&notice);
+    }
+    Ok(())
 }
 
 fn check(context: &Context, done: u64, total: u64) -> Result<()> {

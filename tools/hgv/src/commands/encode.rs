@@ -29,8 +29,13 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> Result<Outcome> {
     let options = options(args, context)?;
     paths::check_input(&args.input)?;
     paths::check_output(&args.output, [args.input.as_path()], context.force)?;
-    let scratch = args.coding.scratch.as_deref();
-    let input = Input::open(&args.input, &args.raw, args.coding.cast, scratch, context)?;
+    let scratch = args
+        .coding
+        .scratch
+        .as_deref()
+        .unwrap_or_else(|| paths::folder_of(&args.output));
+    let cast = args.coding.cast;
+    let input = Input::open(&args.input, &args.raw, cast, Some(scratch), context)?;
     let whole = input.source()?;
     match &args.coding.region {
         None => encode(whole.as_ref(), args, &options, context),

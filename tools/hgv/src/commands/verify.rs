@@ -23,7 +23,7 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<Outcome> {
     let original = args
         .against
         .as_deref()
-        .map(|path| Input::open(path, &args.raw, None, None, context))
+        .map(|path| Input::open(path, &args.raw, None, args.scratch.as_deref(), context))
         .transpose()?;
     let source = original.as_ref().map(Input::source).transpose()?;
     let progress = |p| context.progress.update(p);
