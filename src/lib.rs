@@ -3,8 +3,12 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod format;
+pub mod io;
 pub mod limits;
+pub mod reader;
 pub mod volume;
+pub mod writer;
 
 pub use error::{Error, Result};
 pub use limits::Limits;
