@@ -77,3 +77,156 @@ proptest! {
         check(&open(bytes).unwrap(), &s);
     }
 }
+
+/// Order of tiers, order of blocks, memory budget: the same bytes.
+#[test]
+fn the_same_blocks_give_the_same_bytes() {
+    let s = sample([170, 160, 160], 5, layers(5), Style::default());
+    let whole = file_bytes(&s);
+    for memory in [0, 100, 64 << 20] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.hgv");
+        let options = hgv::writer::WriterOptions {
+            memory,
+            ..s.options.clone()
+        };
+        let mut writer = HgvWriter::create(&path, &s.plan, options).unwrap();
+        put(&s, &mut writer, true, |_, _| true).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+}
+
+fn counting(bytes: Vec<u8>) -> CountingSource {
+    CountingSource::new(Arc::new(MemorySource::new(bytes)))
+}
+
+/// One request to open, three round trips and five requests to a block at full detail.
+#[test]
+fn requests_are_counted() {
+    let style = Style {
+        constant: 0,
+        page_log2: 3,
+        longest: 4000,
+        ..Style::default()
+    };
+    let three = hgv::format::layer::Layers::standard(3).unwrap();
+    let mut s = sample([512, 512, 512], 5, three, style);
+    for (root_entries, trips) in [(512, 3), (2, 4)] {
+        s.options.root_entries = root_entries;
+        for bytes in [file_bytes(&s), sink_bytes(&s)] {
+            assert!(bytes.len() > 4 << 20);
+            let source = counting(bytes);
+            let reader = open_source(Arc::new(source.clone())).unwrap();
+            let opening = source.counts();
+            assert_eq!((opening.round_trips, opening.requests), (1, 1));
+            assert_eq!(opening.bytes, 65_536);
+            let entry = reader.block(0, [9, 3, 14]).unwrap();
+            let BlockState::Payload(p) = &entry.state else {
+                panic!("no payload");
+            };
+            assert_eq!(p.segments.len(), 5);
+            reader.read_layers(&entry, 5).unwrap();
+            let counts = source.counts();
+            assert!(counts.round_trips <= trips, "{counts:?}");
+            assert!(counts.requests <= trips + 2, "{counts:?}");
+            // A neighbour in the same page costs its payload only.
+            source.reset();
+            let entry = reader.block(0, [9, 4, 14]).unwrap();
+            reader.read_layers(&entry, 1).unwrap();
+            assert_eq!(source.counts().requests, 1);
+            assert_eq!(source.counts().bytes, entry.bytes(1));
+            // The coarsest layer of a whole page lies in one piece.
+            source.reset();
+            let blocks: Vec<[u64; 3]> = (0..512).map(|i| [i % 8, i / 8 % 8, i / 64]).collect();
+            let entries = reader.blocks_at(0, &blocks).unwrap();
+            source.reset();
+            let wanted: Vec<_> = entries.iter().map(|e| (e, 1)).collect();
+            reader.read_many(&wanted).unwrap();
+            assert_eq!(source.counts().requests, 1);
+        }
+    }
+}
+
+/// Bytes beside the payload are a budget.
+#[test]
+fn overhead_stays_in_its_budget() {
+    let style = Style {
+        constant: 0,
+        absent: 0,
+        models: 1,
+        page_log2: 3,
+        ..Style::default()
+    };
+    let levels = hgv::format::layer::Layers::standard;
+    let mut one = sample([64, 64, 64], 6, levels(3).unwrap(), style);
+    one.plan.models[0].payload = vec![7; 32];
+    one.plan.metadata.origin = [-12.5, 3.25, 1040.0];
+    one.plan.metadata.space = hgv::volume::Space::Lps;
+    one.plan.metadata.value_unit = Some("HU".into());
+    let bytes = file_bytes(&one);
+    let reader = open(bytes.clone()).unwrap();
+    let beside = bytes.len() as u64 - reader.header().payload_bytes;
+    assert!(
+        beside <= 768,
+        "{beside} bytes beside the payload of one block"
+    );
+
+    for (q, per_block) in [((0, 255), 23), ((0, 60_000), 24)] {
+        let q = if q.1 > 32_767 { (-30_000, 30_000) } else { q };
+        let style = Style { q, ..style };
+        let many = sample([512, 512, 512], 6, levels(1).unwrap(), style);
+        let bytes = file_bytes(&many);
+        let reader = open(bytes.clone()).unwrap();
+        assert_eq!(reader.header().blocks_present, 8 * 64 + 1);
+        let empty = {
+            let mut s = many.clone();
+            s.blocks.clear();
+            file_bytes(&s).len() as u64
+        };
+        let beside = bytes.len() as u64 - reader.header().payload_bytes - empty;
+        assert!(
+            beside <= per_block * 513 + 44,
+            "{beside} bytes for 513 blocks"
+        );
+    }
+}
+
+/// Axes at the limit of the format: keys of 64 bits, one block at each end.
+#[test]
+fn keys_near_the_limit() {
+    let extent = [1 << 32, 1 << 32, 1 << 30];
+    let plan =
+        hgv::writer::FilePlan::new(extent, hgv::volume::DType::Uint8, 7, 1, (0, 255)).unwrap();
+    let sink = hgv::io::MemorySink::default();
+    let out = sink.clone();
+    let mut writer = HgvWriter::to_sink(Box::new(sink), &plan, Default::default()).unwrap();
+    let pages = writer.shape().pages[0];
+    assert_eq!(pages.grid(), [1 << 21, 1 << 21, 1 << 19]);
+    let last = pages.blocks.map(|b| b - 1);
+    for block in [[0; 3], last] {
+        let (page, _) = pages.locate(block).unwrap();
+        writer.begin_cluster(0, page).unwrap();
+        writer
+            .put_block(block, &hgv::writer::BlockRecord::Constant(9))
+            .unwrap();
+        writer.finish_cluster().unwrap();
+    }
+    writer.finish().unwrap();
+    let reader = open(out.bytes()).unwrap();
+    reader.verify_structure().unwrap();
+    assert_eq!(
+        reader.block(0, last).unwrap().state,
+        BlockState::Constant(9)
+    );
+    assert_eq!(
+        reader.block(0, [5, 5, 5]).unwrap().state,
+        BlockState::NotWritten
+    );
+    assert_eq!(
+        reader.block(0, [0, 0, 1 << 16]).unwrap().state,
+        BlockState::NotWritten
+    );
+    let message = reader.block(0, [1 << 25, 0, 0]).unwrap_err().to_string();
+    assert!(message.contains("outside the grid"), "{message}");
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{RangeSource, Sink};
+use super::Sink;
 use crate::{Error, Result};
 
 /// Calls that may still succeed, shared by every sink of one writer.
@@ -27,8 +27,11 @@ impl Budget {
     }
 }
 
-/// A sink whose calls fail once a budget is spent. The failing append or patch still leaves half
-/// of its bytes, as a torn write does.
+/// Disks write sectors of this size whole or not at all.
+const SECTOR: u64 = 512;
+
+/// A sink whose calls fail once a budget is spent. The failing append or patch still leaves part
+/// of its bytes, as a torn write does: half of an append, the first sectors of a patch.
 pub(crate) struct FaultySink {
     pub(crate) inner: Box<dyn Sink>,
     pub(crate) budget: Budget,
@@ -53,7 +56,9 @@ impl Sink for FaultySink {
 
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         if let Err(e) = self.budget.spend() {
-            self.inner.patch(offset, &bytes[..bytes.len() / 2])?;
+            let half = (offset + bytes.len() as u64 / 2) / SECTOR * SECTOR;
+            let torn = half.saturating_sub(offset) as usize;
+            self.inner.patch(offset, &bytes[..torn])?;
             return Err(e);
         }
         self.inner.patch(offset, bytes)
@@ -62,27 +67,5 @@ impl Sink for FaultySink {
     fn sync(&mut self) -> Result<()> {
         self.budget.spend()?;
         self.inner.sync()
-    }
-}
-
-/// A source whose reads fail once a budget is spent.
-#[derive(Debug)]
-pub(crate) struct FaultySource {
-    pub(crate) inner: Arc<dyn RangeSource>,
-    pub(crate) budget: Budget,
-}
-
-impl RangeSource for FaultySource {
-    fn len(&self) -> u64 {
-        self.inner.len()
-    }
-
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        self.budget.spend()?;
-        self.inner.read_at(offset, out)
-    }
-
-    fn identity(&self) -> String {
-        self.inner.identity()
     }
 }

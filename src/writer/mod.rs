@@ -7,11 +7,17 @@
 mod cluster;
 mod finish;
 mod head;
+mod merge;
 mod plan;
+mod recover;
 mod spool;
 mod stream;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use cluster::{BlockPayload, BlockRecord};
+pub use merge::{MergeReport, OverviewFn, merge, merge_sources};
 pub use plan::{FilePlan, WriterOptions};
+pub use recover::{RecoverReport, recover, recover_source};
 pub use stream::{HgvWriter, WriteReport};

@@ -74,18 +74,29 @@ impl HgvWriter {
     /// [`Error::Exists`] if the output or an old `.partial` is there and `options.force` is not
     /// set; [`Error::InvalidArgument`] for a plan that makes no sense; [`Error::Io`].
     pub fn create(path: impl AsRef<Path>, plan: &FilePlan, options: WriterOptions) -> Result<Self> {
-        Self::create_with(path.as_ref(), plan, options, Box::new(|sink| sink))
+        Self::create_beside(path.as_ref(), plan, options, ".partial")
+    }
+
+    /// [`Self::create`] with another name for the unfinished file.
+    pub(super) fn create_beside(
+        path: &Path,
+        plan: &FilePlan,
+        options: WriterOptions,
+        suffix: &'static str,
+    ) -> Result<Self> {
+        Self::create_with(path, plan, options, suffix, Box::new(|sink| sink))
     }
 
     pub(crate) fn create_with(
         path: &Path,
         plan: &FilePlan,
         options: WriterOptions,
+        suffix: &'static str,
         wrap: Wrap,
     ) -> Result<Self> {
         // Before anything is created: a bad plan must not cost the caller an old file.
         let prepared = prepare(plan, &options)?;
-        let target = Target::new(path, options.force, wrap)?;
+        let target = Target::new(path, options.force, suffix, wrap)?;
         let sink = target.create_partial()?;
         let mut options = options;
         options.scratch.get_or_insert_with(|| target.folder());
@@ -272,6 +283,23 @@ impl HgvWriter {
         let report = self.commit().map_err(|e| self.explain(e))?;
         self.finished = true;
         Ok(report)
+    }
+
+    /// Pages of each tier that have no finished cluster.
+    pub(super) fn missing_pages(&self) -> Vec<u64> {
+        let of = |tier: usize| {
+            let above = self
+                .overview
+                .iter()
+                .filter(|c| usize::from(c.0.tier) == tier);
+            let have = if tier == 0 {
+                self.clusters.len()
+            } else {
+                above.count()
+            };
+            self.shape.pages[tier].count().saturating_sub(have as u64)
+        };
+        (0..self.shape.pages.len()).map(of).collect()
     }
 
     /// Gives up and removes everything that was written.

@@ -13,6 +13,7 @@ pub(crate) type Wrap = Box<dyn Fn(Box<dyn Sink>) -> Box<dyn Sink> + Send>;
 pub(crate) struct Target {
     path: PathBuf,
     force: bool,
+    suffix: &'static str,
     wrap: Wrap,
 }
 
@@ -23,11 +24,12 @@ impl std::fmt::Debug for Target {
 }
 
 impl Target {
-    /// Refuses names that are taken, unless `force`.
-    pub(crate) fn new(path: &Path, force: bool, wrap: Wrap) -> Result<Self> {
+    /// Refuses names that are taken, unless `force`. `suffix` names the unfinished file.
+    pub(crate) fn new(path: &Path, force: bool, suffix: &'static str, wrap: Wrap) -> Result<Self> {
         let target = Self {
             path: path.to_path_buf(),
             force,
+            suffix,
             wrap,
         };
         target.check_free()?;
@@ -51,7 +53,7 @@ impl Target {
     }
 
     pub(crate) fn partial(&self) -> PathBuf {
-        with_suffix(&self.path, ".partial")
+        with_suffix(&self.path, self.suffix)
     }
 
     /// The compact copy. Nothing is in it that `.partial` does not have.
