@@ -3,22 +3,30 @@
 #![deny(unsafe_code)]
 
 pub mod error;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
 pub mod limits;
-pub mod quality;
+
 pub mod volume;
 
-pub use error::{Error, Result};
-pub use limits::Limits;
-pub mod decode;
-pub mod encode;
-pub use decode::Volume;
+pub mod format;
+pub mod io;
+pub mod reader;
+pub mod writer;
+
 pub mod backend;
 pub mod codec;
 pub mod model;
 
+pub mod decode;
+pub mod encode;
+pub mod quality;
+
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_api;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
+pub use decode::Volume;
+pub use error::{Error, Result};
+pub use limits::Limits;
