@@ -134,6 +134,7 @@ impl BlockLab {
             preset: self.preset,
             cpu: CpuBackend::new(),
             range: &|lo, hi| Ok(ValueRange { lo, hi }),
+            want_coarsest: false,
         }
     }
 

@@ -2,6 +2,10 @@
 
 #![deny(unsafe_code)]
 
+// Unit tests share helpers with the integration tests, which know the crate by its name.
+#[cfg(test)]
+extern crate self as hgv;
+
 pub mod error;
 pub mod limits;
 
