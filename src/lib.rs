@@ -8,6 +8,7 @@ extern crate self as hgv;
 
 pub mod error;
 pub mod limits;
+pub mod progress;
 
 pub mod volume;
 
@@ -34,3 +35,4 @@ pub mod fuzzing;
 pub use decode::Volume;
 pub use error::{Error, Result};
 pub use limits::Limits;
+pub use progress::{Progress, ProgressFn};

@@ -5,9 +5,11 @@
 mod blocks;
 mod info;
 mod region;
+mod verify;
 mod volume;
 
 pub use info::{Info, LevelInfo, Stats};
 pub(crate) use volume::threads;
 pub use volume::{BlockInfo, BlockKind, Volume, VolumeView};
+pub use verify::{VerifyReport, verify};
 pub(crate) use blocks::{BlockDecoder, parse_models};

@@ -6,11 +6,13 @@
 
 mod block;
 mod forward;
+mod merge;
 mod options;
 mod overview;
 mod pass;
 pub(crate) mod plan;
 mod quantise;
+mod reduce;
 mod scan;
 mod target;
 
@@ -21,13 +23,16 @@ pub use block::LevelError;
 pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 #[cfg(feature = "bench")]
 pub(crate) use forward::forward;
+pub use merge::merge;
 pub use options::*;
 #[cfg(feature = "bench")]
 pub(crate) use quantise::quantise;
+pub use reduce::reduced;
 
 use crate::backend::cpu::CpuBackend;
 use crate::format::range::RangeCoder;
 use crate::volume::VoxelSource;
+pub use crate::progress::{Progress, ProgressFn};
 use crate::{Error, Result};
 
 /// Encodes `source` into a new file at `path`, which appears only when it is complete.

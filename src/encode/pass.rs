@@ -157,22 +157,44 @@ impl Job<'_> {
 
     fn write_tiers(&self, models: &Models, plan: &FilePlan, writer: &mut HgvWriter, path: &Path) -> Result<Totals> {
         let mut totals = self.no_totals();
-        let mut below: Option<TierVoxels> = None;
         // A shard has no overview: merging makes it.
-        let tiers = if self.options.shard.is_some() { &plan.tiers[..1] } else { &plan.tiers[..] };
-        for (index, tier) in tiers.iter().enumerate() {
-            let above = match tiers.get(index + 1) {
-                Some(next) => Some(TierVoxels::new(next.extent, self.options.memory / 4, &self.scratch(path))?),
-                None => None,
-            };
-            let source = below.as_ref().map_or(TierSource::Volume(self.source), TierSource::Overview);
-            self.write_tier(models, index as u8, tier, &source, above.as_ref(), writer, &mut totals)?;
-            below = above;
+        let next = plan.tiers.get(1).filter(|_| self.options.shard.is_none());
+        let above = next.map(|t| TierVoxels::new(t.extent, self.options.memory / 4, &self.scratch(path))).transpose()?;
+        let source = TierSource::Volume(self.source);
+        self.write_tier(models, 0, &plan.tiers[0], &source, above.as_ref(), writer, &mut totals)?;
+        if let Some(voxels) = above {
+            self.write_overviews(models, &plan.tiers, voxels, writer, path, &mut totals)?;
         }
         Ok(totals)
     }
 
-    fn scratch(&self, path: &Path) -> PathBuf {
+    /// Encodes the tiers above 0, each from the coarsest band of the one below.
+    pub(crate) fn write_overviews(
+        &self,
+        models: &Models,
+        tiers: &[Tier],
+        voxels: TierVoxels,
+        writer: &mut HgvWriter,
+        path: &Path,
+        totals: &mut Totals,
+    ) -> Result<()> {
+        let mut voxels = voxels;
+        for index in 1..tiers.len() {
+            let above = match tiers.get(index + 1) {
+                Some(next) => Some(TierVoxels::new(next.extent, self.options.memory / 4, &self.scratch(path))?),
+                None => None,
+            };
+            let source = TierSource::Overview(&voxels);
+            self.write_tier(models, index as u8, &tiers[index], &source, above.as_ref(), writer, totals)?;
+            match above {
+                Some(next) => voxels = next,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn scratch(&self, path: &Path) -> PathBuf {
         let beside = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         self.options.scratch.clone().unwrap_or_else(|| beside.to_path_buf())
     }
@@ -379,7 +401,7 @@ fn plan_depth(block_log2: u32) -> usize {
 }
 
 /// Where the coarsest band of a block lies in the next tier.
-fn halved(grid: &BlockGrid, block: [u64; 3], depth: usize) -> Region {
+pub(crate) fn halved(grid: &BlockGrid, block: [u64; 3], depth: usize) -> Region {
     let region = grid.region(block);
     let start = region.start.map(|v| v >> depth);
     let end = [0, 1, 2].map(|a| start[a] + crate::volume::ceil_shift(region.extent()[a], depth as u32));

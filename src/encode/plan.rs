@@ -2,6 +2,7 @@
 
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
+use crate::{Error, Result};
 use crate::model::{Precision, WaveletModel};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
@@ -54,6 +55,21 @@ impl Models {
             volume: wavelet_models(q_min, q_max, step, levels, lossless),
             overview: wavelet_models(q_min, q_max, step, levels, false),
         }
+    }
+
+    /// The models of a file that was written before.
+    ///
+    /// # Errors
+    /// As reading the records; [`Error::Unsupported`] if there is none for overviews.
+    pub(crate) fn from_records(records: &[ModelRecord]) -> Result<Self> {
+        let list: Vec<WaveletModel> = crate::decode::parse_models(records)?.into_values().collect();
+        let find = |lossless| {
+            let first = list.iter().find(|m| m.lossless == lossless);
+            let wide = list.iter().find(|m| m.lossless == lossless && m.precision == Precision::I32);
+            first.map(|m| (*m, *wide.unwrap_or(m)))
+        };
+        let overview = find(false).ok_or_else(|| Error::Unsupported("the file has no model for overviews".into()))?;
+        Ok(Self { volume: find(true).unwrap_or(overview), overview })
     }
 
     /// Model and 32-bit twin of a tier.

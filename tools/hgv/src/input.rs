@@ -53,7 +53,7 @@ impl Input {
 /// Opens a .hgv file with the threads of the command line.
 pub(crate) fn open_hgv(path: &Path, context: &Context) -> Result<Volume> {
     paths::check_input(path)?;
-    Ok(Volume::open(path)?.with_threads(context.threads))
+    Volume::open(path)?.with_threads(context.threads)
 }
 
 /// A level of detail and quality level of `volume`; `None` is the last quality level.

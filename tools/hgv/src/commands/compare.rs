@@ -26,8 +26,7 @@ pub(crate) fn run(args: &CompareArgs, context: &Context) -> Result<Outcome> {
     let scratch = args.scratch.as_deref();
     let a = Input::open(&args.a, &args.raw, None, scratch, context)?;
     let b = Input::open(&args.b, &args.raw, None, scratch, context)?;
-    let full = a.source()?;
-    let (reference, measured) = pair(args, &a, full.as_ref(), &b)?;
+    let (reference, measured) = pair(args, &a, &b)?;
     let (left, right) = (reference.extent(), measured.extent());
     if left != right {
         return Err(Error::Input(format!(
@@ -63,13 +62,12 @@ type Side<'a> = Box<dyn VoxelSource + 'a>;
 fn pair<'a>(
     args: &CompareArgs,
     a: &'a Input,
-    full: &'a dyn VoxelSource,
     b: &'a Input,
 ) -> Result<(Side<'a>, Side<'a>)> {
     match (a, b) {
         (_, Input::Hgv(file)) if args.lod > 0 => {
             let measured = input::view(file, args.lod, args.level)?;
-            Ok((backend_api::reduce_like(file, full, args.lod)?, measured))
+            Ok((backend_api::reduce_like(file, a.source()?, args.lod)?, measured))
         }
         (_, Input::Hgv(file)) => Ok((a.source()?, input::view(file, 0, args.level)?)),
         (Input::Hgv(file), Input::File(_)) => {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Context, Outcome, mvoxels_per_second};
 use crate::args::DecodeArgs;
-use crate::backend_api::{self, VolumeFile};
+use crate::backend_api::VolumeFile;
 use crate::input;
 use crate::output::human_extent;
 use crate::paths;
@@ -62,7 +62,7 @@ fn write(
     )?;
     let plan = Plan {
         region,
-        block: backend_api::block_side(volume, args.lod),
+        block: volume.block_side(args.lod)?,
         // The other half is the decoder's own.
         budget: args.memory / 2,
         scratch: args
@@ -109,7 +109,7 @@ fn report(
         dtype,
         lod: args.lod,
         level: input::last_or(args.level, volume),
-        backend: backend_api::decode_backend(volume),
+        backend: volume.backend(),
         seconds,
         mvoxels_per_second: mvoxels_per_second(region.voxels(), seconds),
     };

@@ -96,7 +96,7 @@ fn level_line(level: &LevelInfo) -> String {
         human_bytes(level.bytes),
         human_psnr(level.psnr),
         ssim(&level.ssim),
-        level.max_abs_error
+        level.max_abs_error.map_or_else(|| "-".into(), |e| format!("{e:.4}"))
     )
 }
 

@@ -1,8 +1,7 @@
 //! `hgv merge`: the parts of a sharded encode in one file.
 
-use std::path::Path;
-
-use hgv::{Error, Result};
+use hgv::Result;
+use hgv::encode::EncodeOptions;
 use serde::Serialize;
 
 use super::{Context, Outcome};
@@ -16,6 +15,8 @@ struct Json {
     output: String,
     parts: usize,
     file_bytes: u64,
+    /// Clusters of the volume that no part holds.
+    missing_clusters: u64,
 }
 
 pub(crate) fn run(args: &MergeArgs, context: &Context) -> Result<Outcome> {
@@ -24,11 +25,17 @@ pub(crate) fn run(args: &MergeArgs, context: &Context) -> Result<Outcome> {
     }
     let inputs = args.inputs.iter().map(|p| p.as_path());
     paths::check_output(&args.output, inputs, context.force)?;
-    backend_api::merge(&args.inputs, &args.output, context.force)?;
+    let mut options = EncodeOptions::default();
+    options.threads = context.threads;
+    options.force = context.force;
+    let progress = |p| context.progress.update(p);
+    let report = backend_api::merge(&args.inputs, &args.output, &options, &progress)?;
+    context.progress.clear();
     let json = Json {
         output: args.output.display().to_string(),
         parts: args.inputs.len(),
-        file_bytes: file_bytes(&args.output)?,
+        file_bytes: report.written.file_len,
+        missing_clusters: report.missing_pages,
     };
     context.output.result(&json, || {
         format!(
@@ -39,10 +46,4 @@ pub(crate) fn run(args: &MergeArgs, context: &Context) -> Result<Outcome> {
         )
     })?;
     Ok(Outcome::Done)
-}
-
-fn file_bytes(path: &Path) -> Result<u64> {
-    path.metadata()
-        .map(|m| m.len())
-        .map_err(|e| Error::io(path.display().to_string(), e))
 }

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::{Context, Outcome};
 use crate::args::VerifyArgs;
-use crate::backend_api::{self, Verified};
+use crate::backend_api;
+use hgv::decode::VerifyReport;
 use crate::input::Input;
 use crate::output;
 use crate::paths;
@@ -15,7 +16,7 @@ struct Json<'a> {
     path: String,
     ok: bool,
     #[serde(flatten)]
-    verified: &'a Verified,
+    verified: &'a VerifyReport,
 }
 
 pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<Outcome> {
@@ -27,12 +28,14 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<Outcome> {
         .transpose()?;
     let source = original.as_ref().map(Input::source).transpose()?;
     let progress = |p| context.progress.update(p);
-    let verified = match backend_api::verify(&args.input, source.as_deref(), &progress) {
+    let verified = match backend_api::verify(&args.input, source.as_deref(), context.threads, &progress) {
         Ok(verified) => verified,
-        Err(error) if is_finding(&error) => Verified {
-            problems: vec![error.to_string()],
-            ..Verified::default()
-        },
+        Err(error) if is_finding(&error) => {
+            let mut found = VerifyReport::default();
+            found.problem_count = 1;
+            found.problems.push(error.to_string());
+            found
+        }
         Err(error) => return Err(error),
     };
     context.progress.clear();
@@ -52,7 +55,7 @@ fn is_finding(error: &Error) -> bool {
     )
 }
 
-fn report(args: &VerifyArgs, verified: &Verified, context: &Context) -> Result<Outcome> {
+fn report(args: &VerifyArgs, verified: &VerifyReport, context: &Context) -> Result<Outcome> {
     let json = Json {
         path: args.input.display().to_string(),
         ok: verified.problems.is_empty(),
