@@ -2,7 +2,7 @@
 //!
 //! Knows volumes and errors only: no files, codecs or models. Both volumes are read once (A
 //! twice, if its range is not given), in columns of 256 x 256 voxels that march along z, so memory
-//! does not grow with the extent: at most about 24 MiB a thread for 16-bit voxels, 60 MiB for float32.
+//! does not grow with the extent: about 32 MiB a thread for 16-bit voxels, 60 MiB for float32.
 //!
 //! # Definitions
 //! * Errors are `a - b` in 64-bit floats. The range is `max - min` of A over finite values.
