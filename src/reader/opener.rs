@@ -39,8 +39,11 @@ pub struct Opener {
     chunks: Vec<(u64, Vec<u8>)>,
 }
 
-/// Bytes that were supplied, or the range to ask for.
-type Have<'a> = std::result::Result<&'a [u8], (u64, u64)>;
+/// Something that was found in supplied bytes, or the range to ask for.
+type Have<T> = std::result::Result<T, (u64, u64)>;
+
+/// The header that counts, and the first one if it only points to the trailer.
+type Headers = (Header, Option<Header>);
 
 impl Opener {
     /// An opener for a file of `len` bytes.
@@ -101,9 +104,8 @@ impl Opener {
         self.ready(header, leading, sections, root).map(Step::Ready)
     }
 
-    /// The header that counts: the first, or the trailer that it points to, and then the first
-    /// one too.
-    fn header(&self) -> Result<std::result::Result<(Header, Option<Header>), (u64, u64)>> {
+    /// The first header, or the trailer that it points to.
+    fn header(&self) -> Result<Have<Headers>> {
         let first = self.chunks.iter().find(|c| c.0 == 0);
         let first = Header::parse(first.map_or(&[], |c| &c.1), 0)?;
         match first.state {
@@ -193,7 +195,7 @@ impl Opener {
     }
 
     /// `length` supplied bytes at `offset`.
-    fn get(&self, offset: u64, length: u64) -> Have<'_> {
+    fn get(&self, offset: u64, length: u64) -> Have<&[u8]> {
         let found = self.chunks.iter().find_map(|(start, bytes)| {
             let skip = usize::try_from(offset.checked_sub(*start)?).ok()?;
             let rest = bytes.get(skip..)?;
