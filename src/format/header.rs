@@ -12,6 +12,8 @@
 //! 140 reserved 4        159 reserved 93             252 CRC-32 of bytes 0..252
 //! ```
 
+use sha2::{Digest, Sha256};
+
 use crate::format::bytes::Fields;
 use crate::format::constant::{
     HEADER_LEN, KNOWN_FEATURES, MAGIC, MAX_LAYERS, MAX_LEVELS, MAX_LODS, MAX_TIERS, VERSION_MAJOR,
@@ -188,6 +190,25 @@ impl Header {
             Some(detail) => Err(Error::corrupt(WHAT, at, detail)),
             None => Ok(header),
         }
+    }
+
+    /// The uuid of a file: first 16 bytes of SHA-256 over the header (uuid and CRC zero) and
+    /// `parts`: section table, known sections in the order of the table, root.
+    pub fn uuid(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let file_uuid = [0; 16];
+        let plain = Self {
+            file_uuid,
+            ..self.clone()
+        };
+        let mut hash = Sha256::new();
+        hash.update(&plain.encode()[..CRC_AT]);
+        hash.update([0; HEADER_LEN - CRC_AT]);
+        for part in parts {
+            hash.update(part);
+        }
+        let mut uuid = [0; 16];
+        uuid.copy_from_slice(&hash.finalize()[..16]);
+        uuid
     }
 
     /// Everything behind the version.

@@ -78,11 +78,11 @@ impl Opener {
         let table_len = u64::from(header.section_count) * SECTION_ENTRY_LEN as u64;
         let table = self.get(header.section_offset, table_len);
         let root = self.get(header.root_offset, u64::from(header.root_len));
-        let (table, root) = match (table, root) {
-            (Ok(table), Ok(root)) => (table, root),
-            (table, root) => {
-                let missing = [table.err(), root.err()];
-                return Ok(Step::Need(missing.into_iter().flatten().collect()));
+        let table = match table {
+            Ok(table) => table,
+            Err(range) => {
+                let ranges = [Some(range), root.err()];
+                return Ok(Step::Need(ranges.into_iter().flatten().collect()));
             }
         };
         crc::check(
@@ -93,12 +93,12 @@ impl Opener {
         )?;
         let sections = section::parse(table, header.section_offset, header.file_len)?;
         self.check_budget(&header, &sections)?;
-        let missing: Vec<_> = known(&sections)
-            .filter_map(|s| self.get(s.offset, u64::from(s.length)).err())
-            .collect();
-        if !missing.is_empty() {
-            return Ok(Step::Need(missing));
-        }
+        let tables = known(&sections).map(|s| self.get(s.offset, u64::from(s.length)));
+        let missing: Vec<_> = tables.chain([root]).filter_map(Have::err).collect();
+        let root = match root {
+            Ok(root) if missing.is_empty() => root,
+            _ => return Ok(Step::Need(missing)),
+        };
         crc::check("root", header.root_offset, root, header.root_crc)?;
         let root = root::parse(root, header.root_offset, header.tier_count, header.file_len)?;
         self.ready(header, leading, sections, root).map(Step::Ready)
@@ -113,9 +113,10 @@ impl Opener {
             State::Open => Err(Error::Unfinished("its header is in state open".into())),
             State::SeeTrailer => {
                 let at = self.len.saturating_sub(HEADER_LEN as u64);
-                let bytes = match self.get(at, HEADER_LEN as u64) {
-                    Ok(bytes) => bytes,
-                    Err(range) => return Ok(Err(range)),
+                let Ok(bytes) = self.get(at, HEADER_LEN as u64) else {
+                    // The tables lie just in front of the trailer.
+                    let n = self.len.min(FIRST_READ as u64);
+                    return Ok(Err((self.len - n, n)));
                 };
                 let last = Header::parse(bytes, at).map_err(|e| match e {
                     Error::Unsupported(_) => Error::Unfinished("it has no trailer".into()),

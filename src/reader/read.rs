@@ -267,6 +267,10 @@ impl HgvReader {
         }
         let mut out = vec![Vec::new(); ranges.len()];
         for (m, read) in merged.iter().zip(reads) {
+            if let [one] = m.members[..] {
+                out[one] = read.bytes;
+                continue;
+            }
             for &i in &m.members {
                 let (offset, length) = ranges[i];
                 let start = (offset - m.offset) as usize;

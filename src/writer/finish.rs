@@ -12,7 +12,6 @@ use crate::format::header::{Header, State};
 use crate::format::root::{self, Entry, Root};
 use crate::format::section::{self, Section};
 use crate::io::{FileSource, Sink, zeroed};
-use crate::reader::file_uuid;
 use crate::writer::cluster::ClusterMeta;
 use crate::writer::head::encode_table;
 use crate::writer::spool::Spool;
@@ -205,7 +204,7 @@ impl HgvWriter {
         parts.extend(self.tables.bytes());
         parts.extend(self.stats.as_ref().map(|s| s.as_bytes()));
         parts.push(root);
-        header.file_uuid = file_uuid(&header, &parts);
+        header.file_uuid = header.uuid(&parts);
         header
     }
 
