@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Style, check, file_bytes, layers, open, open_source, put, sample, sink_bytes};
-use hgv::io::{CountingSource, MemorySource, WriteSink};
+use hgv::io::{CountingSource, FileSource, MemorySource, MmapSource, RangeSource, WriteSink};
 use hgv::reader::BlockState;
 use hgv::writer::HgvWriter;
 use proptest::prelude::*;
@@ -40,6 +40,17 @@ fn every_way_of_writing_reads_back() {
     assert_eq!(s.plan.tiers.len(), 2);
     for bytes in [file_bytes(&s), sink_bytes(&s), streamed(&s)] {
         check(&open(bytes).unwrap(), &s);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.hgv");
+    common::write_file(&s, &path).unwrap();
+    let sources: [Arc<dyn RangeSource>; 2] = [
+        Arc::new(FileSource::open(&path).unwrap()),
+        Arc::new(MmapSource::open(&path).unwrap()),
+    ];
+    for source in sources {
+        // A cache of one page gives the same answers.
+        check(&open_source(source).unwrap().with_cache(0), &s);
     }
 }
 

@@ -183,7 +183,7 @@ impl HgvReader {
     /// At most three requests in one round trip.
     ///
     /// # Errors
-    /// [`Error::NotWritten`], [`Error::Checksum`], [`Error::LimitExceeded`] or what the source
+    /// [`Error::NotWritten`], [`Error::Corrupt`], [`Error::LimitExceeded`] or what the source
     /// says.
     pub fn read_layers(&self, entry: &BlockEntry, layers: usize) -> Result<Vec<Vec<u8>>> {
         let mut all = self.read_many(&[(entry, layers)])?;
