@@ -31,7 +31,7 @@ mod source;
 mod spool;
 mod store;
 mod text;
-//mod tiff;
+mod tiff;
 mod units;
 mod write;
 

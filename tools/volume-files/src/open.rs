@@ -8,10 +8,9 @@ use crate::layout::{Layout, Skip, Start};
 use crate::source::FileVolume;
 use crate::spool::Spool;
 use crate::store::{Runs, Store};
-use crate::{mrc, nifti, npy, nrrd, raw};
+use crate::{mrc, nifti, npy, nrrd, raw, tiff};
 use hgv::Result;
 use hgv::volume::{DType, Extent, Metadata, Region, VoxelSource};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,7 +80,8 @@ pub(crate) struct Located {
 pub fn open_volume(path: &Path, options: &OpenOptions) -> Result<OpenedVolume> {
     if path.is_dir() {
         options.only_for_raw(path, Format::Tiff)?;
-        return Err(bad(path, "folders are not read"));
+        let (layout, located) = tiff::open_folder(path, options)?;
+        return assemble(path, layout, located, options);
     }
     let path = &header_of_pair(path, options);
     let mut input = Input::open(path, false)?;
@@ -94,7 +94,8 @@ pub fn open_volume(path: &Path, options: &OpenOptions) -> Result<OpenedVolume> {
         Format::Npy => npy::parse(&mut input)?,
         Format::Raw => raw::describe(&input, options)?,
         Format::Tiff => {
-            return Err(bad(path, "TIFF is not read"));
+            let (layout, located) = tiff::open_file(&input, options)?;
+            return assemble(path, layout, located, options);
         }
     };
     let region = options.region_in(path, layout.extent)?;

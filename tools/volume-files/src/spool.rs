@@ -117,6 +117,11 @@ impl Spool {
         Ok(())
     }
 
+    /// Counts voxels outside of the region as come.
+    pub(crate) fn pass(&mut self, voxels: u64) {
+        self.next += voxels;
+    }
+
     /// Whether everything to keep has come.
     pub(crate) fn complete(&self) -> bool {
         let [nx, ny, _] = self.extent;

@@ -104,7 +104,7 @@ const TABLE: [Expected; 11] = [
         [302; 3],
         DType::Uint8,
         [1.0; 3],
-        None,
+        Some("mm"),
         [0.0, 255.0],
     ),
     row(
