@@ -477,7 +477,7 @@ fn settle(
             return Err(bad(
                 path,
                 format!(
-                    "{} voxels are NaN, which {dtype} cannot hold; cast to float32",
+                    "NaN voxels ({} of them) do not fit {dtype}; cast to float32",
                     scan.nans()
                 ),
             ));

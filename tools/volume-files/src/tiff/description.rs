@@ -1,7 +1,7 @@
 //! Spacing, units and meaning out of the tags of the first page: ImageJ and OME descriptions,
 //! resolution tags.
 
-use super::page::{File, failure};
+use super::directory::{Directory, File, tag};
 use crate::failure::bad;
 use crate::text::finite;
 use crate::units;
@@ -9,8 +9,6 @@ use hgv::Result;
 use hgv::volume::Metadata;
 use std::collections::HashMap;
 use std::path::Path;
-use tiff::decoder::ifd::Value;
-use tiff::tags::Tag;
 
 /// What the first page says about the volume.
 #[derive(Debug, Default)]
@@ -25,16 +23,17 @@ pub(super) struct Description {
 ///
 /// # Errors
 /// Several channels or time points; broken tags.
-pub(super) fn read(file: &mut File, path: &Path) -> Result<Description> {
-    let text = match value(file, Tag::ImageDescription)? {
-        Some(Value::Ascii(text)) => text,
-        _ => String::new(),
+pub(super) fn read(file: &File) -> Result<Description> {
+    let Some(&first) = file.directories()?.first() else {
+        return Ok(Description::default());
     };
-    let resolution = Resolution::read(file)?;
+    let directory = file.directory(first)?;
+    let text = file.text(&directory, tag::DESCRIPTION)?;
+    let resolution = Resolution::read(file, &directory)?;
     if text.starts_with("ImageJ=") {
-        imagej(path, &text, &resolution)
+        imagej(&file.path, &text, &resolution)
     } else if text.contains("<OME") {
-        ome(path, &text)
+        ome(&file.path, &text)
     } else {
         let mut out = Description::default();
         plain(&resolution, &mut out);
@@ -44,13 +43,7 @@ pub(super) fn read(file: &mut File, path: &Path) -> Result<Description> {
     }
 }
 
-fn value(file: &mut File, tag: Tag) -> Result<Option<Value>> {
-    file.decoder
-        .find_tag(tag)
-        .map_err(|e| failure(&file.path, e))
-}
-
-/// Pixels per unit along x and y.
+/// Distances of pixels along x and y.
 struct Resolution {
     x: Option<f64>,
     y: Option<f64>,
@@ -59,24 +52,19 @@ struct Resolution {
 }
 
 impl Resolution {
-    fn read(file: &mut File) -> Result<Self> {
+    fn read(file: &File, directory: &Directory) -> Result<Self> {
+        let distance = |tag: u16| Ok(file.rational(directory, tag)?.and_then(inverse));
         Ok(Self {
-            x: ratio(value(file, Tag::XResolution)?),
-            y: ratio(value(file, Tag::YResolution)?),
-            unit: file.tag(Tag::ResolutionUnit)?.unwrap_or(2),
+            x: distance(tag::X_RESOLUTION)?,
+            y: distance(tag::Y_RESOLUTION)?,
+            unit: file.one(directory, tag::RESOLUTION_UNIT)?.unwrap_or(2),
         })
     }
 }
 
 /// Distance of pixels: the inverse of a positive resolution.
-fn ratio(value: Option<Value>) -> Option<f64> {
-    #[expect(deprecated, reason = "some BigTIFF files hold it")]
-    let (n, d) = match value? {
-        Value::Rational(n, d) => (f64::from(n), f64::from(d)),
-        Value::RationalBig(n, d) => (n as f64, d as f64),
-        _ => return None,
-    };
-    let distance = d / n;
+fn inverse([n, d]: [u64; 2]) -> Option<f64> {
+    let distance = d as f64 / n as f64;
     (distance.is_finite() && distance > 0.0).then_some(distance)
 }
 

@@ -21,21 +21,26 @@ pub(super) fn list(folder: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
         }
     }
     found.sort_by(|a, b| a.0.1.cmp(&b.0.1).then_with(|| a.1.cmp(&b.1)));
-    let Some((first, _)) = found.first() else {
+    if found.is_empty() {
         return Err(bad(
             folder,
             "the folder holds no numbered .tif files; name a file or a folder of slices",
         ));
-    };
-    if let Some((other, _)) = found
-        .iter()
-        .find(|(n, _)| (&n.0, &n.2) != (&first.0, &first.2))
-    {
+    }
+    let series = |n: &Numbered| (n.0.clone(), n.2.clone());
+    if let Some((_, other)) = found.iter().find(|(n, _)| series(n) != series(&found[0].0)) {
+        let name = |p: &Path| {
+            p.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
         return Err(bad(
             folder,
             format!(
-                "the folder holds several series ({}*{} and {}*{}); keep one in a folder",
-                first.0, first.2, other.0, other.2
+                "the folder holds several series ({} and {}); keep one in a folder",
+                name(&found[0].1),
+                name(other)
             ),
         ));
     }

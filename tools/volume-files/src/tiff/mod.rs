@@ -1,9 +1,10 @@
 //! TIFF and BigTIFF: pages along z, in one file or one page a file in a numbered folder.
 //! Uncompressed pages are read in place, others go through the scratch file strip by strip.
-//! Bytes of the format are the `tiff` crate's business when reading and `write`'s when writing.
+//! The `tiff` crate decodes packed strips and tiles; directories are read and written here.
 
 mod decode;
 mod description;
+mod directory;
 mod folder;
 mod page;
 mod write;
@@ -15,9 +16,11 @@ use crate::layout::Layout;
 use crate::open::{Located, OpenOptions};
 use crate::spool::Spool;
 use crate::store::{Runs, Store};
+use decode::Packed;
+use directory::File;
 use hgv::Result;
 use hgv::volume::Region;
-use page::{File, Page, Place};
+use page::{Page, Place};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,8 +29,8 @@ pub(crate) use write::{directories, header};
 /// Pages of one or several files, in the order of z.
 struct Stack {
     files: Vec<PathBuf>,
-    /// File of each page, its number in that file, and the page.
-    pages: Vec<(u32, usize, Page)>,
+    /// File of each page, and the page.
+    pages: Vec<(u32, Page)>,
 }
 
 /// Opens a file of pages.
@@ -42,15 +45,12 @@ pub(crate) fn open_file(input: &Input, options: &OpenOptions) -> Result<(Layout,
             "TIFF is read in place; unpack the file or write the pipe to a file first",
         ));
     }
-    let mut file = File::open(path)?;
-    let description = description::read(&mut file, path)?;
-    let pages = file.pages(description.images)?;
+    let file = File::open(path)?;
+    let description = description::read(&file)?;
+    let pages = page::pages(&file, description.images)?;
     let stack = Stack {
         files: vec![path.to_owned()],
-        pages: pages
-            .into_iter()
-            .map(|(number, page)| (0, number, page))
-            .collect(),
+        pages: pages.into_iter().map(|page| (0, page)).collect(),
     };
     stack.open(path, description, options)
 }
@@ -61,13 +61,13 @@ pub(crate) fn open_file(input: &Input, options: &OpenOptions) -> Result<(Layout,
 /// As [`open_file`]; a folder without numbered TIFF files or with several series.
 pub(crate) fn open_folder(path: &Path, options: &OpenOptions) -> Result<(Layout, Located)> {
     let (files, notices) = folder::list(path)?;
-    let mut description = description::read(&mut File::open(&files[0])?, &files[0])?;
+    let mut description = description::read(&File::open(&files[0])?)?;
     description.notices.extend(notices);
     let mut pages = Vec::new();
     for (index, file) in (0..).zip(&files) {
-        match &File::open(file)?.pages(None)?[..] {
-            [(number, page)] => pages.push((index, *number, *page)),
-            more => {
+        match page::pages(&File::open(file)?, None)?[..] {
+            [page] => pages.push((index, page)),
+            ref more => {
                 return Err(bad(
                     file,
                     format!(
@@ -99,7 +99,7 @@ impl Stack {
         let placed: Option<Vec<(u32, u64)>> = self
             .pages
             .iter()
-            .map(|(file, _, page)| match page.place {
+            .map(|(file, page)| match page.place {
                 Place::At(offset) => Some((*file, offset)),
                 Place::Packed => None,
             })
@@ -115,16 +115,16 @@ impl Stack {
     }
 
     fn equal_pages(&self, path: &Path) -> Result<Page> {
-        let Some((_, _, first)) = self.pages.first() else {
+        let Some((_, first)) = self.pages.first() else {
             return Err(bad(path, "the TIFF has no pages"));
         };
         let differs = |p: &Page| p.shape() != first.shape();
-        if let Some((file, number, page)) = self.pages.iter().find(|(_, _, p)| differs(p)) {
+        if let Some((file, page)) = self.pages.iter().find(|(_, p)| differs(p)) {
             return Err(bad(
                 self.files.get(*file as usize).map_or(path, |f| f),
                 format!(
                     "page {} is {}, the first {}; the pages of a volume are equal",
-                    number + 1,
+                    page.index + 1,
                     page.describe(),
                     first.describe()
                 ),
@@ -149,7 +149,7 @@ impl Stack {
         })
     }
 
-    /// Decodes the pages that hold the region, and those before it only by name.
+    /// Decodes the pages that hold the region.
     fn unpack(
         &self,
         layout: &mut Layout,
@@ -159,18 +159,18 @@ impl Stack {
         // The decoder gives numbers in the order of the machine.
         layout.endian = decode::MACHINE;
         let mut spool = Spool::create(options.scratch.as_deref(), layout, region)?;
-        let mut open: Option<(u32, File)> = None;
-        for (z, (index, number, page)) in (0..).zip(&self.pages) {
+        let mut open: Option<(u32, Packed)> = None;
+        for (z, (index, page)) in (0..).zip(&self.pages) {
             if !(region.start[2]..region.end[2]).contains(&z) {
                 spool.pass(page.width * page.height);
                 continue;
             }
-            let mut file = match open.take() {
-                Some((i, file)) if i == *index => file,
-                _ => File::open(&self.files[*index as usize])?,
+            let mut packed = match open.take() {
+                Some((i, packed)) if i == *index => packed,
+                _ => Packed::open(File::open(&self.files[*index as usize])?)?,
             };
-            decode::page(&mut file, *number, page, &mut spool)?;
-            open = Some((*index, file));
+            decode::page(&mut packed, page, &mut spool)?;
+            open = Some((*index, packed));
         }
         Ok(Located {
             store: spool.finish()?,
