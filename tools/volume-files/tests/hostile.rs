@@ -11,26 +11,54 @@ use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
+use tiff::encoder::compression::DeflateLevel;
+use tiff::encoder::{Compression, TiffEncoder, colortype::GrayI16};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
 /// More than the buffers of a reader, far less than what headers can claim.
 const BOUND_MB: f32 = 48.0;
-const NAMES: [&str; 6] = ["v.nrrd", "v.nii", "v.mrc", "v.tif", "v.npy", "v.nii.gz"];
+const NAMES: [&str; 8] = [
+    "v.nrrd",
+    "v.nii",
+    "v.mrc",
+    "v.tif",
+    "v.npy",
+    "v.nii.gz",
+    "lzw.tif",
+    "deflate.tif",
+];
 
 fn goods() -> &'static [Vec<u8>] {
     static GOODS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     GOODS.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
+        let voxels = pattern([5, 3, 4], DType::Int16);
         let read = |name: &&str| {
             let path = folder.path().join(name);
-            let voxels = pattern([5, 3, 4], DType::Int16);
             write(&path, [5, 3, 4], DType::Int16, &rich(), &voxels);
             std::fs::read(&path).unwrap()
         };
-        NAMES.iter().map(read).collect()
+        let mut goods: Vec<Vec<u8>> = NAMES[..6].iter().map(read).collect();
+        goods.push(packed(Compression::Lzw, &voxels));
+        goods.push(packed(Compression::Deflate(DeflateLevel::Fast), &voxels));
+        goods
     })
+}
+
+/// A TIFF of packed int16 pages, as another encoder makes it.
+fn packed(compression: Compression, voxels: &[u8]) -> Vec<u8> {
+    let mut out = std::io::Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut out)
+        .unwrap()
+        .with_compression(compression);
+    for page in voxels.chunks(30) {
+        let (pairs, _) = page.as_chunks::<2>();
+        let values: Vec<i16> = pairs.iter().map(|v| i16::from_le_bytes(*v)).collect();
+        encoder.write_image::<GrayI16>(5, 3, &values).unwrap();
+    }
+    out.into_inner()
 }
 
 /// Opens a file of `bytes`; a source that opens is read in whole if it is small.

@@ -102,7 +102,9 @@ pub(super) struct Packed {
 }
 
 impl Packed {
+    /// The decoder reads the first page at once.
     pub(super) fn open(file: File) -> Result<Self> {
+        file.check(&file.directory(file.first)?)?;
         let again = std::fs::File::open(&file.path).map_err(|e| system(&file.path, e))?;
         let decoder = Decoder::new(BufReader::new(again)).map_err(|e| failure(&file, e))?;
         Ok(Self { file, decoder })

@@ -43,7 +43,7 @@ pub(super) struct File {
     file: std::fs::File,
     big: bool,
     /// Byte of the first directory.
-    first: u64,
+    pub(super) first: u64,
 }
 
 /// One directory: tags of a page.
