@@ -21,6 +21,7 @@ mod failure;
 mod format;
 mod input;
 mod layout;
+mod locate;
 mod mrc;
 mod nifti;
 mod npy;

@@ -4,11 +4,11 @@
 
 mod common;
 
-use common::{all, close, open, part, pattern, refusal};
+use common::{all, close, open, pattern, refusal};
 use flate2::write::GzEncoder;
-use hgv::volume::{DType, Region, Space};
+use hgv::volume::{DType, Space};
 use hgv_volume_files::{Endian, Format, NumberType, OpenOptions, open_volume};
-use std::fs::{create_dir, write};
+use std::fs::write;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -478,93 +478,66 @@ fn a_cast_rounds_and_clamps_and_says_so() {
     );
 }
 
-/// A TIFF of int16 pages made by another encoder.
-fn tiff_pages(compression: tiff::encoder::Compression, voxels: &[u8], count: usize) -> Vec<u8> {
-    use tiff::encoder::{TiffEncoder, colortype::GrayI16};
-    let mut out = std::io::Cursor::new(Vec::new());
-    let mut encoder = TiffEncoder::new(&mut out)
-        .unwrap()
-        .with_compression(compression);
-    let values: Vec<i16> = voxels
-        .chunks(2)
-        .map(|v| i16::from_le_bytes([v[0], v[1]]))
-        .collect();
-    for page in values.chunks(15).take(count) {
-        let mut image = encoder.new_image::<GrayI16>(5, 3).unwrap();
-        image.rows_per_strip(2).unwrap();
-        image.write_data(page).unwrap();
-    }
-    out.into_inner()
-}
-
+#[cfg(unix)]
 #[test]
-fn tiff_pages_and_folders() {
-    use tiff::encoder::{Compression, compression::DeflateLevel};
+fn pipes_are_spooled() {
     let at = folder();
-    let voxels = int16();
-    for (compression, spooled) in [
-        (Compression::Uncompressed, false),
-        (Compression::Lzw, true),
-        (Compression::Deflate(DeflateLevel::Fast), true),
-        (Compression::Packbits, true),
-    ] {
-        let bytes = tiff_pages(compression, &voxels, 4);
-        expect_int16(&file(&at, "stack.tif", &bytes), spooled);
-        let slices = folder();
-        for (z, plane) in voxels.chunks(30).enumerate() {
-            // Numbers decide, not the alphabet.
-            file(
-                &slices,
-                &format!("slice_{}_raw.tif", z + 8),
-                &tiff_pages(compression, plane, 1),
-            );
-        }
-        expect_int16(slices.path(), spooled);
-        let region = Region::new([1, 0, 2], [4, 3, 3]).unwrap();
-        let options = OpenOptions {
-            region: Some(region),
-            ..OpenOptions::default()
-        };
-        let cut = open_volume(slices.path(), &options).unwrap().source;
-        assert_eq!(
-            all(cut.as_ref()),
-            part(open(slices.path()).source.as_ref(), &region)
-        );
+    let header = nrrd("endian: little\nencoding: raw\n\n");
+    let plain = join(&[header.as_bytes(), &int16()]);
+    for (name, bytes) in [("pipe", plain.clone()), ("packed", gzip(&plain))] {
+        let pipe = at.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        std::thread::scope(|scope| {
+            scope.spawn(|| write(&pipe, bytes).unwrap());
+            let opened = open(&pipe);
+            assert!(opened.spooled);
+            assert_eq!(all(opened.source.as_ref()), int16());
+        });
     }
 }
 
 #[test]
-fn tiff_folders_must_be_one_series() {
+fn the_scratch_folder_is_used_and_left_empty() {
     let at = folder();
-    let page = tiff_pages(tiff::encoder::Compression::Uncompressed, &int16(), 1);
-    let refused = |name: &str| refusal(&at.path().join(name), &OpenOptions::default());
-    create_dir(at.path().join("empty")).unwrap();
-    assert_eq!(
-        refused("empty"),
-        "empty: the folder holds no numbered .tif files; name a file or a folder of slices"
-    );
-    create_dir(at.path().join("two")).unwrap();
-    file(&at, "two/a1.tif", &page);
-    file(&at, "two/b1.tif", &page);
-    assert_eq!(
-        refused("two"),
-        "two: the folder holds several series (a1.tif and b1.tif); keep one in a folder"
-    );
-    create_dir(at.path().join("gap")).unwrap();
-    file(&at, "gap/a1.tif", &page);
-    file(&at, "gap/a3.tif", &page);
-    let opened = open(&at.path().join("gap"));
+    let path = file(&at, "x_5x3x4_int16.raw.gz", &gzip(&int16()));
+    let scratch = folder();
+    let options = OpenOptions {
+        scratch: Some(scratch.path().to_owned()),
+        ..OpenOptions::default()
+    };
+    let opened = open_volume(&path, &options).unwrap();
+    let place = scratch.path().display();
     assert_eq!(
         opened.notices,
-        ["the numbers of the slices jump from 1 to 3; they are taken as neighbours"]
+        [format!(
+            "the voxels were unpacked to a scratch file in {place}; it is deleted at the end"
+        )]
     );
-    file(
+    drop(opened);
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+    let options = OpenOptions {
+        scratch: Some(at.path().join("missing")),
+        ..OpenOptions::default()
+    };
+    let message = refusal(&path, &options);
+    assert!(
+        message.starts_with(
+            "scratch file in missing (name another folder with --scratch): No such file"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
+fn bytes_behind_the_voxels_are_mentioned() {
+    let at = folder();
+    let header = nrrd("endian: little\nencoding: raw\n\n");
+    let path = file(
         &at,
-        "gap/a2.tif",
-        &tiff_pages(tiff::encoder::Compression::Uncompressed, &int16(), 2),
+        "a.nrrd",
+        &join(&[header.as_bytes(), &int16(), b"more"]),
     );
-    assert_eq!(
-        refused("gap"),
-        "gap/a2.tif: 2 pages, one is expected; open the file by itself"
-    );
+    let notice = format!("{}: 4 bytes behind the voxels are ignored", path.display());
+    assert_eq!(open(&path).notices, [notice]);
 }

@@ -77,7 +77,7 @@ fn nrrd_keeps_all_metadata() {
             ..rich()
         },
         Metadata {
-            spacing: [1.0000000000000001e-05; 3],
+            spacing: [1e-5; 3],
             ..Metadata::default()
         },
     ] {

@@ -39,6 +39,19 @@ impl Plan {
         description.push(0);
         let rest = extent[2].saturating_mul(256) + description.len() as u64 + (1 << 16);
         let big = voxels.saturating_add(rest) > u64::from(u32::MAX);
+        Self::sized(extent, dtype, metadata, description, big)
+    }
+
+    fn sized(
+        extent: Extent,
+        dtype: DType,
+        metadata: &Metadata,
+        description: Vec<u8>,
+        big: bool,
+    ) -> Self {
+        let voxels = extent
+            .iter()
+            .fold(dtype.size() as u64, |n, &e| n.saturating_mul(e));
         let start = if big { 16 } else { 8 };
         Self {
             extent,
@@ -97,6 +110,16 @@ impl Plan {
         let end = self.shared + 16 + self.description.len() as u64;
         bytes.resize(bytes.len() + (self.directories() - end) as usize, 0);
         bytes
+    }
+
+    fn put_directories(&self, put: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        put(&self.shared_bytes())?;
+        let mut at = self.directories();
+        for z in 0..self.extent[2] {
+            put(&self.directory(z, at))?;
+            at += self.directory_bytes(z);
+        }
+        Ok(())
     }
 
     /// The directory of page `z`, which starts at byte `at`.
@@ -220,14 +243,7 @@ pub(crate) fn directories(
     metadata: &Metadata,
     mut put: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let plan = Plan::new(extent, dtype, metadata);
-    put(&plan.shared_bytes())?;
-    let mut at = plan.directories();
-    for z in 0..extent[2] {
-        put(&plan.directory(z, at))?;
-        at += plan.directory_bytes(z);
-    }
-    Ok(())
+    Plan::new(extent, dtype, metadata).put_directories(&mut put)
 }
 
 fn sample_format(dtype: DType) -> u64 {
@@ -277,4 +293,44 @@ fn describe(extent: Extent, metadata: &Metadata) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use hgv::volume::Region;
+
+    /// BigTIFF begins at 4 GiB; here a small one.
+    #[test]
+    fn big_files_are_read_back() {
+        let extent = [5, 3, 4];
+        let metadata = Metadata {
+            spacing: [0.26, 0.26, 0.29],
+            unit: Some("um".to_owned()),
+            ..Metadata::default()
+        };
+        let text = [describe(extent, &metadata).as_bytes(), &[0]].concat();
+        let plan = Plan::sized(extent, DType::Uint8, &metadata, text, true);
+        let voxels: Vec<u8> = (0..60).collect();
+        let mut bytes = [plan.header(), voxels.clone()].concat();
+        plan.put_directories(&mut |b| {
+            bytes.extend(b);
+            Ok(())
+        })
+        .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("big.tif");
+        std::fs::write(&path, bytes).unwrap();
+        let source = crate::open_volume(&path, &crate::OpenOptions::default())
+            .unwrap()
+            .source;
+        let mut back = vec![0; 60];
+        source.read(&Region::whole(extent), &mut back).unwrap();
+        assert_eq!(back, voxels);
+        assert_eq!(source.metadata(), &metadata);
+        assert!(Plan::new([1 << 16, 1 << 15, 2], DType::Uint8, &metadata).big);
+        assert!(!Plan::new([1 << 16, 1 << 15, 1], DType::Uint8, &metadata).big);
+    }
 }
