@@ -174,24 +174,21 @@ fn assemble(
     if located.spooled {
         notices.push(spool_notice(options));
     }
+    let (full, endian, within) = match located.spooled {
+        // The scratch file holds the region only.
+        true => (
+            region.extent(),
+            Endian::Little,
+            Region::whole(region.extent()),
+        ),
+        false => (layout.extent, layout.endian, region),
+    };
     let mut volume = FileVolume {
-        full: if located.spooled {
-            region.extent()
-        } else {
-            layout.extent
-        },
-        region: if located.spooled {
-            Region::whole(region.extent())
-        } else {
-            region
-        },
-        endian: if located.spooled {
-            Endian::Little
-        } else {
-            layout.endian
-        },
         store: located.store,
+        full,
+        region: within,
         number: layout.number,
+        endian,
         dtype: layout.number.native().unwrap_or(DType::Float32),
         metadata: placed(path, layout.metadata, region, options)?,
     };
@@ -243,29 +240,41 @@ fn settle(
     notices: &mut Vec<String>,
 ) -> Result<DType> {
     let number = volume.number;
-    if let Some(dtype) = number.native()
-        && cast.is_none_or(|c| c == dtype)
-    {
-        return Ok(dtype);
+    match (number.native(), cast) {
+        (Some(dtype), None) => Ok(dtype),
+        (Some(dtype), Some(wanted)) if dtype == wanted => Ok(dtype),
+        (_, Some(dtype)) => {
+            let scan = volume.scan()?;
+            if scan.nans() > 0 && !dtype.is_float() {
+                let count = scan.nans();
+                return Err(bad(
+                    path,
+                    format!("NaN voxels ({count} of them) do not fit {dtype}; cast to float32"),
+                ));
+            }
+            let effect = scan.cast_effect(dtype);
+            notices.push(format!("{number} is cast to {dtype}: {effect}"));
+            Ok(dtype)
+        }
+        (None, None) => {
+            let dtype = exact_type(path, volume)?;
+            notices.push(format!(
+                "{number} is read as {dtype}, which holds every value exactly"
+            ));
+            Ok(dtype)
+        }
+    }
+}
+
+/// The voxel type that holds every value of another type of numbers.
+fn exact_type(path: &Path, volume: &FileVolume) -> Result<DType> {
+    let number = volume.number;
+    if number == NumberType::F16 {
+        // Half precision always fits.
+        return Ok(DType::Float32);
     }
     let scan = volume.scan()?;
-    if let Some(dtype) = cast {
-        if scan.nans() > 0 && !dtype.is_float() {
-            return Err(bad(
-                path,
-                format!(
-                    "NaN voxels ({} of them) do not fit {dtype}; cast to float32",
-                    scan.nans()
-                ),
-            ));
-        }
-        notices.push(format!(
-            "{number} is cast to {dtype}: {}",
-            scan.cast_effect(dtype)
-        ));
-        return Ok(dtype);
-    }
-    let dtype = scan.exact_type(number).ok_or_else(|| {
+    scan.exact_type(number).ok_or_else(|| {
         bad(
             path,
             format!(
@@ -273,9 +282,5 @@ fn settle(
                 scan.range()
             ),
         )
-    })?;
-    notices.push(format!(
-        "{number} is read as {dtype}, which holds every value exactly"
-    ));
-    Ok(dtype)
+    })
 }

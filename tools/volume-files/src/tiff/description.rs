@@ -38,7 +38,9 @@ pub(super) fn read(file: &File) -> Result<Description> {
         let mut out = Description::default();
         plain(&resolution, &mut out);
         let text = crate::text::one_line(&text);
-        out.metadata.description = (!text.is_empty()).then_some(text);
+        // tifffile notes the shape of the array, which says nothing of the volume.
+        let told = !text.is_empty() && !text.starts_with("{\"shape\"");
+        out.metadata.description = told.then_some(text);
         Ok(out)
     }
 }
@@ -92,7 +94,7 @@ fn plain(resolution: &Resolution, out: &mut Description) {
 
 /// `key=value` lines as ImageJ writes them.
 fn imagej(path: &Path, text: &str, resolution: &Resolution) -> Result<Description> {
-    let keys: HashMap<&str, &str> = text
+    let keys: Keys<'_> = text
         .lines()
         .filter_map(|line| line.split_once('='))
         .map(|(k, v)| (k.trim(), v.trim()))
@@ -104,15 +106,24 @@ fn imagej(path: &Path, text: &str, resolution: &Resolution) -> Result<Descriptio
         images: count("images"),
         ..Description::default()
     };
-    let number = |key: &str| keys.get(key).and_then(|v| finite(v));
-    let meta = &mut out.metadata;
+    placement(&keys, resolution, &mut out.metadata);
+    meaning(&keys, &mut out.metadata);
+    Ok(out)
+}
+
+type Keys<'a> = HashMap<&'a str, &'a str>;
+
+fn key_number(keys: &Keys<'_>, key: &str) -> Option<f64> {
+    keys.get(key).and_then(|v| finite(v))
+}
+
+/// Spacing, unit and origin.
+fn placement(keys: &Keys<'_>, resolution: &Resolution, meta: &mut Metadata) {
+    let z = key_number(keys, "spacing").map(f64::abs);
     meta.spacing = [
         resolution.x.unwrap_or(1.0),
         resolution.y.unwrap_or(1.0),
-        number("spacing")
-            .map(f64::abs)
-            .filter(|s| *s > 0.0)
-            .unwrap_or(1.0),
+        z.filter(|s| *s > 0.0).unwrap_or(1.0),
     ];
     if let Some((unit, factor)) = keys.get("unit").and_then(|u| units::parse(u)) {
         meta.spacing = meta.spacing.map(|s| s * factor);
@@ -120,23 +131,24 @@ fn imagej(path: &Path, text: &str, resolution: &Resolution) -> Result<Descriptio
     }
     for (axis, key) in ["xorigin", "yorigin", "zorigin"].into_iter().enumerate() {
         // ImageJ states the voxel at which the world starts.
-        if let Some(voxel) = number(key).filter(|v| *v != 0.0) {
+        if let Some(voxel) = key_number(keys, key).filter(|v| *v != 0.0) {
             meta.origin[axis] = -voxel * meta.spacing[axis];
         }
     }
-    if keys.get("cf") == Some(&"0")
-        && let (Some(intercept), Some(slope)) = (number("c0"), number("c1"))
-    {
+}
+
+/// What a stored value means: the straight line is the calibration function 0.
+fn meaning(keys: &Keys<'_>, meta: &mut Metadata) {
+    let line = (key_number(keys, "c0"), key_number(keys, "c1"));
+    if let (Some(&"0"), (Some(intercept), Some(slope))) = (keys.get("cf"), line) {
         (meta.slope, meta.intercept) = (slope, intercept);
     }
     let word = |key: &str| {
-        keys.get(key)
-            .filter(|v| !v.is_empty())
-            .map(|v| (*v).to_owned())
+        let word = keys.get(key).filter(|v| !v.is_empty());
+        word.map(|v| (*v).to_owned())
     };
     meta.value_unit = word("vunit").filter(|u| u != "Gray Value");
     meta.description = word("description");
-    Ok(out)
 }
 
 fn one_of(path: &Path, what: &str, count: Option<u64>) -> Result<()> {

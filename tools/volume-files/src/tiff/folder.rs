@@ -27,6 +27,13 @@ pub(super) fn list(folder: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
             "the folder holds no numbered .tif files; name a file or a folder of slices",
         ));
     }
+    one_series(folder, &found)?;
+    let notices = gap_notice(&found);
+    Ok((found.into_iter().map(|(_, path)| path).collect(), notices))
+}
+
+/// Fails if the names differ in more than the number, or a number comes twice.
+fn one_series(folder: &Path, found: &[(Numbered, PathBuf)]) -> Result<()> {
     let series = |n: &Numbered| (n.0.clone(), n.2.clone());
     if let Some((_, other)) = found.iter().find(|(n, _)| series(n) != series(&found[0].0)) {
         let name = |p: &Path| {
@@ -50,8 +57,7 @@ pub(super) fn list(folder: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
             format!("number {} occurs twice in the folder", w[0].0.1),
         ));
     }
-    let notices = gap_notice(&found);
-    Ok((found.into_iter().map(|(_, path)| path).collect(), notices))
+    Ok(())
 }
 
 fn gap_notice(found: &[(Numbered, PathBuf)]) -> Vec<String> {
