@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Mutex;
 
+use crate::model::unit_of;
 use crate::volume::{Extent, Region};
 use crate::{Error, Result};
 
@@ -73,14 +74,14 @@ impl TierVoxels {
             Store::Memory(cells) => {
                 let cells = cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 for &at in &starts {
-                    out.extend(cells[at as usize..at as usize + row].iter().map(|&q| q as f32));
+                    out.extend(cells[at as usize..at as usize + row].iter().map(|&q| unit_of(q)));
                 }
             }
             Store::Scratch(file) => {
                 let mut bytes = vec![0; row * 4];
                 for &at in &starts {
                     file.read_exact_at(&mut bytes, at * 4).map_err(|e| Error::io("scratch file of an overview", e))?;
-                    out.extend(bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32));
+                    out.extend(bytes.chunks_exact(4).map(|b| unit_of(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))));
                 }
             }
         }
