@@ -30,6 +30,18 @@ pub struct LabBlock {
     pub errors: Vec<LevelError>,
 }
 
+/// One encoded block with everything that decoding it needs.
+pub struct LabPayload {
+    /// How its coefficients are to be read.
+    pub model: WaveletModel,
+    /// Value range of its voxels.
+    pub range: ValueRange,
+    /// What each layer holds.
+    pub steps: Vec<LayerStep>,
+    /// Bytes of each layer.
+    pub layers: Vec<Vec<u8>>,
+}
+
 impl BlockLab {
     /// For a volume whose integers lie in `q_min..=q_max`; `step` in units of `q`.
     pub fn new(q_min: i32, q_max: i32, step: f64, levels: u8, block_log2: u32, preset: Preset, lossless: bool) -> Self {
@@ -37,11 +49,39 @@ impl BlockLab {
         Self { model, wide, steps: layer_steps(levels), preset, depth: block_log2 as usize - 2 }
     }
 
+    /// The same with another layer table.
+    pub fn with_steps(self, steps: Vec<LayerStep>) -> Self {
+        Self { steps, ..self }
+    }
+
     /// Encodes a block of values in units of `q`, `[z][y][x]`.
     ///
     /// # Errors
     /// As the encoder.
     pub fn encode(&self, dims: [usize; 3], values: &[f32]) -> Result<LabBlock> {
+        let (block, errors) = self.run(dims, values)?;
+        let layers = match block {
+            EncodedBlock::Constant(_) => Vec::new(),
+            EncodedBlock::Payload { layers, .. } => layers.iter().map(Vec::len).collect(),
+        };
+        Ok(LabBlock { layers, errors })
+    }
+
+    /// The same block's bytes; `None` if it became a constant.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn payload(&self, dims: [usize; 3], values: &[f32]) -> Result<Option<LabPayload>> {
+        Ok(match self.run(dims, values)?.0 {
+            EncodedBlock::Constant(_) => None,
+            EncodedBlock::Payload { wide, range, layers } => {
+                let model = if wide { self.wide } else { self.model };
+                Some(LabPayload { model, range, steps: self.steps.clone(), layers })
+            }
+        })
+    }
+
+    fn run(&self, dims: [usize; 3], values: &[f32]) -> Result<(EncodedBlock, Vec<LevelError>)> {
         let plan = BlockPlan {
             model: self.model,
             wide: self.wide,
@@ -50,13 +90,7 @@ impl BlockLab {
             cpu: CpuBackend::new(),
             range: &|lo, hi| Ok(ValueRange { lo, hi }),
         };
-        let shape = BlockShape { dims, depth: self.depth };
-        let (block, errors) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
-        let layers = match block {
-            EncodedBlock::Constant(_) => Vec::new(),
-            EncodedBlock::Payload { layers, .. } => layers.iter().map(Vec::len).collect(),
-        };
-        Ok(LabBlock { layers, errors })
+        encode_block(&plan, BlockShape { dims, depth: self.depth }, values, &mut EncodeScratch::default())
     }
 
     /// Symbols of a block, by context, one list a band.
