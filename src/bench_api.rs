@@ -2,8 +2,8 @@
 //! may change in any release.
 
 use crate::Result;
-use crate::backend::cpu::CpuBackend;
-use crate::backend::{LayerStep, ValueRange};
+pub use crate::backend::cpu::{CpuBackend, CpuLevel, Scratch};
+use crate::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use crate::codec::bands::BlockShape;
 pub use crate::codec::contexts::{COUNT as CONTEXTS, alphabet, generalise};
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
@@ -22,24 +22,24 @@ pub struct BlockLab {
     depth: usize,
 }
 
+/// A coded block.
+pub struct LabPayload {
+    /// Its extent.
+    pub shape: BlockShape,
+    /// Its value range.
+    pub range: ValueRange,
+    /// Its layers.
+    pub layers: Vec<Vec<u8>>,
+    /// Its model.
+    pub model: WaveletModel,
+}
+
 /// Bytes and errors of one block.
 pub struct LabBlock {
     /// Bytes of each layer; empty for a constant block.
     pub layers: Vec<usize>,
     /// Error of each quality level.
     pub errors: Vec<LevelError>,
-}
-
-/// One encoded block with everything that decoding it needs.
-pub struct LabPayload {
-    /// How its coefficients are to be read.
-    pub model: WaveletModel,
-    /// Value range of its voxels.
-    pub range: ValueRange,
-    /// What each layer holds.
-    pub steps: Vec<LayerStep>,
-    /// Bytes of each layer.
-    pub layers: Vec<Vec<u8>>,
 }
 
 impl BlockLab {
@@ -54,43 +54,24 @@ impl BlockLab {
         Self { steps, ..self }
     }
 
+    /// The layer table.
+    pub fn steps(&self) -> &[LayerStep] {
+        &self.steps
+    }
+
     /// Encodes a block of values in units of `q`, `[z][y][x]`.
     ///
     /// # Errors
     /// As the encoder.
     pub fn encode(&self, dims: [usize; 3], values: &[f32]) -> Result<LabBlock> {
-        let (block, errors) = self.run(dims, values)?;
+        let plan = self.plan();
+        let shape = BlockShape { dims, depth: self.depth };
+        let (block, errors) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
         let layers = match block {
             EncodedBlock::Constant(_) => Vec::new(),
             EncodedBlock::Payload { layers, .. } => layers.iter().map(Vec::len).collect(),
         };
         Ok(LabBlock { layers, errors })
-    }
-
-    /// The same block's bytes; `None` if it became a constant.
-    ///
-    /// # Errors
-    /// As the encoder.
-    pub fn payload(&self, dims: [usize; 3], values: &[f32]) -> Result<Option<LabPayload>> {
-        Ok(match self.run(dims, values)?.0 {
-            EncodedBlock::Constant(_) => None,
-            EncodedBlock::Payload { wide, range, layers } => {
-                let model = if wide { self.wide } else { self.model };
-                Some(LabPayload { model, range, steps: self.steps.clone(), layers })
-            }
-        })
-    }
-
-    fn run(&self, dims: [usize; 3], values: &[f32]) -> Result<(EncodedBlock, Vec<LevelError>)> {
-        let plan = BlockPlan {
-            model: self.model,
-            wide: self.wide,
-            steps: &self.steps,
-            preset: self.preset,
-            cpu: CpuBackend::new(),
-            range: &|lo, hi| Ok(ValueRange { lo, hi }),
-        };
-        encode_block(&plan, BlockShape { dims, depth: self.depth }, values, &mut EncodeScratch::default())
     }
 
     /// Symbols of a block, by context, one list a band.
@@ -121,6 +102,50 @@ impl BlockLab {
             all.push(count_residual(dims, &decoded, &residual)?);
         }
         Ok(all)
+    }
+
+    /// Layers of a block and its value range; `None` for a constant one.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn payload(&self, dims: [usize; 3], values: &[f32]) -> Result<Option<LabPayload>> {
+        let plan = self.plan();
+        let shape = BlockShape { dims, depth: self.depth };
+        let (block, _) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
+        Ok(match block {
+            EncodedBlock::Constant(_) => None,
+            EncodedBlock::Payload { wide, range, layers } => {
+                Some(LabPayload { shape, range, layers, model: if wide { self.wide } else { self.model } })
+            }
+        })
+    }
+
+    /// Decodes a payload.
+    ///
+    /// # Errors
+    /// As the decoder.
+    pub fn decode(&self, cpu: CpuBackend, payload: &LabPayload, scratch: &mut Scratch, out: &mut Vec<i32>) -> Result<()> {
+        let job = BlockJob {
+            model: &payload.model,
+            shape: payload.shape,
+            range: payload.range,
+            steps: &self.steps,
+            layers: &payload.layers,
+            lod: 0,
+        };
+        cpu.decode_block(&job, scratch, out)
+    }
+
+    fn plan(&self) -> BlockPlan<'_> {
+        BlockPlan {
+            model: self.model,
+            wide: self.wide,
+            steps: &self.steps,
+            preset: self.preset,
+            cpu: CpuBackend::new(),
+            range: &|lo, hi| Ok(ValueRange { lo, hi }),
+            want_coarsest: false,
+        }
     }
 
     fn decoded(&self, model: &WaveletModel, shape: BlockShape, range: ValueRange, targets: &[Vec<i32>]) -> Vec<i32> {

@@ -10,6 +10,9 @@ use crate::model::gains::band_step;
 #[derive(Debug, Clone, Copy)]
 pub struct Quantiser {
     step_q16: u64,
+    /// Each quality index before the last has four times the step of the next, exactly, so that
+    /// refinements stay small.
+    doublings: u32,
     recon_one: i64,
     recon_more: i64,
 }
@@ -18,7 +21,8 @@ impl Quantiser {
     /// For quality index `quality` of `model`.
     pub fn new(model: &WaveletModel, quality: u8) -> Self {
         Self {
-            step_q16: model.step_at(quality),
+            step_q16: model.step_q16,
+            doublings: 2 * u32::from(model.qualities.saturating_sub(1).saturating_sub(quality)),
             recon_one: i64::from(model.recon_one),
             recon_more: i64::from(model.recon_more),
         }
@@ -26,7 +30,7 @@ impl Quantiser {
 
     /// Step of a band in 1/256 of a working unit.
     pub fn step(&self, shape: &BlockShape, band: &Band) -> i64 {
-        band_step(self.step_q16, shape.gain_depth(band), shape.parts(band))
+        band_step(self.step_q16, shape.gain_depth(band), shape.parts(band)) << self.doublings
     }
 
     /// What to take off `|k| * step` for `|k|` = 1 and over 1. Nothing in the coarsest band.

@@ -1,4 +1,15 @@
 //! Decoding: regions of a file at a level of detail and a quality level.
+//!
+//! Bytes (the reader) and mathematics (the backend) meet here and in [`crate::encode`] only.
 
+mod blocks;
+mod info;
+mod region;
+mod verify;
 mod volume;
-pub use volume::{Info, LevelInfo, Volume, VolumeView};
+
+pub use info::{Info, LevelInfo, Stats};
+pub(crate) use volume::threads;
+pub use volume::{BlockInfo, BlockKind, Volume, VolumeView};
+pub use verify::{VerifyReport, verify};
+pub(crate) use blocks::{BlockDecoder, parse_models};

@@ -20,6 +20,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) cpu: CpuBackend,
     /// Smallest representable range that holds `lo..=hi`.
     pub(crate) range: &'a (dyn Fn(i32, i32) -> Result<ValueRange> + Sync),
+    /// Whether the coarsest band of the decoder's output is wanted afterwards.
+    pub(crate) want_coarsest: bool,
 }
 
 /// Error of one quality level of one block against its source, in units of `q`.
@@ -47,6 +49,17 @@ pub(crate) struct EncodeScratch {
     lines: Vec<f32>,
     narrow: Buffers<i16>,
     wide: Buffers<i32>,
+    coarsest: Vec<i32>,
+}
+
+impl EncodeScratch {
+    /// The coarsest band, as decoded, of the block that was encoded last.
+    pub(crate) fn coarsest(&mut self, block: &EncodedBlock, shape: &BlockShape) -> Vec<i32> {
+        match block {
+            EncodedBlock::Constant(q) => vec![*q; shape.dims_at(shape.depth).iter().product()],
+            EncodedBlock::Payload { .. } => std::mem::take(&mut self.coarsest),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -73,17 +86,17 @@ pub(crate) fn encode_block(
         return Ok((EncodedBlock::Constant(q), vec![constant_error(values, q); levels]));
     }
     let range = (plan.range)(min.floor() as i32, max.ceil() as i32)?;
-    let EncodeScratch { coefficients, lines, narrow, wide } = scratch;
+    let EncodeScratch { coefficients, lines, narrow, wide, coarsest } = scratch;
     let scale = f32::from(plan.model.frac_bits).exp2();
     let block = Block { plan, shape, values, range };
     if plan.model.precision == Precision::I16 {
         transform(coefficients, lines, &block, scale);
-        if let Some(done) = block.encode(&plan.model, coefficients, narrow, false)? {
+        if let Some(done) = block.encode(&plan.model, coefficients, narrow, coarsest, false)? {
             return Ok(done);
         }
     }
     transform(coefficients, lines, &block, f32::from(plan.wide.frac_bits).exp2());
-    let done = block.encode(&plan.wide, coefficients, wide, true)?;
+    let done = block.encode(&plan.wide, coefficients, wide, coarsest, true)?;
     done.ok_or_else(|| crate::Error::Input("a block overflows 32-bit working values".into()))
 }
 
@@ -116,6 +129,7 @@ impl Block<'_> {
         model: &WaveletModel,
         coefficients: &[f32],
         buffers: &mut Buffers<E>,
+        coarsest: &mut Vec<i32>,
         wide: bool,
     ) -> Result<Option<(EncodedBlock, Vec<LevelError>)>> {
         let levels = usize::from(model.qualities);
@@ -126,6 +140,10 @@ impl Block<'_> {
         let last = &buffers.targets[levels - 1];
         if !model.lossless && last.iter().all(|&k| k.into() == 0) {
             return Ok(Some(self.flat(levels)));
+        }
+        if self.plan.want_coarsest {
+            self.reconstruct(model, model.qualities - 1, self.shape.depth, buffers);
+            coarsest.clone_from(&buffers.decoded);
         }
         let mut errors = Vec::with_capacity(levels);
         for quality in 0..model.qualities {
@@ -153,17 +171,8 @@ impl Block<'_> {
 
     /// Error of the decoder's output at `quality`; leaves that output in `buffers.decoded`.
     fn measure<E: Working>(&self, model: &WaveletModel, quality: u8, buffers: &mut Buffers<E>) -> LevelError {
-        let Buffers { targets, working, other, decoded, .. } = buffers;
-        working.clone_from(&targets[usize::from(quality)]);
-        let block = Reconstruction {
-            shape: self.shape,
-            range: self.range,
-            lod: 0,
-            indices: working,
-            scratch: other,
-            is_zero: &|_| false,
-        };
-        self.plan.cpu.reconstruct(model, quality, block, decoded);
+        self.reconstruct(model, quality, 0, buffers);
+        let decoded = &buffers.decoded;
         let (mut sse, mut max) = (0.0f64, 0.0f32);
         // Rows of f32 sums keep the loop wide; their number is small, so nothing is lost.
         for (v, q) in self.values.chunks(64).zip(decoded.chunks(64)) {
@@ -176,6 +185,21 @@ impl Block<'_> {
             sse += f64::from(row);
         }
         LevelError { sse, max: f64::from(max) }
+    }
+
+    /// The decoder's output at a quality and level of detail, into `buffers.decoded`.
+    fn reconstruct<E: Working>(&self, model: &WaveletModel, quality: u8, lod: usize, buffers: &mut Buffers<E>) {
+        let Buffers { targets, working, other, decoded, .. } = buffers;
+        working.clone_from(&targets[usize::from(quality)]);
+        let block = Reconstruction {
+            shape: self.shape,
+            range: self.range,
+            lod,
+            indices: working,
+            scratch: other,
+            is_zero: &|_| false,
+        };
+        self.plan.cpu.reconstruct(model, quality, block, decoded);
     }
 
     /// Squared error that quantisation alone makes, were the transform orthogonal, and a rounding

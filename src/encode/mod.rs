@@ -1,29 +1,111 @@
 //! Encoding: from a source of voxels to a finished file.
+//!
+//! Mathematics (transform, quantisation, models) and bytes (the writer) meet here and in
+//! [`crate::decode`] only. The encoder may search as it likes; what it promises is measured on the
+//! decoder's own output.
 
 mod block;
 mod forward;
+mod merge;
 mod options;
+mod overview;
+mod pass;
 pub(crate) mod plan;
 mod quantise;
-pub use options::*;
-pub use block::LevelError;
-pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
-#[cfg(feature = "bench")]
-pub(crate) use {forward::forward, quantise::quantise};
+mod reduce;
+mod scan;
+mod target;
 
-use crate::Result;
-use crate::volume::VoxelSource;
 use std::path::Path;
 
-/// Encodes `source` into a new file at `path`.
+pub use block::LevelError;
+#[cfg(feature = "bench")]
+pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
+#[cfg(feature = "bench")]
+pub(crate) use forward::forward;
+pub use merge::merge;
+pub use options::*;
+#[cfg(feature = "bench")]
+pub(crate) use quantise::quantise;
+pub use reduce::reduced;
+
+use crate::backend::cpu::CpuBackend;
+use crate::format::range::RangeCoder;
+use crate::volume::VoxelSource;
+pub use crate::progress::{Progress, ProgressFn};
+use crate::{Error, Result};
+
+/// Encodes `source` into a new file at `path`, which appears only when it is complete.
+///
+/// Memory stays under `options.memory` whatever the size of the volume. The same source and
+/// options give the same file for any number of threads.
 ///
 /// # Errors
-/// See [`crate::Error`].
-pub fn encode(
-    _source: &dyn VoxelSource,
-    _path: &Path,
-    _options: &EncodeOptions,
-    _progress: &ProgressFn,
-) -> Result<EncodeReport> {
-    Err(crate::Error::Unsupported("scaffold".into()))
+/// [`Error::InvalidArgument`] for options that make no sense, [`Error::Input`] for voxels that
+/// cannot be coded, [`Error::Exists`], [`Error::Target`], [`Error::Cancelled`], [`Error::Io`].
+pub fn encode(source: &dyn VoxelSource, path: &Path, options: &EncodeOptions, progress: &ProgressFn) -> Result<EncodeReport> {
+    check(source, options)?;
+    refuse_existing(path, options.force)?;
+    let pool = crate::decode::threads(options.threads)?;
+    let scan = scan::scan(source, &pool, progress)?;
+    let job = pass::Job {
+        source,
+        options,
+        scan,
+        coder: RangeCoder::new(scan.q_min, scan.q_max)?,
+        cpu: CpuBackend::new(),
+        pool: &pool,
+        progress,
+        block_log2: options.block.ilog2(),
+        lossless: options.target == Target::Lossless,
+    };
+    target::encode_to(&job, options.target, path)
+}
+
+fn check(source: &dyn VoxelSource, options: &EncodeOptions) -> Result<()> {
+    let bad = |message: String| Err(Error::InvalidArgument(message));
+    if source.extent().contains(&0) {
+        return Err(Error::Input(format!("the volume has an empty axis: {:?} voxels", source.extent())));
+    }
+    if !(1..=8).contains(&options.levels) {
+        return bad(format!("{} quality levels, 1..=8 are possible", options.levels));
+    }
+    if ![32, 64, 128].contains(&options.block) {
+        return bad(format!("blocks of {} voxels; 32, 64 or 128 are possible", options.block));
+    }
+    if options.shard.is_some_and(|(i, n)| i >= n) {
+        return bad("shard I/N needs I under N".into());
+    }
+    if options.shard.is_some() && !matches!(options.target, Target::Quality(_)) {
+        return bad("shards need --quality: a search would end at another step in each of them".into());
+    }
+    if options.model == ModelChoice::Hashgrid {
+        return Err(Error::Unsupported("hash-grid models are not built yet; use --model auto or dense".into()));
+    }
+    if options.nan_mask {
+        return Err(Error::Unsupported("--nan-mask is not built yet; replace NaN and infinities first".into()));
+    }
+    if options.target == Target::Lossless && source.dtype().is_float() {
+        return Err(Error::Unsupported("lossless float32 is not built yet; give an error bound instead".into()));
+    }
+    check_target(options.target)
+}
+
+fn check_target(target: Target) -> Result<()> {
+    let fits = match target {
+        Target::Quality(q) => (0.0..=100.0).contains(&q),
+        Target::Psnr(v) | Target::Ratio(v) | Target::MaxError(v) | Target::MaxErrorRel(v) => v > 0.0 && v.is_finite(),
+        Target::Ssim(s) => s.iter().all(|v| (0.0..=1.0).contains(v)),
+        Target::Bytes(n) => n > 0,
+        Target::Lossless => true,
+    };
+    if fits { Ok(()) } else { Err(Error::InvalidArgument(format!("the target {target:?} is out of range"))) }
+}
+
+/// Fails if `path` exists and may not be replaced, before any work is done.
+pub(crate) fn refuse_existing(path: &Path, force: bool) -> Result<()> {
+    if !force && path.exists() {
+        return Err(Error::Exists { path: path.to_path_buf(), hint: "pass --force to replace it" });
+    }
+    Ok(())
 }

@@ -1,6 +1,5 @@
 //! What an encode is asked for.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// The quality that the encoded file must have.
@@ -99,20 +98,6 @@ impl Default for EncodeOptions {
         }
     }
 }
-
-/// How far an action has come. `done` and `total` count voxels of the current phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// What is being done: `scan`, `encode`, `search`, `verify`, ...
-    pub phase: &'static str,
-    /// Voxels done in this phase.
-    pub done: u64,
-    /// Voxels of this phase.
-    pub total: u64,
-}
-
-/// Called now and then from worker threads; `Break` cancels the action with [`crate::Error::Cancelled`].
-pub type ProgressFn<'a> = dyn Fn(Progress) -> ControlFlow<()> + Sync + 'a;
 
 /// What an encode wrote.
 #[derive(Debug, Clone, serde::Serialize)]

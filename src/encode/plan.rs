@@ -1,6 +1,8 @@
 //! From what is asked for to what every block does: layers, models, steps.
 
 use crate::backend::LayerStep;
+use crate::format::model::ModelRecord;
+use crate::{Error, Result};
 use crate::model::{Precision, WaveletModel};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
@@ -37,4 +39,69 @@ pub(crate) fn wavelet_models(q_min: i32, q_max: i32, step: f64, levels: u8, loss
     let narrow_bits = bits(NARROW_HALF_RANGE);
     let fine_enough = step * f64::from(narrow_bits).exp2() >= NARROW_MIN_STEP;
     (if fine_enough { model(Precision::I16, narrow_bits) } else { wide }, wide)
+}
+
+/// The models of a file: one for the volume, one for its overview tiers, each with a 32-bit twin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Models {
+    volume: (WaveletModel, WaveletModel),
+    overview: (WaveletModel, WaveletModel),
+}
+
+impl Models {
+    /// Models for a step in units of `q`. Overviews are never lossless.
+    pub(crate) fn new(q_min: i32, q_max: i32, step: f64, levels: u8, lossless: bool) -> Self {
+        Self {
+            volume: wavelet_models(q_min, q_max, step, levels, lossless),
+            overview: wavelet_models(q_min, q_max, step, levels, false),
+        }
+    }
+
+    /// The models of a file that was written before.
+    ///
+    /// # Errors
+    /// As reading the records; [`Error::Unsupported`] if there is none for overviews.
+    pub(crate) fn from_records(records: &[ModelRecord]) -> Result<Self> {
+        let list: Vec<WaveletModel> = crate::decode::parse_models(records)?.into_values().collect();
+        let find = |lossless| {
+            let first = list.iter().find(|m| m.lossless == lossless);
+            let wide = list.iter().find(|m| m.lossless == lossless && m.precision == Precision::I32);
+            first.map(|m| (*m, *wide.unwrap_or(m)))
+        };
+        let overview = find(false).ok_or_else(|| Error::Unsupported("the file has no model for overviews".into()))?;
+        Ok(Self { volume: find(true).unwrap_or(overview), overview })
+    }
+
+    /// Model and 32-bit twin of a tier.
+    pub(crate) fn of_tier(&self, tier: u8) -> (WaveletModel, WaveletModel) {
+        if tier == 0 { self.volume } else { self.overview }
+    }
+
+    /// The distinct models in order of their ids.
+    fn list(&self) -> Vec<WaveletModel> {
+        let mut list: Vec<WaveletModel> = Vec::new();
+        for model in [self.volume.0, self.volume.1, self.overview.0, self.overview.1] {
+            if !list.contains(&model) {
+                list.push(model);
+            }
+        }
+        list
+    }
+
+    /// Records for the file.
+    pub(crate) fn records(&self) -> Vec<ModelRecord> {
+        let record = |(id, m): (usize, &WaveletModel)| ModelRecord {
+            id: id as u16,
+            kind: WaveletModel::KIND,
+            payload: m.to_bytes().to_vec(),
+        };
+        self.list().iter().enumerate().map(record).collect()
+    }
+
+    /// Id of the model, or of its 32-bit twin, that a tier uses.
+    pub(crate) fn id(&self, tier: u8, wide: bool) -> u16 {
+        let (model, twin) = self.of_tier(tier);
+        let wanted = if wide { twin } else { model };
+        self.list().iter().position(|m| *m == wanted).unwrap_or(0) as u16
+    }
 }

@@ -94,9 +94,4 @@ impl WaveletModel {
         }
         Ok(model)
     }
-
-    /// Value-domain step of quality index `quality`, in 1/65536 of a working unit.
-    pub fn step_at(&self, quality: u8) -> u64 {
-        self.step_q16 << (2 * u32::from(self.qualities.saturating_sub(1).saturating_sub(quality)))
-    }
 }

@@ -116,7 +116,7 @@ GAIN_LOW = (57500, 39707, 27789, 19591, 13842)
 def band_step(model, shape, q, depth, b):
     """Step of a band in 1/256 of a working unit; b = 0 is the coarsest band."""
     e = shape.splits - 1 if b == 0 else depth
-    t = model.step_q16 << 2 * (model.qualities - 1 - q)
+    t = model.step_q16
     for a in range(3):
         if shape.box(e)[a] == 1:
             gain = 65536
@@ -125,7 +125,7 @@ def band_step(model, shape, q, depth, b):
         else:
             gain = GAIN_HIGH[e] if b >> a & 1 else GAIN_LOW[e]
         t = t * gain >> 16
-    return max(1, min(1 << 40, (t + 128) >> 8))
+    return max(1, min(1 << 40, (t + 128) >> 8)) << 2 * (model.qualities - 1 - q)
 
 
 def dequantise(model, step, b, k):

@@ -1,3 +1,5 @@
-//! What the benchmark programs share.
+//! Tools around hgv that are not part of it: generated test volumes, mutated inputs and benchmarks.
 
+pub mod generate;
 pub mod lab;
+pub mod mutate;

@@ -10,7 +10,6 @@ use std::path::Path;
 use hgv::backend::cpu::{CpuBackend, CpuLevel, Scratch};
 use hgv::backend::{Backend, BlockJob, LayerStep};
 use hgv::bench_api::{BlockLab, LabPayload};
-use hgv::codec::bands::BlockShape;
 use hgv::encode::Preset;
 use hgv::model::Precision;
 use serde_json::{Value, json};
@@ -229,21 +228,118 @@ fn main() -> Result<(), String> {
         .nth(1)
         .ok_or("usage: hgv-payload-vectors FOLDER")?;
     for (seed, recipe) in recipes().iter().enumerate() {
-        let payload = encode(recipe, seed as u64)?;
-        let text = describe(recipe, &payload)?;
+        let vector =
+            Vector::encode(recipe, seed as u64).map_err(|e| format!("{}: {e}", recipe.name))?;
         let write = |ending: &str, bytes: &[u8]| {
             let path = Path::new(&folder).join(format!("{}.{ending}", recipe.name));
             std::fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))
         };
-        write("bin", &payload.layers.concat())?;
-        write("json", text.as_bytes())?;
+        write("bin", &vector.payload.layers.concat())?;
+        write("json", vector.describe()?.as_bytes())?;
     }
     Ok(())
 }
 
-fn encode(recipe: &Recipe, seed: u64) -> Result<LabPayload, String> {
+/// An encoded block.
+struct Vector<'a> {
+    recipe: &'a Recipe,
+    lab: BlockLab,
+    payload: LabPayload,
+}
+
+impl<'a> Vector<'a> {
+    fn encode(recipe: &'a Recipe, seed: u64) -> Result<Self, String> {
+        let lab = lab(recipe);
+        let payload = lab
+            .payload(recipe.dims, &field(recipe, seed))
+            .map_err(|e| e.to_string())?;
+        let mut payload = payload.ok_or("it became a constant")?;
+        let unexpected = match payload.model.precision {
+            Precision::I16 => "i32",
+            Precision::I32 => "i16",
+        };
+        if recipe.name.contains(unexpected) {
+            return Err(format!("it has {:?}", payload.model.precision));
+        }
+        payload.model.step_q16 = (payload.model.step_q16 * recipe.overdrive).min(1 << 48);
+        Ok(Self {
+            recipe,
+            lab,
+            payload,
+        })
+    }
+
+    /// The JSON, one line for each field and each decoded level.
+    fn describe(&self) -> Result<String, String> {
+        let Self {
+            recipe,
+            lab,
+            payload,
+        } = self;
+        let steps: Vec<_> = lab.steps().iter().map(|s| [s.lod, s.quality]).collect();
+        let lengths: Vec<_> = payload.layers.iter().map(Vec::len).collect();
+        let fields = [
+            ("block_log2", json!(recipe.block_log2)),
+            ("dims", json!(recipe.dims)),
+            ("range", json!([payload.range.lo, payload.range.hi])),
+            ("model", json!(hex(&payload.model.to_bytes()))),
+            ("steps", json!(steps)),
+            ("layers", json!(lengths)),
+            (
+                "bytes_sha256",
+                json!(hex(&Sha256::digest(payload.layers.concat()))),
+            ),
+        ];
+        let fields: String = fields
+            .iter()
+            .map(|(name, value)| format!(" \"{name}\": {value},\n"))
+            .collect();
+        Ok(format!(
+            "{{\n{fields} \"decoded\": [\n{}\n ]\n}}\n",
+            self.decoded()?.join(",\n")
+        ))
+    }
+
+    /// One line for each level of detail and quality.
+    fn decoded(&self) -> Result<Vec<String>, String> {
+        let lods = 0..=self.payload.shape.depth;
+        let all =
+            (0..self.recipe.levels).flat_map(|quality| lods.clone().map(move |lod| (lod, quality)));
+        all.map(|(lod, quality)| self.decode(lod, quality).map(|v| format!("  {v}")))
+            .collect()
+    }
+
+    /// Decodes with the scalar oracle and hashes the integers, little-endian i32, `[z][y][x]`.
+    fn decode(&self, lod: usize, quality: u8) -> Result<Value, String> {
+        let (steps, payload) = (self.lab.steps(), &self.payload);
+        let used =
+            prefix(steps, lod, quality).ok_or("a level of detail that no layer completes")?;
+        let job = BlockJob {
+            model: &payload.model,
+            shape: payload.shape,
+            range: payload.range,
+            steps,
+            layers: &payload.layers[..used],
+            lod,
+        };
+        let cpu = CpuBackend::with_level(CpuLevel::Scalar).map_err(|e| e.to_string())?;
+        let mut out = Vec::new();
+        cpu.decode_block(&job, &mut Scratch::default(), &mut out)
+            .map_err(|e| e.to_string())?;
+        let bytes: Vec<u8> = out.iter().flat_map(|q| q.to_le_bytes()).collect();
+        Ok(json!({
+            "lod": lod,
+            "quality": quality,
+            "layers": used,
+            "dims": payload.shape.dims_at(lod),
+            "sha256": hex(&Sha256::digest(&bytes)),
+        }))
+    }
+}
+
+fn lab(recipe: &Recipe) -> BlockLab {
     let (lo, hi) = recipe.range;
-    let mut lab = BlockLab::new(
+    let lab = BlockLab::new(
         lo,
         hi,
         recipe.step,
@@ -252,98 +348,16 @@ fn encode(recipe: &Recipe, seed: u64) -> Result<LabPayload, String> {
         Preset::Balanced,
         recipe.lossless,
     );
-    if !recipe.steps.is_empty() {
-        lab = lab.with_steps(
-            recipe
-                .steps
-                .iter()
-                .map(|&(lod, quality)| LayerStep { lod, quality })
-                .collect(),
-        );
+    if recipe.steps.is_empty() {
+        return lab;
     }
-    let payload = lab
-        .payload(recipe.dims, &field(recipe, seed))
-        .map_err(|e| e.to_string())?;
-    let mut payload = payload.ok_or_else(|| format!("{} became a constant", recipe.name))?;
-    let unexpected = match payload.model.precision {
-        Precision::I16 => "i32",
-        Precision::I32 => "i16",
-    };
-    if recipe.name.contains(unexpected) {
-        return Err(format!("{} has {:?}", recipe.name, payload.model.precision));
-    }
-    payload.model.step_q16 = (payload.model.step_q16 * recipe.overdrive).min(1 << 48);
-    Ok(payload)
-}
-
-/// The JSON of a vector, one line for each field and each decoded level.
-fn describe(recipe: &Recipe, payload: &LabPayload) -> Result<String, String> {
-    let bytes = payload.layers.concat();
-    let mut decoded = Vec::new();
-    for quality in 0..recipe.levels {
-        for lod in 0..=recipe.block_log2 as usize - 2 {
-            decoded.push(format!("  {}", decode(recipe, payload, lod, quality)?));
-        }
-    }
-    let fields = [
-        ("block_log2", json!(recipe.block_log2)),
-        ("dims", json!(recipe.dims)),
-        ("range", json!([payload.range.lo, payload.range.hi])),
-        ("model", json!(hex(&payload.model.to_bytes()))),
-        (
-            "steps",
-            json!(
-                payload
-                    .steps
-                    .iter()
-                    .map(|s| [s.lod, s.quality])
-                    .collect::<Vec<_>>()
-            ),
-        ),
-        (
-            "layers",
-            json!(payload.layers.iter().map(Vec::len).collect::<Vec<_>>()),
-        ),
-        ("bytes_sha256", json!(hex(&Sha256::digest(&bytes)))),
-    ];
-    let fields: String = fields
-        .iter()
-        .map(|(name, value)| format!(" \"{name}\": {value},\n"))
-        .collect();
-    Ok(format!(
-        "{{\n{fields} \"decoded\": [\n{}\n ]\n}}\n",
-        decoded.join(",\n")
-    ))
-}
-
-/// Decodes with the scalar oracle and hashes the integers, little-endian i32, `[z][y][x]`.
-fn decode(recipe: &Recipe, payload: &LabPayload, lod: usize, quality: u8) -> Result<Value, String> {
-    let used =
-        prefix(&payload.steps, lod, quality).ok_or("a level of detail that no layer completes")?;
-    let shape = BlockShape {
-        dims: recipe.dims,
-        depth: recipe.block_log2 as usize - 2,
-    };
-    let job = BlockJob {
-        model: &payload.model,
-        shape,
-        range: payload.range,
-        steps: &payload.steps,
-        layers: &payload.layers[..used],
-        lod,
-    };
-    let cpu = CpuBackend::with_level(CpuLevel::Scalar).map_err(|e| e.to_string())?;
-    let mut out = Vec::new();
-    cpu.decode_block(&job, &mut Scratch::default(), &mut out)
-        .map_err(|e| format!("{}: {e}", recipe.name))?;
-    let bytes: Vec<u8> = out.iter().flat_map(|q| q.to_le_bytes()).collect();
-    Ok(json!({
-        "lod": lod,
-        "quality": quality,
-        "layers": used,
-        "dims": shape.dims_at(lod),
-        "sha256": hex(&Sha256::digest(&bytes)),
-    }))
+    lab.with_steps(
+        recipe
+            .steps
+            .iter()
+            .map(|&(lod, quality)| LayerStep { lod, quality })
+            .collect(),
+    )
 }
 
 /// Number of layers that give `lod` at `quality`.

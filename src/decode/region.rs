@@ -1,0 +1,103 @@
+//! Decoding a box of voxels: which blocks, in which batches, and where their voxels go.
+
+use rayon::prelude::*;
+
+use super::volume::Volume;
+use crate::backend::cpu::Scratch;
+use crate::reader::BlockEntry;
+use crate::volume::{BlockGrid, Region};
+use crate::{Limits, Result};
+
+/// Blocks decoded side by side, times threads: enough to keep every thread busy and to merge
+/// ranges, few enough to bound memory.
+const BATCH: usize = 8;
+
+/// Where a level of detail lies in the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Tier that serves it.
+    pub(super) tier: u8,
+    /// In-block level of detail inside that tier.
+    pub(super) inner: u32,
+    /// Block grid of the tier.
+    pub(super) grid: BlockGrid,
+}
+
+/// Decodes `region` (voxels of the level of detail at `place`) at quality `level` into `out`.
+pub(super) fn decode(volume: &Volume, place: Place, level: u32, region: &Region, out: &mut [u8]) -> Result<()> {
+    let size = volume.dtype().size();
+    Limits::check("bytes of a decoded region", region.voxels().saturating_mul(size as u64), volume.limits.max_output)?;
+    let blocks = touched(place, region);
+    let layers = volume.reader.layers().prefix(place.inner as u8, level as u8);
+    for batch in blocks.chunks(BATCH * volume.pool.current_num_threads().max(1)) {
+        let entries = volume.reader.blocks_at(place.tier, batch)?;
+        let wanted: Vec<_> = entries.iter().map(|e| (e, layers)).collect();
+        let payloads = volume.reader.read_many(&wanted)?;
+        let decoded: Vec<(Region, Vec<u8>)> = volume.pool.install(|| {
+            entries
+                .par_iter()
+                .zip(&payloads)
+                .map_init(Buffers::default, |buffers, (entry, payload)| {
+                    decode_one(volume, place, entry, payload, buffers)
+                })
+                .collect::<Result<_>>()
+        })?;
+        for (at, bytes) in &decoded {
+            copy_box(bytes, at, region, size, out);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Buffers {
+    scratch: Scratch,
+    integers: Vec<i32>,
+}
+
+/// Voxels of a block and where they lie in its level of detail.
+fn decode_one(volume: &Volume, place: Place, entry: &BlockEntry, layers: &[Vec<u8>], buffers: &mut Buffers) -> Result<(Region, Vec<u8>)> {
+    let shape = volume.decoder.shape(&place.grid, entry.block);
+    let Buffers { scratch, integers } = buffers;
+    volume.decoder.decode(entry, layers, shape, place.inner as usize, scratch, integers)?;
+    let start = place.grid.region(entry.block).start.map(|v| v >> place.inner);
+    let dims = shape.dims_at(place.inner as usize);
+    let end = [0, 1, 2].map(|a| start[a] + dims[a] as u64);
+    let mut bytes = vec![0; integers.len() * volume.dtype().size()];
+    volume.values.to_bytes(integers, &mut bytes);
+    Ok((Region { start, end }, bytes))
+}
+
+/// Blocks that a region of a level of detail touches, x fastest.
+fn touched(place: Place, region: &Region) -> Vec<[u64; 3]> {
+    let side = place.grid.block_log2 - place.inner;
+    let (first, last) = (region.start.map(|v| v >> side), region.end.map(|v| v.saturating_sub(1) >> side));
+    let mut blocks = Vec::new();
+    if region.voxels() == 0 {
+        return blocks;
+    }
+    for z in first[2]..=last[2] {
+        for y in first[1]..=last[1] {
+            blocks.extend((first[0]..=last[0]).map(|x| [x, y, z]));
+        }
+    }
+    blocks
+}
+
+/// Copies the voxels that `from` (at `at`) and the region have in common into the region's buffer.
+fn copy_box(from: &[u8], at: &Region, region: &Region, size: usize, out: &mut [u8]) {
+    let Some(common) = at.intersect(region) else {
+        return;
+    };
+    let row = common.extent()[0] as usize * size;
+    let offset = |r: &Region, x: u64, y: u64, z: u64| {
+        let [w, h, _] = r.extent();
+        (((z - r.start[2]) * h + y - r.start[1]) * w + x - r.start[0]) as usize * size
+    };
+    for z in common.start[2]..common.end[2] {
+        for y in common.start[1]..common.end[1] {
+            let (a, b) = (offset(at, common.start[0], y, z), offset(region, common.start[0], y, z));
+            out[b..b + row].copy_from_slice(&from[a..a + row]);
+        }
+    }
+}

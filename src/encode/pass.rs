@@ -1,0 +1,416 @@
+//! One encode pass: every block of every tier at one step, written or only measured.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_block};
+use super::overview::TierVoxels;
+use super::plan::{Models, layer_steps};
+use super::scan::{Scan, report};
+use super::{EncodeOptions, Progress, ProgressFn};
+use crate::backend::ValueRange;
+use crate::backend::cpu::CpuBackend;
+use crate::codec::bands::BlockShape;
+use crate::decode::{LevelInfo, Stats};
+use crate::format::key::Pages;
+use crate::format::range::RangeCoder;
+use crate::format::tier::{self, Tier};
+use crate::volume::{BlockGrid, Region, VoxelSource};
+use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions};
+use crate::{Error, Result};
+
+/// What every pass over the same volume shares.
+pub(crate) struct Job<'a> {
+    pub(crate) source: &'a dyn VoxelSource,
+    pub(crate) options: &'a EncodeOptions,
+    pub(crate) scan: Scan,
+    pub(crate) coder: RangeCoder,
+    pub(crate) cpu: CpuBackend,
+    pub(crate) pool: &'a rayon::ThreadPool,
+    pub(crate) progress: &'a ProgressFn<'a>,
+    pub(crate) block_log2: u32,
+    pub(crate) lossless: bool,
+}
+
+/// Sums over the blocks of a pass.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Totals {
+    /// Errors of tier 0 for each quality level, in units of `q`.
+    pub(crate) errors: Vec<LevelError>,
+    /// Payload bytes of all tiers for each layer.
+    pub(crate) layer_bytes: Vec<u64>,
+    /// Voxels of tier 0 that were coded.
+    pub(crate) voxels: u64,
+    /// Blocks of all tiers.
+    pub(crate) blocks: u64,
+    /// Blocks with payload.
+    pub(crate) payload_blocks: u64,
+}
+
+/// A block of a tier as the pass made it.
+struct Coded {
+    block: [u64; 3],
+    encoded: EncodedBlock,
+    errors: Vec<LevelError>,
+    coarsest: Vec<i32>,
+}
+
+/// Where the voxels of a tier come from.
+enum TierSource<'a> {
+    Volume(&'a dyn VoxelSource),
+    Overview(&'a TierVoxels),
+}
+
+impl Job<'_> {
+    fn levels(&self) -> u8 {
+        self.options.levels as u8
+    }
+
+    fn grid(&self, tier: &Tier) -> BlockGrid {
+        BlockGrid { extent: tier.extent, block_log2: self.block_log2 }
+    }
+
+    fn models(&self, step: f64) -> Models {
+        Models::new(self.scan.q_min, self.scan.q_max, step, self.levels(), self.lossless)
+    }
+
+    /// Blocks of tier 0 that a search looks at: all, or an even sample of at least `wanted`.
+    pub(crate) fn sample(&self, wanted: u64) -> Result<Vec<[u64; 3]>> {
+        let grid = self.grid(&tier::tier(self.source.extent(), self.block_log2 as u8, 0));
+        let every = (grid.count() / wanted.max(1)).max(1);
+        let pages = Pages::new(grid.blocks(), 3)?;
+        let all = pages.iter().flat_map(|p| (0..pages.slots(p)).map(move |s| (p, s)));
+        // An odd stride does not stay on one plane of the page order.
+        Ok(all.step_by(every as usize | usize::from(every > 1)).map(|(p, s)| pages.block(p, s)).collect())
+    }
+
+    /// Encodes blocks of tier 0 and keeps only the sums.
+    pub(crate) fn measure(&self, step: f64, blocks: &[[u64; 3]]) -> Result<Totals> {
+        let models = self.models(step);
+        let (steps, range) = (layer_steps(self.levels()), |lo, hi| self.range(lo, hi));
+        let plan = self.block_plan(&models, 0, &steps, &range, false);
+        let grid = self.grid(&tier::tier(self.source.extent(), self.block_log2 as u8, 0));
+        let total: u64 = blocks.iter().map(|&b| grid.region(b).voxels()).sum();
+        let done = AtomicU64::new(0);
+        let mut totals = self.no_totals();
+        for chunk in blocks.chunks(16 * self.pool.current_num_threads().max(1)) {
+            let coded: Vec<Coded> = self.pool.install(|| {
+                chunk
+                    .par_iter()
+                    .map_init(EncodeScratch::default, |scratch, &block| {
+                        let region = grid.region(block);
+                        let mut values = Vec::new();
+                        self.read(&TierSource::Volume(self.source), &region, &mut values)?;
+                        let done = done.fetch_add(region.voxels(), Ordering::Relaxed) + region.voxels();
+                        report(self.progress, Progress { phase: "search", done, total })?;
+                        self.code(&plan, &grid, block, &values, scratch)
+                    })
+                    .collect::<Result<_>>()
+            })?;
+            coded.iter().for_each(|c| totals.add(c, 0, &grid));
+        }
+        Ok(totals)
+    }
+
+    /// Encodes the volume into a file at `path`.
+    pub(crate) fn write(&self, step: f64, path: &Path, force: bool) -> Result<(Totals, u64)> {
+        let models = self.models(step);
+        let plan = self.file_plan(&models)?;
+        let options = WriterOptions {
+            force,
+            memory: (self.options.memory / 8) as usize,
+            scratch: self.options.scratch.clone(),
+            ..WriterOptions::default()
+        };
+        let mut writer = HgvWriter::create(path, &plan, options)?;
+        let result = self.write_tiers(&models, &plan, &mut writer, path);
+        match result {
+            Ok(totals) => {
+                let stats = serde_json::to_string(&self.stats(&totals));
+                writer.set_stats_json(stats.map_err(|e| Error::argument(e.to_string()))?)?;
+                let report = writer.finish()?;
+                Ok((totals, report.file_len))
+            }
+            Err(e @ Error::Cancelled) => {
+                writer.discard();
+                Err(e)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn file_plan(&self, models: &Models) -> Result<FilePlan> {
+        let mut plan = FilePlan::new(
+            self.source.extent(),
+            self.source.dtype(),
+            self.block_log2 as u8,
+            self.levels(),
+            (self.scan.q_min, self.scan.q_max),
+        )?;
+        plan.value_exp = self.scan.values.exponent;
+        plan.models = models.records();
+        plan.metadata = self.source.metadata().clone();
+        Ok(plan)
+    }
+
+    fn write_tiers(&self, models: &Models, plan: &FilePlan, writer: &mut HgvWriter, path: &Path) -> Result<Totals> {
+        let mut totals = self.no_totals();
+        // A shard has no overview: merging makes it.
+        let next = plan.tiers.get(1).filter(|_| self.options.shard.is_none());
+        let above = next.map(|t| TierVoxels::new(t.extent, self.options.memory / 4, &self.scratch(path))).transpose()?;
+        let source = TierSource::Volume(self.source);
+        self.write_tier(models, 0, &plan.tiers[0], &source, above.as_ref(), writer, &mut totals)?;
+        if let Some(voxels) = above {
+            self.write_overviews(models, &plan.tiers, voxels, writer, path, &mut totals)?;
+        }
+        Ok(totals)
+    }
+
+    /// Encodes the tiers above 0, each from the coarsest band of the one below.
+    pub(crate) fn write_overviews(
+        &self,
+        models: &Models,
+        tiers: &[Tier],
+        voxels: TierVoxels,
+        writer: &mut HgvWriter,
+        path: &Path,
+        totals: &mut Totals,
+    ) -> Result<()> {
+        let mut voxels = voxels;
+        for index in 1..tiers.len() {
+            let above = match tiers.get(index + 1) {
+                Some(next) => Some(TierVoxels::new(next.extent, self.options.memory / 4, &self.scratch(path))?),
+                None => None,
+            };
+            let source = TierSource::Overview(&voxels);
+            self.write_tier(models, index as u8, &tiers[index], &source, above.as_ref(), writer, totals)?;
+            match above {
+                Some(next) => voxels = next,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn scratch(&self, path: &Path) -> PathBuf {
+        let beside = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.options.scratch.clone().unwrap_or_else(|| beside.to_path_buf())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, from the loop over tiers")]
+    fn write_tier(
+        &self,
+        models: &Models,
+        index: u8,
+        tier: &Tier,
+        source: &TierSource<'_>,
+        above: Option<&TierVoxels>,
+        writer: &mut HgvWriter,
+        totals: &mut Totals,
+    ) -> Result<()> {
+        let (steps, range) = (layer_steps(self.levels()), |lo, hi| self.range(lo, hi));
+        let plan = self.block_plan(models, index, &steps, &range, above.is_some());
+        let (grid, pages) = (self.grid(tier), *writer.shape().tier_pages(index)?);
+        let total = Region::whole(tier.extent).voxels();
+        let done = AtomicU64::new(0);
+        for (n, page) in pages.iter().enumerate() {
+            if self.options.shard.is_some_and(|(i, of)| n as u64 % u64::from(of) != u64::from(i)) {
+                continue;
+            }
+            writer.begin_cluster(index, page)?;
+            let rows = rows_of(&pages, page);
+            for chunk in rows.chunks(2 * self.pool.current_num_threads().max(1)) {
+                let coded = self.pool.install(|| {
+                    chunk
+                        .par_iter()
+                        .map_init(EncodeScratch::default, |scratch, row| {
+                            self.code_row(&plan, &grid, row, source, scratch, &|voxels| {
+                                let done = done.fetch_add(voxels, Ordering::Relaxed) + voxels;
+                                let phase = if index == 0 { "encode" } else { "overview" };
+                                report(self.progress, Progress { phase, done, total })
+                            })
+                        })
+                        .collect::<Result<Vec<_>>>()
+                })?;
+                for c in coded.iter().flatten() {
+                    totals.add(c, index, &grid);
+                    if let Some(above) = above {
+                        above.put(&halved(&grid, c.block, plan_depth(self.block_log2)), &c.coarsest)?;
+                    }
+                    writer.put_block(c.block, &self.record(c, models, index)?)?;
+                }
+            }
+            writer.finish_cluster()?;
+        }
+        Ok(())
+    }
+
+    /// Encodes a row of blocks along x; their voxels are read at once.
+    fn code_row(
+        &self,
+        plan: &BlockPlan<'_>,
+        grid: &BlockGrid,
+        row: &[[u64; 3]],
+        source: &TierSource<'_>,
+        scratch: &mut EncodeScratch,
+        done: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<Vec<Coded>> {
+        let (Some(&first), Some(&last)) = (row.first(), row.last()) else {
+            return Ok(Vec::new());
+        };
+        let whole = Region { start: grid.region(first).start, end: grid.region(last).end };
+        let (mut line, mut values) = (Vec::new(), Vec::new());
+        self.read(source, &whole, &mut line)?;
+        row.iter()
+            .map(|&block| {
+                let region = grid.region(block);
+                values.clear();
+                let (from, width) = ((region.start[0] - whole.start[0]) as usize, region.extent()[0] as usize);
+                for l in line.chunks_exact(whole.extent()[0] as usize) {
+                    values.extend_from_slice(&l[from..from + width]);
+                }
+                done(region.voxels())?;
+                self.code(plan, grid, block, &values, scratch)
+            })
+            .collect()
+    }
+
+    fn code(
+        &self,
+        plan: &BlockPlan<'_>,
+        grid: &BlockGrid,
+        block: [u64; 3],
+        values: &[f32],
+        scratch: &mut EncodeScratch,
+    ) -> Result<Coded> {
+        let dims = grid.region(block).extent().map(|n| n as usize);
+        let shape = BlockShape { dims, depth: plan_depth(self.block_log2) };
+        let (encoded, errors) = encode_block(plan, shape, values, scratch)?;
+        let coarsest = if plan.want_coarsest { scratch.coarsest(&encoded, &shape) } else { Vec::new() };
+        Ok(Coded { block, encoded, errors, coarsest })
+    }
+
+    /// Values of a box in units of `q`.
+    fn read(&self, source: &TierSource<'_>, region: &Region, out: &mut Vec<f32>) -> Result<()> {
+        out.clear();
+        match source {
+            TierSource::Overview(voxels) => voxels.read(region, out),
+            TierSource::Volume(volume) => {
+                let mut bytes = vec![0; region.voxels() as usize * self.scan.values.dtype.size()];
+                volume.read(region, &mut bytes)?;
+                self.scan.values.to_units(&bytes, out);
+                Ok(())
+            }
+        }
+    }
+
+    fn block_plan<'p>(
+        &self,
+        models: &Models,
+        tier: u8,
+        steps: &'p [crate::backend::LayerStep],
+        range: &'p (dyn Fn(i32, i32) -> Result<ValueRange> + Sync),
+        want_coarsest: bool,
+    ) -> BlockPlan<'p> {
+        let (model, wide) = models.of_tier(tier);
+        BlockPlan { model, wide, steps, preset: self.options.preset, cpu: self.cpu, range, want_coarsest }
+    }
+
+    /// The smallest range that the index can state and that holds `lo..=hi`.
+    fn range(&self, lo: i32, hi: i32) -> Result<ValueRange> {
+        let bounds = self.scan.q_min..=self.scan.q_max;
+        let within = |q: i32| q.clamp(*bounds.start(), *bounds.end());
+        let (lo, hi) = self.coder.decode(self.coder.encode(within(lo), within(hi))?);
+        Ok(ValueRange { lo, hi })
+    }
+
+    fn record(&self, coded: &Coded, models: &Models, tier: u8) -> Result<BlockRecord> {
+        Ok(match &coded.encoded {
+            EncodedBlock::Constant(q) => BlockRecord::Constant(*q),
+            EncodedBlock::Payload { wide, range, layers } => {
+                let voxels = self.grid(&tier::tier(self.source.extent(), self.block_log2 as u8, tier)).region(coded.block).voxels();
+                BlockRecord::Payload(BlockPayload {
+                    model: models.id(tier, *wide),
+                    range: self.coder.encode(range.lo, range.hi)?,
+                    errors: coded
+                        .errors
+                        .iter()
+                        .map(|e| [(e.sse / voxels as f64).sqrt(), e.max].map(|v| self.coder.encode_error(v)))
+                        .collect(),
+                    layers: layers.clone(),
+                })
+            }
+        })
+    }
+
+    fn no_totals(&self) -> Totals {
+        Totals {
+            errors: vec![LevelError::default(); usize::from(self.levels())],
+            layer_bytes: vec![0; layer_steps(self.levels()).len()],
+            ..Totals::default()
+        }
+    }
+
+    /// PSNR of a quality level; `None` if it is exact or the volume constant.
+    pub(crate) fn psnr(&self, totals: &Totals, level: usize) -> Option<f64> {
+        let range = (self.scan.max - self.scan.min) / self.scan.values.unit();
+        let mse = totals.errors[level].sse / totals.voxels.max(1) as f64;
+        (mse > 0.0 && range > 0.0).then(|| 10.0 * (range * range / mse).log10())
+    }
+
+    fn stats(&self, totals: &Totals) -> Stats {
+        let coarse = layer_steps(self.levels()).iter().filter(|s| s.lod > 0).count();
+        let levels = (0..usize::from(self.levels()))
+            .map(|k| LevelInfo {
+                bytes: totals.layer_bytes[..=coarse + k].iter().sum(),
+                psnr: self.psnr(totals, k),
+                max_abs_error: Some(totals.errors[k].max * self.scan.values.unit()),
+                ..LevelInfo::default()
+            })
+            .collect();
+        Stats { levels }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, coded: &Coded, tier: u8, grid: &BlockGrid) {
+        self.blocks += 1;
+        if let EncodedBlock::Payload { layers, .. } = &coded.encoded {
+            self.payload_blocks += 1;
+            self.layer_bytes.iter_mut().zip(layers).for_each(|(sum, l)| *sum += l.len() as u64);
+        }
+        if tier == 0 {
+            self.voxels += grid.region(coded.block).voxels();
+            for (sum, e) in self.errors.iter_mut().zip(&coded.errors) {
+                *sum = LevelError { sse: sum.sse + e.sse, max: sum.max.max(e.max) };
+            }
+        }
+    }
+
+    /// Largest error and squared error of the last level.
+    pub(crate) fn last(&self) -> LevelError {
+        self.errors.last().copied().unwrap_or_default()
+    }
+}
+
+/// Transform levels of a block.
+fn plan_depth(block_log2: u32) -> usize {
+    (block_log2 - 2) as usize
+}
+
+/// Where the coarsest band of a block lies in the next tier.
+pub(crate) fn halved(grid: &BlockGrid, block: [u64; 3], depth: usize) -> Region {
+    let region = grid.region(block);
+    let start = region.start.map(|v| v >> depth);
+    let end = [0, 1, 2].map(|a| start[a] + crate::volume::ceil_shift(region.extent()[a], depth as u32));
+    Region { start, end }
+}
+
+/// The blocks of a page as rows along x, in slot order.
+fn rows_of(pages: &Pages, page: [u64; 3]) -> Vec<Vec<[u64; 3]>> {
+    let width = pages.sides(page)[0].max(1) as usize;
+    let blocks: Vec<_> = (0..pages.slots(page)).map(|slot| pages.block(page, slot)).collect();
+    blocks.chunks(width).map(<[_]>::to_vec).collect()
+}

@@ -1,0 +1,277 @@
+//! From a quality target to a step: open loop where a formula does, otherwise a search on the
+//! decoder's own output.
+
+use std::path::Path;
+
+use super::pass::{Job, Totals};
+use super::{EncodeReport, Target};
+use crate::quality::{CompareOptions, compare};
+use crate::volume::Region;
+use crate::{Error, Result, Volume};
+
+/// Blocks that a search codes at most; the whole volume is measured at the end in any case.
+const SAMPLE_BLOCKS: u64 = 512;
+/// Passes over the whole volume until a target that a sample promised is met.
+const FULL_PASSES: u32 = 6;
+
+/// One encode that meets `target`.
+pub(crate) fn encode_to(job: &Job<'_>, target: Target, path: &Path) -> Result<EncodeReport> {
+    let span = (f64::from(job.scan.q_max) - f64::from(job.scan.q_min)).max(1.0);
+    match target {
+        Target::Quality(q) => finish(job, span * (-quality_exponent(q)).exp2(), path, 1),
+        Target::Lossless => finish(job, lossless_step(job)?, path, 1),
+        Target::Psnr(db) => {
+            let wanted = Goal { aim: 0.12, tolerance: 0.3, slope: -4.8, start: (span * (0.5 - (db - 8.0) / 5.5).exp2()).log2() };
+            let gap = |t: &Totals, _: u64| job.psnr(t, t.errors.len() - 1).map_or(f64::INFINITY, |p| p - db);
+            closed_loop(job, path, &wanted, &gap, "the PSNR")
+        }
+        Target::Ratio(r) => {
+            let raw = Region::whole(job.source.extent()).voxels() as f64 * job.source.dtype().size() as f64;
+            to_bytes(job, path, raw / r)
+        }
+        Target::Bytes(n) => to_bytes(job, path, n as f64),
+        Target::MaxError(e) => to_bound(job, path, e / job.scan.values.unit()),
+        Target::MaxErrorRel(r) => to_bound(job, path, r * (job.scan.max - job.scan.min) / job.scan.values.unit()),
+        Target::Ssim(wanted) => to_ssim(job, path, wanted, span),
+    }
+}
+
+/// log2(range / step) of `--quality`: 0.5 at 0, 6.5 at 60, 16.5 at 100.
+fn quality_exponent(q: f64) -> f64 {
+    0.5 + q.min(60.0) / 10.0 + (q - 60.0).max(0.0) / 4.0
+}
+
+fn to_bytes(job: &Job<'_>, path: &Path, bytes: f64) -> Result<EncodeReport> {
+    let goal = Goal { aim: 0.02, tolerance: 0.07, slope: 0.9, start: job.first_step_for(bytes) };
+    closed_loop(job, path, &goal, &|_, file| (bytes / file as f64).log2(), "the size")
+}
+
+fn to_bound(job: &Job<'_>, path: &Path, bound: f64) -> Result<EncodeReport> {
+    if bound < 0.5 && !job.source.dtype().is_float() {
+        return Err(Error::Target(format!("a largest error under {bound} of integers is lossless; use --lossless")));
+    }
+    let goal = Goal { aim: 0.03, tolerance: 0.12, slope: -1.0, start: (bound * 0.6).log2() };
+    closed_loop(job, path, &goal, &|t, _| (bound / t.last().max.max(1e-300)).log2().min(60.0), "the error bound")
+}
+
+/// How a gap (0 or more = met) depends on log2(step).
+struct Goal {
+    /// Where in the tolerance the search aims.
+    aim: f64,
+    /// Gaps up to here are good enough.
+    tolerance: f64,
+    /// Change of the gap with log2(step), roughly.
+    slope: f64,
+    /// First log2(step).
+    start: f64,
+}
+
+/// Searches on a sample (or on everything, if that is small), then encodes and, if the whole
+/// volume misses what the sample promised, moves and encodes again.
+fn closed_loop(
+    job: &Job<'_>,
+    path: &Path,
+    goal: &Goal,
+    gap: &dyn Fn(&Totals, u64) -> f64,
+    what: &str,
+) -> Result<EncodeReport> {
+    let sample = job.sample(SAMPLE_BLOCKS)?;
+    let mut passes = 0;
+    let mut bracket = Bracket::new(goal);
+    let mut x = goal.start;
+    for _ in 0..12 {
+        let totals = job.measure(x.exp2(), &sample)?;
+        passes += 1;
+        let g = gap(&totals, job.file_estimate(&totals));
+        if bracket.done(x, g) {
+            break;
+        }
+        x = bracket.next();
+    }
+    x = bracket.best().ok_or_else(|| unreachable(what))?;
+    for _ in 0..FULL_PASSES {
+        // Written beside the output: only a file that meets the target gets its name.
+        let trial = Trial::new(path);
+        let (totals, bytes) = job.write(x.exp2(), trial.path(), true)?;
+        passes += 1;
+        let g = gap(&totals, bytes);
+        if g >= 0.0 && (g <= 2.0 * goal.tolerance || g.is_infinite() || passes > FULL_PASSES) {
+            trial.keep_as(path, job.options.force)?;
+            return Ok(job.report(&totals, bytes, passes));
+        }
+        x += (goal.aim - g) / goal.slope;
+    }
+    Err(unreachable(what))
+}
+
+fn unreachable(what: &str) -> Error {
+    Error::Target(format!("{what} cannot be met; ask for less, or use --lossless"))
+}
+
+/// A guarded secant search for a gap in `0..=tolerance`.
+struct Bracket<'a> {
+    goal: &'a Goal,
+    met: Option<(f64, f64)>,
+    missed: Option<(f64, f64)>,
+}
+
+impl<'a> Bracket<'a> {
+    fn new(goal: &'a Goal) -> Self {
+        Self { goal, met: None, missed: None }
+    }
+
+    /// Takes a measurement; true if it is good enough or nothing is left to try.
+    fn done(&mut self, x: f64, gap: f64) -> bool {
+        if gap >= 0.0 {
+            if self.met.is_none_or(|m| gap < m.1) {
+                self.met = Some((x, gap));
+            }
+        } else if self.missed.is_none_or(|m| gap > m.1) {
+            self.missed = Some((x, gap));
+        }
+        let close = matches!((self.met, self.missed), (Some(a), Some(b)) if (a.0 - b.0).abs() < 0.004);
+        let edge = (gap >= 0.0 && x > 40.0) || (gap.is_infinite() && x < -6.0);
+        (0.0..=self.goal.tolerance).contains(&gap) || close || edge
+    }
+
+    fn next(&self) -> f64 {
+        match (self.met, self.missed) {
+            (Some(a), Some(b)) if a.1.is_finite() => {
+                let t = ((self.goal.aim - b.1) / (a.1 - b.1)).clamp(0.08, 0.92);
+                b.0 + (a.0 - b.0) * t
+            }
+            (Some(a), Some(b)) => (a.0 + b.0) / 2.0,
+            (Some(p), None) | (None, Some(p)) => {
+                let gap = p.1.clamp(-40.0, 40.0);
+                p.0 + ((self.goal.aim - gap) / self.goal.slope).clamp(-6.0, 6.0) * 1.1
+            }
+            (None, None) => self.goal.start,
+        }
+    }
+
+    fn best(&self) -> Option<f64> {
+        self.met.map(|m| m.0)
+    }
+}
+
+/// The paper's composite target: SSIM at four levels of detail, measured on the whole decode.
+fn to_ssim(job: &Job<'_>, path: &Path, wanted: [f64; 4], span: f64) -> Result<EncodeReport> {
+    let goal = Goal { aim: 0.002, tolerance: 0.009, slope: -0.02, start: (span / 64.0).log2() };
+    let mut bracket = Bracket::new(&goal);
+    let (mut x, mut passes) = (goal.start, 0);
+    let mut last = None;
+    for _ in 0..14 {
+        let trial = Trial::new(path);
+        let (totals, bytes) = job.write(x.exp2(), trial.path(), true)?;
+        passes += 1;
+        let gap = ssim_gap(job, trial.path(), wanted)?;
+        let stop = bracket.done(x, gap);
+        if gap >= 0.0 && bracket.best() == Some(x) {
+            last = Some((trial, totals, bytes));
+        }
+        if stop {
+            break;
+        }
+        // SSIM bends too much for a secant far from the goal: halve there.
+        x = match (bracket.met, bracket.missed) {
+            (Some(a), Some(b)) => (a.0 + b.0) / 2.0,
+            _ => x + if gap >= 0.0 { 1.5 } else { -1.5 },
+        };
+    }
+    let (trial, totals, bytes) = last.ok_or_else(|| unreachable("the SSIM"))?;
+    trial.keep_as(path, job.options.force)?;
+    Ok(job.report(&totals, bytes, passes))
+}
+
+/// Smallest margin over the four targets; levels that have no SSIM do not count.
+fn ssim_gap(job: &Job<'_>, path: &Path, wanted: [f64; 4]) -> Result<f64> {
+    let volume = Volume::open(path)?.with_threads(job.options.threads)?;
+    let view = volume.view(0, volume.levels() - 1)?;
+    let options = CompareOptions::default().with_threads(job.options.threads).with_range(job.scan.min, job.scan.max);
+    let report = |done, total| (job.progress)(super::Progress { phase: "verify", done, total });
+    let found = compare(job.source, &view, &options, &report)?.ssim;
+    let margins = found.iter().zip(wanted).filter_map(|(s, w)| s.map(|s| s - w));
+    Ok(margins.fold(f64::INFINITY, f64::min))
+}
+
+/// The step under the residual that makes a sample smallest.
+fn lossless_step(job: &Job<'_>) -> Result<f64> {
+    let sample = job.sample(24)?;
+    let mut best = (u64::MAX, 1.5);
+    let mut step = 1.5;
+    while step < f64::from(job.scan.q_max) - f64::from(job.scan.q_min) + 3.0 {
+        let bytes = job.measure(step, &sample)?.layer_bytes.iter().sum();
+        if bytes >= best.0 {
+            break;
+        }
+        best = (bytes, step);
+        step *= 2.0;
+    }
+    Ok(best.1)
+}
+
+fn finish(job: &Job<'_>, step: f64, path: &Path, passes: u32) -> Result<EncodeReport> {
+    let (totals, bytes) = job.write(step, path, job.options.force)?;
+    Ok(job.report(&totals, bytes, passes))
+}
+
+/// A finished file beside the output that does not have its name yet; removed unless kept.
+struct Trial {
+    path: std::path::PathBuf,
+}
+
+impl Trial {
+    fn new(path: &Path) -> Self {
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".trial-{}", std::process::id()));
+        Self { path: path.with_file_name(name) }
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn keep_as(self, path: &Path, force: bool) -> Result<()> {
+        super::refuse_existing(path, force)?;
+        std::fs::rename(&self.path, path).map_err(|e| Error::io(path.display().to_string(), e))
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // Gone already if it was kept.
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+impl Job<'_> {
+    /// A file of these sums, roughly: payload scaled to the whole volume, index, head.
+    fn file_estimate(&self, totals: &Totals) -> u64 {
+        let whole = Region::whole(self.source.extent()).voxels() as f64 / totals.voxels.max(1) as f64;
+        let layers = totals.layer_bytes.len() as u64;
+        let row = 6 * layers + 3 + 2 * u64::from(self.options.levels);
+        let payload: u64 = totals.layer_bytes.iter().sum();
+        let index = totals.payload_blocks * row + (totals.blocks - totals.payload_blocks) * 4;
+        700 + ((payload + index) as f64 * whole) as u64
+    }
+
+    /// log2 of a step from which a search for a size starts.
+    fn first_step_for(&self, bytes: f64) -> f64 {
+        let bits = bytes * 8.0 / Region::whole(self.source.extent()).voxels() as f64;
+        let span = (f64::from(self.scan.q_max) - f64::from(self.scan.q_min)).max(1.0);
+        (span / 64.0).log2() - 1.2 * (bits / 0.3).log2()
+    }
+
+    fn report(&self, totals: &Totals, bytes: u64, passes: u32) -> EncodeReport {
+        let voxels = Region::whole(self.source.extent()).voxels() as f64;
+        EncodeReport {
+            file_bytes: bytes,
+            ratio: voxels * self.source.dtype().size() as f64 / bytes as f64,
+            bits_per_voxel: bytes as f64 * 8.0 / voxels,
+            psnr: self.psnr(totals, totals.errors.len() - 1),
+            max_abs_error: totals.last().max * self.scan.values.unit(),
+            passes,
+            backend: crate::backend::Backend::name(&self.cpu),
+        }
+    }
+}

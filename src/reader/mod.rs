@@ -1,0 +1,14 @@
+//! Reading a file block by block: opening, index, payload bytes, verification.
+//!
+//! Knows bytes, not voxels: payloads come back as they were written. Never imports a codec.
+
+mod index;
+mod opener;
+mod read;
+mod verify;
+
+pub use index::{BlockEntry, BlockState, Index, PayloadEntry};
+pub use opener::{Opener, Step};
+pub use read::HgvReader;
+pub use verify::{StructureReport, VerifyReport};
+pub(crate) use verify::{check_payload, file_uuid};

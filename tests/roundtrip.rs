@@ -1,0 +1,170 @@
+//! Encode and decode through the public API: any extent, every type, all levels.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use hgv::Volume;
+use hgv::encode::{EncodeOptions, EncodeReport, Preset, Target, encode};
+use hgv::volume::{DType, MemoryVolume, Metadata, Region, VoxelSource};
+use proptest::prelude::*;
+
+/// A smooth field with an edge and noise, `amplitude` high.
+fn field(extent: [u64; 3], amplitude: f64, seed: u64) -> Vec<f64> {
+    let [w, h, d] = extent;
+    let mut state = seed | 1;
+    let mut out = Vec::new();
+    for z in 0..d {
+        for y in 0..h {
+            for x in 0..w {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                let noise = (state >> 40) as f64 / (1 << 24) as f64 - 0.5;
+                let (fx, fy, fz) = (x as f64 / 9.0, y as f64 / 13.0, z as f64 / 7.0);
+                let smooth = (fx.sin() + fy.cos() + (fz + fx).sin()) / 6.0 + 0.5;
+                let edge = if x + 2 * y > z + 20 { 0.25 } else { 0.0 };
+                out.push((smooth * 0.7 + edge + noise * 0.03).clamp(0.0, 1.0) * amplitude);
+            }
+        }
+    }
+    out
+}
+
+fn volume(extent: [u64; 3], dtype: DType, seed: u64) -> MemoryVolume {
+    let bytes: Vec<u8> = match dtype {
+        DType::Uint8 => field(extent, 255.0, seed).iter().map(|&v| v as u8).collect(),
+        DType::Int8 => field(extent, 255.0, seed).iter().map(|&v| (v as i32 - 128) as i8 as u8).collect(),
+        DType::Uint16 => field(extent, 65535.0, seed).iter().flat_map(|&v| (v as u16).to_le_bytes()).collect(),
+        DType::Int16 => field(extent, 4000.0, seed).iter().flat_map(|&v| (v as i16 - 1000).to_le_bytes()).collect(),
+        _ => field(extent, 1e-3, seed).iter().flat_map(|&v| (v as f32 - 7e-4).to_le_bytes()).collect(),
+    };
+    MemoryVolume::from_bytes(extent, dtype, bytes, Metadata::default()).unwrap()
+}
+
+struct Encoded {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    report: EncodeReport,
+}
+
+fn run(source: &MemoryVolume, change: impl FnOnce(&mut EncodeOptions)) -> Encoded {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("v.hgv");
+    let mut options = EncodeOptions::default();
+    change(&mut options);
+    let report = encode(source, &path, &options, &|_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "only the output is left");
+    Encoded { _folder: folder, path, report }
+}
+
+fn read_all(v: &Volume, lod: u32, level: u32) -> Vec<u8> {
+    let region = Region::whole(v.lod_extent(lod).unwrap());
+    let mut out = vec![0; region.voxels() as usize * v.dtype().size()];
+    v.read_region_bytes(lod, level, &region, &mut out).unwrap();
+    out
+}
+
+fn values(bytes: &[u8], dtype: DType) -> Vec<f64> {
+    match dtype {
+        DType::Uint8 => bytes.iter().map(|&b| f64::from(b)).collect(),
+        DType::Int8 => bytes.iter().map(|&b| f64::from(b as i8)).collect(),
+        DType::Uint16 => bytes.chunks(2).map(|b| f64::from(u16::from_le_bytes([b[0], b[1]]))).collect(),
+        DType::Int16 => bytes.chunks(2).map(|b| f64::from(i16::from_le_bytes([b[0], b[1]]))).collect(),
+        _ => bytes.chunks(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
+    }
+}
+
+fn largest_error(a: &[u8], b: &[u8], dtype: DType) -> f64 {
+    values(a, dtype).iter().zip(values(b, dtype)).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever the extent and type: the last level has the error that the encoder reports,
+    /// earlier levels are not better by much, every level of detail has its extent, regions equal
+    /// the whole, and lossless comes back bit for bit.
+    #[test]
+    fn any_volume_comes_back(
+        extent in [1u64..=90, 1u64..=70, 1u64..=50],
+        dtype in proptest::sample::select(DType::ALL.to_vec()),
+        levels in 1u32..=4,
+        block in proptest::sample::select(vec![32u32, 64, 128]),
+        quality in 20.0f64..95.0,
+        seed in any::<u64>(),
+    ) {
+        let source = volume(extent, dtype, seed);
+        let lossless = seed % 3 == 0 && dtype != DType::Float32;
+        let encoded = run(&source, |o| {
+            o.levels = levels;
+            o.block = block;
+            o.target = if lossless { Target::Lossless } else { Target::Quality(quality) };
+        });
+        let v = Volume::open(&encoded.path).unwrap();
+        prop_assert_eq!((v.extent(), v.dtype(), v.levels()), (extent, dtype, levels));
+        let decoded = read_all(&v, 0, levels - 1);
+        let error = largest_error(source.bytes(), &decoded, dtype);
+        prop_assert!((error - encoded.report.max_abs_error).abs() <= 1e-5 * (1.0 + error), "{error} {:?}", encoded.report);
+        if lossless {
+            prop_assert_eq!(source.bytes(), &decoded[..]);
+        }
+        for lod in 0..v.lods() {
+            let expected = extent.map(|n| n.div_ceil(1 << lod));
+            prop_assert_eq!(v.lod_extent(lod).unwrap(), expected);
+            let whole = read_all(&v, lod, 0);
+            let middle = Region::new(expected.map(|n| n / 3), expected.map(|n| n / 3 + (n / 2).max(1))).unwrap();
+            let mut part = vec![0; middle.voxels() as usize * dtype.size()];
+            v.read_region_bytes(lod, 0, &middle, &mut part).unwrap();
+            let memory = MemoryVolume::from_bytes(expected, dtype, whole, Metadata::default()).unwrap();
+            let mut same = vec![0; part.len()];
+            memory.read(&middle, &mut same).unwrap();
+            prop_assert_eq!(part, same, "lod {}", lod);
+        }
+    }
+}
+
+#[test]
+fn threads_change_neither_file_nor_voxels() {
+    let source = volume([150, 90, 70], DType::Int16, 5);
+    let one = run(&source, |o| o.threads = 1);
+    let two = run(&source, |o| o.threads = 2);
+    assert_eq!(std::fs::read(&one.path).unwrap(), std::fs::read(&two.path).unwrap());
+    let a = Volume::open(&one.path).unwrap().with_threads(1).unwrap();
+    let b = Volume::open(&one.path).unwrap().with_threads(2).unwrap();
+    assert_eq!(read_all(&a, 0, 2), read_all(&b, 0, 2));
+}
+
+/// Targets hold on the decoder's own output, and are not missed by much.
+#[test]
+fn targets_hold() {
+    let source = volume([130, 70, 66], DType::Uint8, 9);
+    let raw = 130.0 * 70.0 * 66.0;
+    for preset in [Preset::Fast, Preset::Balanced] {
+        let psnr = run(&source, |o| (o.preset, o.target) = (preset, Target::Psnr(40.0))).report.psnr.unwrap();
+        assert!((40.0..40.7).contains(&psnr), "{psnr}");
+        let bytes = run(&source, |o| (o.preset, o.target) = (preset, Target::Bytes(20_000))).report.file_bytes;
+        assert!((18_000..=20_000).contains(&bytes), "{bytes}");
+        let ratio = run(&source, |o| (o.preset, o.target) = (preset, Target::Ratio(20.0))).report.file_bytes as f64;
+        assert!((raw / 22.5..=raw / 20.0).contains(&ratio), "{ratio}");
+    }
+    let bound = run(&source, |o| o.target = Target::MaxError(6.0)).report.max_abs_error;
+    assert!(bound <= 6.0, "{bound}");
+}
+
+/// Each level of detail is the low-pass of the one before: its mean stays, its error against the
+/// source's own low-pass is small at high quality.
+#[test]
+fn levels_of_detail_keep_the_mean() {
+    let source = volume([128, 128, 128], DType::Float32, 3);
+    let encoded = run(&source, |o| o.target = Target::Quality(90.0));
+    let v = Volume::open(&encoded.path).unwrap();
+    let mean = |lod| {
+        let all = values(&read_all(&v, lod, v.levels() - 1), DType::Float32);
+        all.iter().sum::<f64>() / all.len() as f64
+    };
+    let full = mean(0);
+    for lod in 1..v.lods() {
+        assert!((mean(lod) - full).abs() < 3e-5, "lod {lod}: {} {full}", mean(lod));
+    }
+}

@@ -1,0 +1,79 @@
+//! What each command does. A command parses nothing and draws nothing itself: it joins inputs,
+//! the library and the output.
+
+mod compare;
+mod decode;
+mod encode;
+mod info;
+mod merge;
+mod recover;
+mod verify;
+
+use std::time::Instant;
+
+use hgv::{Error, Result};
+
+use crate::args::{Command, Common};
+use crate::output::Output;
+use crate::progress::ProgressLine;
+
+/// How a command that ran to its end came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All well.
+    Done,
+    /// A check failed, or a recovery lost something.
+    CheckFailed,
+}
+
+/// What every command needs to know of the common options.
+pub(crate) struct Context {
+    pub(crate) output: Output,
+    pub(crate) progress: ProgressLine,
+    /// Worker threads; 0 = all cores.
+    pub(crate) threads: usize,
+    pub(crate) force: bool,
+    started: Instant,
+}
+
+impl Context {
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the threads cannot be started.
+    pub(crate) fn new(common: &Common) -> Result<Self> {
+        let threads = common.threads.map_or(0, usize::from);
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|e| Error::argument(format!("cannot start {threads} threads: {e}")))?;
+        Ok(Self {
+            output: Output::new(common),
+            progress: ProgressLine::new(common.quiet),
+            threads,
+            force: common.force,
+            started: Instant::now(),
+        })
+    }
+
+    /// Seconds since the command began.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+}
+
+/// Million voxels per second.
+fn mvoxels_per_second(voxels: u64, seconds: f64) -> f64 {
+    voxels as f64 / 1e6 / seconds.max(1e-9)
+}
+
+/// Runs one command.
+pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome> {
+    match command {
+        Command::Encode(args) => encode::run(args, context),
+        Command::Decode(args) => decode::run(args, context),
+        Command::Info(args) => info::run(args, context),
+        Command::Verify(args) => verify::run(args, context),
+        Command::Compare(args) => compare::run(args, context),
+        Command::Recover(args) => recover::run(args, context),
+        Command::Merge(args) => merge::run(args, context),
+    }
+}

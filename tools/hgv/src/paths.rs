@@ -1,0 +1,101 @@
+//! Checks of input and output paths that every command makes before it works.
+
+use std::path::Path;
+
+use hgv::{Error, Result};
+
+/// The word for the standard input.
+const STDIN: &str = "-";
+
+/// Refuses what is no path to a file.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a URL, [`Error::Io`] for something that is not there.
+pub(crate) fn check_input(path: &Path) -> Result<()> {
+    let text = path.to_string_lossy();
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Err(Error::Unsupported(format!(
+            "{text}: streaming from a URL is not built yet; download the file first"
+        )));
+    }
+    match path.metadata() {
+        Err(e) if text != STDIN => Err(Error::io(text, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an output that is one of the inputs, exists (unless `force`) or has no folder.
+///
+/// # Errors
+/// [`Error::InvalidArgument`], [`Error::Exists`] or [`Error::Io`].
+pub(crate) fn check_output<'a>(
+    output: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+    force: bool,
+) -> Result<()> {
+    if let Some(input) = inputs.into_iter().find(|input| same_file(input, output)) {
+        return Err(Error::argument(format!(
+            "{} is the input itself; choose another output",
+            input.display()
+        )));
+    }
+    if output.is_dir() {
+        return Err(Error::argument(format!(
+            "{} is a folder; name a file in it",
+            output.display()
+        )));
+    }
+    if !force && output.symlink_metadata().is_ok() {
+        return Err(Error::Exists {
+            path: output.to_path_buf(),
+            hint: "use --force to replace it",
+        });
+    }
+    let folder = folder_of(output);
+    match folder.metadata() {
+        Ok(m) if m.is_dir() => Ok(()),
+        Ok(_) => Err(Error::argument(format!(
+            "{} is not a folder",
+            folder.display()
+        ))),
+        Err(e) => Err(Error::io(format!("output folder {}", folder.display()), e)),
+    }
+}
+
+/// The folder that a file lies in; `.` for a bare name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn outputs_are_refused_before_any_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let (input, output) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&input, "x").unwrap();
+        let check = |out: &Path, force| check_output(out, [input.as_path()], force);
+        assert!(check(&output, false).is_ok());
+        std::fs::write(&output, "y").unwrap();
+        assert!(matches!(check(&output, false), Err(Error::Exists { .. })));
+        assert!(check(&output, true).is_ok());
+        assert!(check(&input, true).is_err());
+        assert!(check(dir.path(), true).is_err());
+        assert!(check(&dir.path().join("none/b"), false).is_err());
+        assert!(check(&input.join("b"), false).is_err());
+        assert_eq!(folder_of(Path::new("b")), Path::new("."));
+    }
+}

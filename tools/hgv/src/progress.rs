@@ -1,0 +1,114 @@
+//! Progress bars on stderr: phase, voxels done, voxels per second, time left.
+//!
+//! Nothing is drawn where stderr is no terminal. Every update also polls for an interrupt, so
+//! an action that reports progress can be stopped.
+
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
+
+use hgv::encode::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use crate::interrupt;
+
+const TEMPLATE: &str =
+    "{msg:>8} {wide_bar} {percent:>3}%  {human_pos}/{human_len} voxels  {rate}  {eta} left";
+
+/// The bar of the phase that runs now.
+pub(crate) struct ProgressLine {
+    visible: bool,
+    current: Mutex<Option<Phase>>,
+}
+
+struct Phase {
+    name: &'static str,
+    bar: ProgressBar,
+}
+
+impl ProgressLine {
+    /// `quiet` hides it; so does a stderr that is no terminal.
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self {
+            visible: !quiet,
+            current: Mutex::new(None),
+        }
+    }
+
+    /// Shows `progress`. Callable from any thread.
+    ///
+    /// Returns `Break` once the user asked to stop.
+    pub(crate) fn update(&self, progress: Progress) -> ControlFlow<()> {
+        if self.visible {
+            self.draw(progress);
+        }
+        interrupt::poll()
+    }
+
+    /// Removes the bar, so that result lines stand alone.
+    pub(crate) fn clear(&self) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(phase) = current.take() {
+            phase.bar.finish_and_clear();
+        }
+    }
+
+    fn draw(&self, progress: Progress) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_none_or(|p| p.name != progress.phase) {
+            if let Some(old) = current.take() {
+                old.bar.finish_and_clear();
+            }
+            *current = Some(Phase::start(progress));
+        }
+        if let Some(phase) = current.as_ref() {
+            phase.bar.set_length(progress.total);
+            // Reports of several threads may arrive out of order; a bar must not run backwards.
+            phase
+                .bar
+                .set_position(progress.done.max(phase.bar.position()));
+        }
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Phase {
+    fn start(progress: Progress) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(progress.total), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template(TEMPLATE)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key(
+                "rate",
+                |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                    let _ = write!(out, "{:.1} Mvoxel/s", state.per_sec() / 1e6);
+                },
+            );
+        bar.set_style(style);
+        bar.set_message(progress.phase);
+        Self {
+            name: progress.phase,
+            bar,
+        }
+    }
+}
+
+/// A time in seconds, as people read it.
+pub(crate) fn seconds(time: f64) -> String {
+    let mut text = String::new();
+    let _ = if time < 60.0 {
+        write!(text, "{time:.2} s")
+    } else {
+        write!(
+            text,
+            "{} min {:02.0} s",
+            (time / 60.0) as u64,
+            (time % 60.0).floor()
+        )
+    };
+    text
+}

@@ -1,0 +1,123 @@
+//! Interrupts and kills in the middle of an encode.
+
+#![cfg(unix)]
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use crate::ready;
+use crate::support::{Random, Run, Work};
+
+/// With blocks of 32, six clusters.
+const EXTENT: [u64; 3] = [600, 264, 72];
+
+fn spawn(work: &Work, volume: &str) -> Child {
+    work.command(&format!("encode {volume} -o v.hgv --block 32 --force"))
+        .spawn()
+        .unwrap()
+}
+
+fn send(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+    assert!(sent.success(), "kill {signal} {id}");
+}
+
+fn wait_for(child: &mut Child, sign: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !sign() && child.try_wait().unwrap().is_none() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(120),
+            "nothing happens"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_and_exits_130() {
+    if !ready() {
+        return;
+    }
+    let work = Work::new();
+    let volume = work.raw("v", EXTENT, "uint16");
+    let mut child = spawn(&work, &volume);
+    wait_for(&mut child, || work.path("v.hgv.partial").exists());
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the encode was over too early to interrupt it"
+    );
+    send(&child, "-INT");
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.status, Some(130), "{run:?}");
+    assert_eq!(run.stderr, "hgv: error: interrupted\n");
+    assert_eq!(work.files(), [volume].into());
+}
+
+#[test]
+fn an_interrupted_decode_leaves_nothing() {
+    if !ready() {
+        return;
+    }
+    let work = Work::new();
+    let volume = work.raw("v", EXTENT, "uint8");
+    work.ok(&format!("encode {volume} -o v.hgv --preset fast"));
+    let before = work.files();
+    let mut child = work
+        .command("decode v.hgv -o d.nrrd --memory 1k --threads 1")
+        .spawn()
+        .unwrap();
+    wait_for(&mut child, || work.files() != before);
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the decode was over too early to interrupt it"
+    );
+    send(&child, "-INT");
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.status, Some(130), "{run:?}");
+    assert_eq!(work.files(), before);
+}
+
+#[test]
+fn kill_at_twenty_moments_never_breaks_a_file() {
+    if !ready() {
+        return;
+    }
+    let work = Work::new();
+    let volume = work.raw("v", EXTENT, "uint8");
+    let begin = Instant::now();
+    assert!(spawn(&work, &volume).wait().unwrap().success());
+    let full = begin.elapsed();
+    let mut random = Random(20);
+    let mut recovered = 0;
+    for _ in 0..20 {
+        let _ = std::fs::remove_file(work.path("v.hgv"));
+        let mut child = spawn(&work, &volume);
+        std::thread::sleep(full * random.below(1000) as u32 / 1000);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        recovered += u32::from(check_remains(&work));
+    }
+    eprintln!("{recovered} of 20 kills left finished clusters");
+    assert!(recovered > 0, "no kill came after the first cluster");
+}
+
+/// A final name is a whole file; a partial one gives back what it holds. Says whether it held any.
+fn check_remains(work: &Work) -> bool {
+    if work.path("v.hgv").exists() {
+        work.ok("verify v.hgv");
+        return false;
+    }
+    if !work.path("v.hgv.partial").exists() {
+        return false;
+    }
+    let run = work.hgv("recover v.hgv.partial -o r.hgv --force --json");
+    if run.status == Some(2) {
+        assert!(run.stderr.contains("no finished cluster"), "{}", run.stderr);
+        return false;
+    }
+    assert!(matches!(run.status, Some(0 | 1)), "{run:?}");
+    assert!(run.json()["clusters"].as_u64() > Some(0), "{}", run.stdout);
+    work.ok("verify r.hgv");
+    true
+}
