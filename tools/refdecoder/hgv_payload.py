@@ -317,6 +317,65 @@ def split_lossless(data):
     return data[4:4 + c], data[4 + c:]
 
 
+NAN, INFINITY, MINUS_INFINITY = "nan", "inf", "-inf"
+CLASSES = (None, NAN, INFINITY, MINUS_INFINITY)
+
+
+def split_mask(data):
+    """Section 14a: mask and the rest of the first layer of a model with a mask."""
+    n = struct.unpack_from("<I", data)[0] if len(data) >= 4 else -1
+    if not 0 <= n <= len(data) - 4:
+        raise Reject("the first layer is too short for its mask")
+    return data[4:4 + n], data[4 + n:]
+
+
+def decode_mask(data, dims):
+    """Section 14a: class of each voxel of the block, raster order."""
+    w, h, d = dims
+    bits, at, classes = [b >> i & 1 for b in data for i in range(8)], 0, []
+
+    def take(n):
+        nonlocal at
+        if at + n > len(bits):
+            raise Reject("the mask ends early")
+        value = sum(b << i for i, b in enumerate(bits[at:at + n]))
+        at += n
+        return value
+
+    def predicted(i):
+        back = i - w if i // w % h > 0 else i - w * h
+        return classes[back] if back >= 0 else 0
+
+    total = w * h * d
+    while len(classes) < total:
+        zeros = 0
+        while take(1) == 0:
+            zeros += 1
+            if zeros > 24:
+                raise Reject("a run of the mask is longer than any block")
+        run = (1 << zeros) - 1 + take(zeros)
+        if run > total - len(classes):
+            raise Reject("a run of the mask leaves the block")
+        for _ in range(run):
+            classes.append(predicted(len(classes)))
+        if len(classes) < total:
+            classes.append(take(2))
+    if len(bits) - at >= 8:
+        raise Reject("bytes are left over behind the mask")
+    return classes
+
+
+def put_mask(values, classes, shape, dims, lod):
+    """Section 14a: special values over the voxels of a level of detail."""
+    w, h, _ = shape.box(lod)
+    out = list(values)
+    for i in range(len(out)):
+        x, y, z = (c << lod for c in (i % w, i // w % h, i // (w * h)))
+        special = CLASSES[classes[(z * dims[1] + y) * dims[0] + x]]
+        out[i] = out[i] if special is None else special
+    return out
+
+
 def prefix_length(steps, lod, quality):
     """Section 6: how many layers give `lod` at `quality`."""
     for i, (s, q) in enumerate(steps):
@@ -326,14 +385,17 @@ def prefix_length(steps, lod, quality):
 
 
 def decode_block(record, dims, block_log2, value_range, steps, layers, lod):
-    """Integers q of a block, raster order of its box at `lod`.
+    """Integers q of a block, raster order of its box at `lod`; special values as in CLASSES.
 
     record: 16 bytes. dims: voxels along x, y, z. value_range: (lo, hi). steps: the whole layer
     table, pairs (s, q). layers: bytes of the layers of a prefix, as `prefix_length` says.
     """
     model, shape, (lo, hi) = Model(record), Shape(dims, block_log2), value_range
     coefficients = Coefficients(model, shape, steps)
-    residual = b""
+    residual, layers, classes = b"", list(layers), None
+    if model.mask:
+        mask, layers[0] = split_mask(layers[0])
+        classes = decode_mask(mask, dims)
     for number, data in enumerate(layers):
         if model.lossless and number == len(steps) - 1:
             data, residual = split_lossless(data)
@@ -347,7 +409,7 @@ def decode_block(record, dims, block_log2, value_range, steps, layers, lod):
         out = [v + r for v, r in zip(out, Residual(dims, out, residual).decode())]
         if min(out) < lo or max(out) > hi:
             raise Reject("a voxel leaves the value range of its block")
-    return out
+    return out if classes is None else put_mask(out, classes, shape, dims, lod)
 
 
 INTEGER_TYPES = {"uint8": ("B", 0, 255), "int8": ("b", -128, 127), "uint16": ("H", 0, 65535), "int16": ("h", -32768, 32767)}
@@ -357,6 +419,6 @@ def to_voxels(q, dtype, exponent=0):
     """Section 3: little-endian voxels of the integers q."""
     if dtype == "float32":
         # Exact in binary64; struct rounds to nearest, ties to even.
-        return struct.pack(f"<{len(q)}f", *(v * 2.0 ** exponent for v in q))
+        return struct.pack(f"<{len(q)}f", *(float(v) if v in CLASSES else v * 2.0 ** exponent for v in q))
     code, lo, hi = INTEGER_TYPES[dtype]
     return struct.pack(f"<{len(q)}{code}", *(max(lo, min(hi, v)) for v in q))
