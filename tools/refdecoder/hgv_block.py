@@ -22,7 +22,8 @@ class Model:
             raise Reject("model record: frac_bits or qualities")
         if self.recon_one > 127 or self.recon_more > 127 or not 1 <= self.step_q16 <= 1 << 48:
             raise Reject("model record: step or reconstruction points")
-        self.lossless, self.mask = bool(flags & 1), bool(flags & 2)
+        self.lossless = flags & 1 == 1
+        self.mask = flags & 2 == 2
         self.bits = 32 if precision else 16
         self.top = (1 << (self.bits - 1)) - 1
 
