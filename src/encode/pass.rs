@@ -310,6 +310,7 @@ impl Job<'_> {
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
         let classes: Vec<Class> = values.iter().map(|&v| Class::of(v)).collect();
+        let plan = &BlockPlan { allow_constant: false, ..*plan };
         let (encoded, errors) = encode_block(plan, shape, &filled(values, self.scan.q_min), scratch)?;
         let mut coarsest = if plan.want_coarsest { scratch.coarsest(&encoded, &shape) } else { Vec::new() };
         let ([w, h, _], [nx, ny, _]) = (shape.dims_at(shape.depth), shape.dims);
@@ -319,9 +320,8 @@ impl Job<'_> {
                 *q = NON_FINITE[class - 1];
             }
         }
-        let (wide, range, mut layers) = match encoded {
-            EncodedBlock::Payload { wide, range, layers } => (wide, range, layers),
-            EncodedBlock::Constant(q) => (false, self.range(q, q)?, vec![Vec::new(); plan.steps.len()]),
+        let EncodedBlock::Payload { wide, range, mut layers } = encoded else {
+            return Err(Error::Input("a block with a mask has no payload".into()));
         };
         if let Some(first) = layers.first_mut() {
             let mask = encode_mask(&classes, shape.dims);
@@ -356,7 +356,7 @@ impl Job<'_> {
         want_coarsest: bool,
     ) -> BlockPlan<'p> {
         let (model, wide) = models.of_tier(tier);
-        BlockPlan { model, wide, steps, preset: self.options.preset, cpu: self.cpu, range, want_coarsest }
+        BlockPlan { model, wide, steps, preset: self.options.preset, cpu: self.cpu, range, want_coarsest, allow_constant: true }
     }
 
     /// The smallest range that the index can state and that holds `lo..=hi`.
