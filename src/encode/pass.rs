@@ -20,7 +20,7 @@ use crate::format::range::RangeCoder;
 use crate::format::tier::{self, Tier};
 use crate::model::NON_FINITE;
 use crate::volume::{BlockGrid, Region, VoxelSource};
-use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions};
+use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
 
 /// What every pass over the same volume shares.
@@ -118,8 +118,8 @@ impl Job<'_> {
         Ok(totals)
     }
 
-    /// Encodes the volume into a file at `path`.
-    pub(crate) fn write(&self, step: f64, path: &Path, force: bool) -> Result<(Totals, u64)> {
+    /// Encodes the volume into a file at `path`; until it is whole it is the `.partial` of `output`.
+    pub(crate) fn write(&self, step: f64, path: &Path, output: &Path, force: bool) -> Result<(Totals, u64)> {
         let models = self.models(step);
         let plan = self.file_plan(&models)?;
         let options = WriterOptions {
@@ -128,7 +128,7 @@ impl Job<'_> {
             scratch: self.options.scratch.clone(),
             ..WriterOptions::default()
         };
-        let mut writer = HgvWriter::create(path, &plan, options)?;
+        let mut writer = HgvWriter::create_as(path, &plan, options, with_suffix(output, ".partial"))?;
         let result = self.write_tiers(&models, &plan, &mut writer, path);
         match result {
             Ok(totals) => {
