@@ -22,8 +22,7 @@
 //! let voxels: Vec<f32> = (0..40 * 30 * 20).map(|i| (i % 40) as f32 * 0.5).collect();
 //! let source = MemoryVolume::new([40, 30, 20], &voxels, Metadata::default())?;
 //! let path = std::env::temp_dir().join(format!("hgv-quick-start-{}.hgv", std::process::id()));
-//! let mut options = EncodeOptions::default();
-//! options.target = Target::Psnr(60.0);
+//! let options = EncodeOptions::default().with_target(Target::Psnr(60.0));
 //! let report = encode(&source, &path, &options, &|_| ControlFlow::Continue(()))?;
 //! assert!(report.psnr.is_none_or(|db| db >= 60.0));
 //!

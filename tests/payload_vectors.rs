@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use hgv::backend::cpu::{CpuBackend, CpuLevel, Scratch};
 use hgv::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use hgv::codec::bands::BlockShape;
-use hgv::model::WaveletModel;
+use hgv::codec::mask::{Class, decode_mask};
+use hgv::model::{NON_FINITE, WaveletModel};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -18,6 +19,7 @@ struct Vector {
     range: ValueRange,
     steps: Vec<LayerStep>,
     layers: Vec<Vec<u8>>,
+    classes: Option<Vec<Class>>,
     decoded: Vec<Value>,
 }
 
@@ -40,33 +42,50 @@ fn from_hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
+/// The layers of a vector, one after the other in its `.bin`.
+fn layers_of(path: &Path, about: &Value) -> Vec<Vec<u8>> {
+    let bytes = std::fs::read(path.with_extension("bin")).unwrap();
+    assert_eq!(
+        hex(&Sha256::digest(&bytes)),
+        about["bytes_sha256"],
+        "{}",
+        path.display()
+    );
+    let mut rest = &bytes[..];
+    let lengths = numbers(&about["layers"]).into_iter();
+    let layers = lengths
+        .map(|n| rest.split_off(..n as usize).unwrap().to_vec())
+        .collect();
+    assert!(rest.is_empty());
+    layers
+}
+
+/// Takes the mask off the first layer.
+fn split_mask(first: &mut Vec<u8>, dims: [usize; 3]) -> Vec<Class> {
+    let rest = first.split_off(4);
+    let length = u32::from_le_bytes([first[0], first[1], first[2], first[3]]) as usize;
+    let (mask, stream) = rest.split_at(length);
+    *first = stream.to_vec();
+    assert!(decode_mask(&mask[..length - 1], dims).is_err());
+    assert!(decode_mask(&[mask, &[0]].concat(), dims).is_err());
+    decode_mask(mask, dims).unwrap()
+}
+
 impl Vector {
     fn load(path: &Path) -> Self {
         let about: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let bytes = std::fs::read(path.with_extension("bin")).unwrap();
-        assert_eq!(
-            hex(&Sha256::digest(&bytes)),
-            about["bytes_sha256"],
-            "{}",
-            path.display()
-        );
-        let mut rest = &bytes[..];
-        let layers = numbers(&about["layers"]).into_iter().map(|n| {
-            let layer = rest.split_off(..n as usize).unwrap();
-            layer.to_vec()
-        });
-        let layers = layers.collect();
-        assert!(rest.is_empty());
         let (dims, range) = (numbers(&about["dims"]), numbers(&about["range"]));
+        let dims = [0, 1, 2].map(|a| dims[a] as usize);
         let step = |s: &Value| LayerStep {
             lod: numbers(s)[0] as u8,
             quality: numbers(s)[1] as u8,
         };
+        let model = WaveletModel::from_bytes(&from_hex(about["model"].as_str().unwrap())).unwrap();
+        let mut layers = layers_of(path, &about);
         Self {
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            model: WaveletModel::from_bytes(&from_hex(about["model"].as_str().unwrap())).unwrap(),
             shape: BlockShape {
-                dims: [0, 1, 2].map(|a| dims[a] as usize),
+                dims,
                 depth: about["block_log2"].as_u64().unwrap() as usize - 2,
             },
             range: ValueRange {
@@ -79,11 +98,14 @@ impl Vector {
                 .iter()
                 .map(step)
                 .collect(),
+            classes: model.mask.then(|| split_mask(&mut layers[0], dims)),
+            model,
             layers,
             decoded: about["decoded"].as_array().unwrap().clone(),
         }
     }
 
+    /// Decodes layers without a mask.
     fn decode(&self, level: CpuLevel, layers: &[Vec<u8>], lod: usize) -> hgv::Result<Vec<i32>> {
         let job = BlockJob {
             model: &self.model,
@@ -95,7 +117,19 @@ impl Vector {
         };
         let mut out = Vec::new();
         CpuBackend::with_level(level)?.decode_block(&job, &mut Scratch::default(), &mut out)?;
+        self.put_classes(&mut out, lod);
         Ok(out)
+    }
+
+    fn put_classes(&self, q: &mut [i32], lod: usize) {
+        let Some(classes) = &self.classes else { return };
+        let ([w, h, _], [nx, ny, _]) = (self.shape.dims_at(lod), self.shape.dims);
+        for (i, q) in q.iter_mut().enumerate() {
+            let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|c| c << lod);
+            if let class @ 1.. = classes[(z * ny + y) * nx + x] as usize {
+                *q = NON_FINITE[class - 1];
+            }
+        }
     }
 
     /// Ways to break a layer that every reader must notice.

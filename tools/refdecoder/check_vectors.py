@@ -49,31 +49,46 @@ def check_decoded(vector):
     return wrong
 
 
-def damages(layer, quality, lossless_end):
-    """Ways to break a layer that every reader must notice."""
-    if lossless_end:
+def damages(layer, quality, parts):
+    """Ways to break a layer that every reader must notice. `parts`: "stream", "mask" (and then
+    the stream) or "lossless" (the stream between a length and the residual)."""
+    around = {
+        "stream": lambda stream: stream,
+        "mask": lambda stream: layer[:-len(tail)] + stream,
+        "lossless": lambda stream: struct.pack("<I", len(stream)) + stream,
+    }[parts]
+    tail = layer
+    if parts != "stream":
         yield "3 bytes", layer[:3]
-        yield "length of the coefficients too large", struct.pack("<I", len(layer) - 3) + layer[4:]
-        layer, around = layer[4:], lambda stream: struct.pack("<I", len(stream)) + stream
-    else:
-        around = lambda stream: stream
-    if not layer:
+        yield "length of the first part too large", struct.pack("<I", len(layer) - 3) + layer[4:]
+        tail = layer[4:]
+    if parts == "mask":
+        c, = struct.unpack_from("<I", layer)
+        tail = layer[4 + c:]
+        yield "a byte too many in the mask", struct.pack("<I", c + 1) + layer[4:4 + c] + b"\0" + tail
+        yield "a byte too few in the mask", struct.pack("<I", c - 1) + layer[4:3 + c] + tail
+    if not tail:
         return
     if quality > 0:
         yield "empty refinement", around(b"")
-    yield "64 lanes", around(b"\x06" + layer[1:])
-    yield "a state under 2^16", around(layer[:3] + b"\0\0" + layer[5:])
-    yield "no room for a state", around(layer[:4])
+    yield "64 lanes", around(b"\x06" + tail[1:])
+    yield "a state under 2^16", around(tail[:3] + b"\0\0" + tail[5:])
+    yield "no room for a state", around(tail[:4])
+
+
+def parts_of(vector, number):
+    flags = bytes.fromhex(vector.about["model"])[6]
+    if flags & 2 and number == 0:
+        return "mask"
+    return "lossless" if flags & 1 and number == len(vector.layers) - 1 else "stream"
 
 
 def check_damage(vector):
     """Names of the damages that went unnoticed."""
     missed = []
-    lossless = bytes.fromhex(vector.about["model"])[6] & 1
     for number, layer in enumerate(vector.layers):
-        end = lossless and number == len(vector.layers) - 1
         quality = vector.about["steps"][number][1]
-        for name, broken in damages(layer, quality, end) if layer else ():
+        for name, broken in damages(layer, quality, parts_of(vector, number)) if layer else ():
             try:
                 vector.decode(vector.layers[:number] + [broken], 0)
                 missed.append(f"layer {number}: {name}")

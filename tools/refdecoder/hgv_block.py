@@ -16,13 +16,14 @@ class Model:
             raise Reject("a model record has 16 bytes")
         (self.coder, precision, self.frac_bits, self.qualities, self.recon_one, self.recon_more, flags, reserved,
          self.step_q16) = struct.unpack("<BBbBBBBBQ", record)
-        if self.coder != 0 or precision > 1 or flags > 1 or reserved != 0:
+        if self.coder != 0 or precision > 1 or flags > 3 or reserved != 0:
             raise Reject("model record: coder, precision or reserved bits")
         if not (-16 <= self.frac_bits <= 24 and 1 <= self.qualities <= 8):
             raise Reject("model record: frac_bits or qualities")
         if self.recon_one > 127 or self.recon_more > 127 or not 1 <= self.step_q16 <= 1 << 48:
             raise Reject("model record: step or reconstruction points")
-        self.lossless = flags == 1
+        self.lossless = flags & 1 == 1
+        self.mask = flags & 2 == 2
         self.bits = 32 if precision else 16
         self.top = (1 << (self.bits - 1)) - 1
 

@@ -6,6 +6,7 @@ comments are those of the specification. A 64^3 block takes a few seconds.
 Entry point: `decode_block`. It raises `Reject` where the specification says "reject".
 """
 
+import math
 import struct
 
 from hgv_block import Field, Model, Shape, Transform, group_extent, pass_of, raster, to_range, volume, working_values
@@ -302,18 +303,67 @@ class Residual:
 
 
 # ---------------------------------------------------------------------------------------------
+# Section 15: mask
+
+# What stands for NaN, +infinity and -infinity among integers.
+NOT_FINITE = (None, (1 << 31) - 1, (1 << 31) - 2, -(1 << 31))
+
+
+def decode_mask(data, shape):
+    """Class of each voxel of the block, raster order."""
+    bits = sum(byte << 8 * i for i, byte in enumerate(data))
+    at = 0
+
+    def raw(n):
+        nonlocal at
+        at += n
+        if at > 8 * len(data):
+            raise Reject("a mask ends early")
+        return bits >> (at - n) & ((1 << n) - 1)
+
+    def exp_golomb():
+        n = 0
+        while raw(1) == 0:
+            n += 1
+            if n > 24:
+                raise Reject("a run of a mask is too long")
+        return (1 << n) - 1 + raw(n)
+
+    def predicted():
+        i, (_, row, slab) = len(classes), shape.stride
+        back = row if i % slab >= row else slab
+        return classes[i - back] if i >= back else 0
+
+    classes, total = [], volume(shape.dims)
+    while len(classes) < total:
+        run = exp_golomb()
+        if run > total - len(classes):
+            raise Reject("a run of a mask leaves the block")
+        for _ in range(run):
+            classes.append(predicted())
+        if len(classes) < total:
+            classes.append(raw(2))
+    if len(data) != (at + 7) // 8:
+        raise Reject("a mask has bytes left over")
+    return classes
+
+
+def put_classes(q, shape, lod, classes):
+    places = (shape.place((0, 0, 0), tuple(c << lod for c in p)) for p in raster(shape.box(lod)))
+    return [NOT_FINITE[classes[place]] if classes[place] else v for v, place in zip(q, places)]
+
+
+# ---------------------------------------------------------------------------------------------
 # The whole block
 
 
-def split_lossless(data):
-    """Section 6: coefficient and residual stream of the last layer of a lossless model."""
-    if not data:
-        return b"", b""
+def split(data):
+    """Section 6: u32 length, as many bytes, the rest."""
     if len(data) < 4:
-        raise Reject("the last layer of a lossless model is too short")
+        raise Reject("a layer of two parts is too short")
     c, = struct.unpack_from("<I", data)
     if c > len(data) - 4:
-        raise Reject("the last layer of a lossless model is too short for its coefficients")
+        raise Reject("a layer of two parts is too short for its first")
     return data[4:4 + c], data[4 + c:]
 
 
@@ -326,17 +376,19 @@ def prefix_length(steps, lod, quality):
 
 
 def decode_block(record, dims, block_log2, value_range, steps, layers, lod):
-    """Integers q of a block, raster order of its box at `lod`.
+    """Integers q of a block, raster order of its box at `lod`; `NOT_FINITE` where a mask says so.
 
     record: 16 bytes. dims: voxels along x, y, z. value_range: (lo, hi). steps: the whole layer
     table, pairs (s, q). layers: bytes of the layers of a prefix, as `prefix_length` says.
     """
     model, shape, (lo, hi) = Model(record), Shape(dims, block_log2), value_range
     coefficients = Coefficients(model, shape, steps)
-    residual = b""
+    mask, residual = None, b""
     for number, data in enumerate(layers):
-        if model.lossless and number == len(steps) - 1:
-            data, residual = split_lossless(data)
+        if model.mask and number == 0:
+            mask, data = split(data)
+        if model.lossless and number == len(steps) - 1 and data:
+            data, residual = split(data)
         coefficients.decode_layer(number, steps[number][1], data)
     q = steps[len(layers) - 1][1]
     w = working_values(model, shape, q, coefficients.k, lod)
@@ -347,7 +399,7 @@ def decode_block(record, dims, block_log2, value_range, steps, layers, lod):
         out = [v + r for v, r in zip(out, Residual(dims, out, residual).decode())]
         if min(out) < lo or max(out) > hi:
             raise Reject("a voxel leaves the value range of its block")
-    return out
+    return out if mask is None else put_classes(out, shape, lod, decode_mask(mask, shape))
 
 
 INTEGER_TYPES = {"uint8": ("B", 0, 255), "int8": ("b", -128, 127), "uint16": ("H", 0, 65535), "int16": ("h", -32768, 32767)}
@@ -356,7 +408,8 @@ INTEGER_TYPES = {"uint8": ("B", 0, 255), "int8": ("b", -128, 127), "uint16": ("H
 def to_voxels(q, dtype, exponent=0):
     """Section 3: little-endian voxels of the integers q."""
     if dtype == "float32":
+        special = {NOT_FINITE[1]: math.nan, NOT_FINITE[2]: math.inf, NOT_FINITE[3]: -math.inf}
         # Exact in binary64; struct rounds to nearest, ties to even.
-        return struct.pack(f"<{len(q)}f", *(v * 2.0 ** exponent for v in q))
+        return struct.pack(f"<{len(q)}f", *(special.get(v, v * 2.0 ** exponent) for v in q))
     code, lo, hi = INTEGER_TYPES[dtype]
     return struct.pack(f"<{len(q)}{code}", *(max(lo, min(hi, v)) for v in q))

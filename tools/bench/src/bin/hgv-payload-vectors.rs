@@ -10,8 +10,9 @@ use std::path::Path;
 use hgv::backend::cpu::{CpuBackend, CpuLevel, Scratch};
 use hgv::backend::{Backend, BlockJob, LayerStep};
 use hgv::bench_api::{BlockLab, LabPayload};
+use hgv::codec::mask::{Class, encode_mask};
 use hgv::encode::Preset;
-use hgv::model::Precision;
+use hgv::model::{NON_FINITE, Precision};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +27,8 @@ struct Recipe {
     step: f64,
     levels: u8,
     lossless: bool,
+    /// Whether some voxels are not finite.
+    mask: bool,
     /// Layer table, in-block level of detail and quality; empty for the usual one.
     steps: &'static [(u8, u8)],
     /// Amplitude of white noise, in 1/65536 of the range.
@@ -43,6 +46,7 @@ const PLAIN: Recipe = Recipe {
     step: 8.0,
     levels: 1,
     lossless: false,
+    mask: false,
     steps: &[],
     noise: 600,
     overdrive: 1,
@@ -204,6 +208,15 @@ fn recipes() -> Vec<Recipe> {
             ..PLAIN
         },
         Recipe {
+            name: "mask-i32-q2",
+            dims: [33, 17, 5],
+            range: floats,
+            step: 5000.0,
+            levels: 2,
+            mask: true,
+            ..PLAIN
+        },
+        Recipe {
             name: "wrap-i16",
             dims: [20, 13, 9],
             step: 4.0,
@@ -234,7 +247,7 @@ fn main() -> Result<(), String> {
             let path = Path::new(&folder).join(format!("{}.{ending}", recipe.name));
             std::fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))
         };
-        write("bin", &vector.payload.layers.concat())?;
+        write("bin", &vector.layers().concat())?;
         write("json", vector.describe()?.as_bytes())?;
     }
     Ok(())
@@ -245,6 +258,8 @@ struct Vector<'a> {
     recipe: &'a Recipe,
     lab: BlockLab,
     payload: LabPayload,
+    /// Not in the payload yet: blocks are decoded without.
+    classes: Option<Vec<Class>>,
 }
 
 impl<'a> Vector<'a> {
@@ -262,11 +277,36 @@ impl<'a> Vector<'a> {
             return Err(format!("it has {:?}", payload.model.precision));
         }
         payload.model.step_q16 = (payload.model.step_q16 * recipe.overdrive).min(1 << 48);
+        payload.model.mask = recipe.mask;
+        let classes = recipe.mask.then(|| classes(recipe.dims, seed));
         Ok(Self {
             recipe,
             lab,
             payload,
+            classes,
         })
+    }
+
+    /// The layers as in a file.
+    fn layers(&self) -> Vec<Vec<u8>> {
+        let mut layers = self.payload.layers.clone();
+        if let (Some(classes), Some(first)) = (&self.classes, layers.first_mut()) {
+            let mask = encode_mask(classes, self.recipe.dims);
+            *first = [&(mask.len() as u32).to_le_bytes(), &mask[..], first].concat();
+        }
+        layers
+    }
+
+    /// Puts NaN and infinities in their places.
+    fn put_classes(&self, q: &mut [i32], lod: usize) {
+        let Some(classes) = &self.classes else { return };
+        let ([w, h, _], [nx, ny, _]) = (self.payload.shape.dims_at(lod), self.recipe.dims);
+        for (i, q) in q.iter_mut().enumerate() {
+            let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|c| c << lod);
+            if let class @ 1.. = classes[(z * ny + y) * nx + x] as usize {
+                *q = NON_FINITE[class - 1];
+            }
+        }
     }
 
     /// The JSON, one line for each field and each decoded level.
@@ -275,9 +315,11 @@ impl<'a> Vector<'a> {
             recipe,
             lab,
             payload,
+            ..
         } = self;
+        let layers = self.layers();
         let steps: Vec<_> = lab.steps().iter().map(|s| [s.lod, s.quality]).collect();
-        let lengths: Vec<_> = payload.layers.iter().map(Vec::len).collect();
+        let lengths: Vec<_> = layers.iter().map(Vec::len).collect();
         let fields = [
             ("block_log2", json!(recipe.block_log2)),
             ("dims", json!(recipe.dims)),
@@ -285,10 +327,7 @@ impl<'a> Vector<'a> {
             ("model", json!(hex(&payload.model.to_bytes()))),
             ("steps", json!(steps)),
             ("layers", json!(lengths)),
-            (
-                "bytes_sha256",
-                json!(hex(&Sha256::digest(payload.layers.concat()))),
-            ),
+            ("bytes_sha256", json!(hex(&Sha256::digest(layers.concat())))),
         ];
         let fields: String = fields
             .iter()
@@ -326,6 +365,7 @@ impl<'a> Vector<'a> {
         let mut out = Vec::new();
         cpu.decode_block(&job, &mut Scratch::default(), &mut out)
             .map_err(|e| e.to_string())?;
+        self.put_classes(&mut out, lod);
         let bytes: Vec<u8> = out.iter().flat_map(|q| q.to_le_bytes()).collect();
         Ok(json!({
             "lod": lod,
@@ -383,6 +423,25 @@ fn field(recipe: &Recipe, seed: u64) -> Vec<f32> {
             for x in 0..w {
                 let level = level([x, y, z].map(|c| c as u64), seed, recipe.noise);
                 out.push((i64::from(recipe.range.0) + ((level * span + 32_767) / 65_535)) as f32);
+            }
+        }
+    }
+    out
+}
+
+/// Regions of every class.
+fn classes([w, h, d]: [usize; 3], seed: u64) -> Vec<Class> {
+    let mut out = Vec::with_capacity(w * h * d);
+    for z in 0..d {
+        for y in 0..h {
+            for x in 0..w {
+                let at = [x, y, z].map(|c| c as u64);
+                out.push(match lattice(at, 5, 4 * seed + 2) {
+                    ..20_000 => Class::Nan,
+                    20_000..24_000 => Class::Infinity,
+                    24_000..26_000 => Class::MinusInfinity,
+                    _ => Class::Finite,
+                });
             }
         }
     }
