@@ -49,8 +49,9 @@ pub fn dequantise_band<E: Coefficient>(values: &mut [E], shape: &BlockShape, ban
             let k: i32 = (*v).into();
             if k != 0 {
                 let pull = if k.unsigned_abs() == 1 { pull_one } else { pull_more };
-                // Exact wherever the result does not saturate anyway.
-                let magnitude = i64::from(k.unsigned_abs()).saturating_mul(step).saturating_sub(pull).saturating_add(128) >> 8;
+                // Saturating, for hostile steps: such a product is past every working value anyway.
+                let product = i64::from(k.unsigned_abs()).saturating_mul(step);
+                let magnitude = product.saturating_sub(pull).saturating_add(128) >> 8;
                 *v = E::saturate(if k < 0 { -magnitude } else { magnitude });
             }
         }
