@@ -49,6 +49,16 @@ impl BlockLab {
         Self { model, wide, steps: layer_steps(levels), preset, depth: block_log2 as usize - 2 }
     }
 
+    /// The same with another layer table.
+    pub fn with_steps(self, steps: Vec<LayerStep>) -> Self {
+        Self { steps, ..self }
+    }
+
+    /// The layer table.
+    pub fn steps(&self) -> &[LayerStep] {
+        &self.steps
+    }
+
     /// Encodes a block of values in units of `q`, `[z][y][x]`.
     ///
     /// # Errors

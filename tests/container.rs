@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Style, check, file_bytes, layers, open, open_source, put, sample, sink_bytes};
-use hgv::io::{CountingSource, MemorySource, WriteSink};
+use hgv::io::{CountingSource, FileSource, MemorySource, MmapSource, RangeSource, WriteSink};
 use hgv::reader::BlockState;
 use hgv::writer::HgvWriter;
 use proptest::prelude::*;
@@ -29,8 +29,8 @@ fn streamed(sample: &common::Sample) -> Vec<u8> {
     let mut writer = HgvWriter::to_sink(sink, &sample.plan, sample.options.clone()).unwrap();
     put(sample, &mut writer, false, |_, _| true).unwrap();
     writer.finish().unwrap();
-    let bytes = pipe.0.lock().unwrap().clone();
-    bytes
+    let written = pipe.0.lock().unwrap();
+    written.clone()
 }
 
 #[test]
@@ -41,10 +41,21 @@ fn every_way_of_writing_reads_back() {
     for bytes in [file_bytes(&s), sink_bytes(&s), streamed(&s)] {
         check(&open(bytes).unwrap(), &s);
     }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.hgv");
+    common::write_file(&s, &path).unwrap();
+    let sources: [Arc<dyn RangeSource>; 2] = [
+        Arc::new(FileSource::open(&path).unwrap()),
+        Arc::new(MmapSource::open(&path).unwrap()),
+    ];
+    for source in sources {
+        // A cache of one page gives the same answers.
+        check(&open_source(source).unwrap().with_cache(0), &s);
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn write_read_identity(
         extent in prop_oneof![
@@ -229,4 +240,148 @@ fn keys_near_the_limit() {
     );
     let message = reader.block(0, [1 << 25, 0, 0]).unwrap_err().to_string();
     assert!(message.contains("outside the grid"), "{message}");
+}
+
+/// Tables, statistics and a root that do not fit the head: more requests, the same content.
+#[test]
+fn what_does_not_fit_the_head_lies_elsewhere() {
+    let style = Style {
+        constant: 100,
+        ..Style::default()
+    };
+    let levels = hgv::format::layer::Layers::standard(1).unwrap();
+    let mut s = sample([32 * 30, 32 * 30, 32 * 14], 5, levels, style);
+    s.options.root_entries = 1 << 20;
+    s.options.compact_under = 0;
+    let text = |n: usize| "x".repeat(n);
+    for (meta, stats) in [(9, 9), (200_000, 9), (9, 200_000), (200_000, 200_000)] {
+        s.plan.metadata.description = Some(text(meta));
+        s.stats = Some(format!("{{\"t\":\"{}\"}}", text(stats)));
+        for bytes in [sink_bytes(&s), file_bytes(&s), streamed(&s)] {
+            let source = counting(bytes);
+            let reader = open_source(Arc::new(source.clone())).unwrap();
+            let extra = u64::from(reader.header().section_offset > 256);
+            assert!(
+                source.counts().round_trips <= 2 + extra,
+                "{:?}",
+                source.counts()
+            );
+            check(&reader, &s);
+        }
+    }
+    // A META as long as the format allows, and one byte more.
+    s.plan.metadata.description = Some(text((1 << 20) - 60));
+    check(&open(sink_bytes(&s)).unwrap(), &s);
+    s.plan.metadata.description = Some(text(1 << 20));
+    let sink = Box::new(hgv::io::MemorySink::default());
+    assert!(HgvWriter::to_sink(sink, &s.plan, s.options.clone()).is_err());
+}
+
+/// Zeros are not kept.
+#[derive(Clone, Debug, Default)]
+struct Sparse(Arc<std::sync::Mutex<Pieces>>);
+
+/// Length, and what is not zero by offset.
+type Pieces = (u64, std::collections::BTreeMap<u64, Vec<u8>>);
+
+impl hgv::io::Sink for Sparse {
+    fn append(&mut self, bytes: &[u8]) -> hgv::Result<()> {
+        let mut inner = self.0.lock().unwrap();
+        let at = inner.0;
+        inner.0 += bytes.len() as u64;
+        // A megabyte of page or table in front of zeros is kept with them.
+        let used = bytes.iter().rposition(|&b| b != 0).map_or(0, |i| i + 1);
+        inner.1.insert(at, bytes[..used].to_vec());
+        Ok(())
+    }
+    fn position(&self) -> u64 {
+        self.0.lock().unwrap().0
+    }
+    fn can_patch(&self) -> bool {
+        false
+    }
+    fn patch(&mut self, _: u64, _: &[u8]) -> hgv::Result<()> {
+        Err(hgv::Error::argument("no patch"))
+    }
+    fn sync(&mut self) -> hgv::Result<()> {
+        Ok(())
+    }
+}
+
+impl hgv::io::RangeSource for Sparse {
+    fn len(&self) -> u64 {
+        self.0.lock().unwrap().0
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> hgv::Result<()> {
+        let inner = self.0.lock().unwrap();
+        let end = offset + out.len() as u64;
+        assert!(end <= inner.0);
+        out.fill(0);
+        for (at, bytes) in inner.1.range(..end) {
+            let (start, stop) = (offset.max(*at), end.min(at + bytes.len() as u64));
+            if start < stop {
+                let piece = &bytes[(start - at) as usize..(stop - at) as usize];
+                out[(start - offset) as usize..(stop - offset) as usize].copy_from_slice(piece);
+            }
+        }
+        Ok(())
+    }
+    fn identity(&self) -> String {
+        "sparse".into()
+    }
+}
+
+/// Offsets past 2^32: 55 blocks of five layers of the longest length.
+#[test]
+#[ignore = "handles 4.6 GB of zeros"]
+fn files_over_four_gigabytes() {
+    let levels = hgv::format::layer::Layers::standard(3).unwrap();
+    let style = Style {
+        models: 1,
+        absent: 100,
+        page_log2: 1,
+        ..Style::default()
+    };
+    let s = sample([128, 128, 128 * 55], 7, levels, style);
+    let sink = Sparse::default();
+    let mut writer =
+        HgvWriter::to_sink(Box::new(sink.clone()), &s.plan, s.options.clone()).unwrap();
+    let payload = hgv::writer::BlockPayload {
+        model: 1,
+        range: [0, 1],
+        errors: vec![[0; 2]; 3],
+        layers: vec![vec![0; (1 << 24) - 1]; 5],
+    };
+    let record = hgv::writer::BlockRecord::Payload(payload.clone());
+    for z in 0..55 {
+        if z % 2 == 0 {
+            writer.begin_cluster(0, [0, 0, z / 2]).unwrap();
+        }
+        writer.put_block([0, 0, z], &record).unwrap();
+        if z % 2 == 1 || z == 54 {
+            writer.finish_cluster().unwrap();
+        }
+    }
+    let report = writer.finish().unwrap();
+    assert!(report.file_len > 1 << 32);
+    let reader = open_source(Arc::new(sink)).unwrap();
+    assert_eq!(reader.verify_structure().unwrap().blocks, 55);
+    let entry = reader.block(0, [0, 0, 54]).unwrap();
+    let BlockState::Payload(p) = &entry.state else {
+        panic!("no payload");
+    };
+    assert!(p.segments[0].offset > 1 << 32);
+    assert!(reader.read_layers(&entry, 5).unwrap() == payload.layers);
+    let mut long = payload;
+    long.layers[0].push(0);
+    let sink = Box::new(Sparse::default());
+    let mut writer = HgvWriter::to_sink(sink, &s.plan, s.options.clone()).unwrap();
+    writer.begin_cluster(0, [0; 3]).unwrap();
+    let error = writer
+        .put_block([0; 3], &hgv::writer::BlockRecord::Payload(long))
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("over the limit of 16777215"),
+        "{error}"
+    );
 }

@@ -29,9 +29,9 @@ fn tiny() -> Sample {
     s.stats = Some(r#"{"psnr":[40.5,44,60]}"#.into());
     assert_eq!(s.plan.tiers.len(), 2);
     // The one block of the top tier must be there.
-    if !s.blocks.contains_key(&(1, [0; 3])) {
-        s.blocks.insert((1, [0; 3]), BlockRecord::Constant(-3));
-    }
+    s.blocks
+        .entry((1, [0; 3]))
+        .or_insert(BlockRecord::Constant(-3));
     s
 }
 

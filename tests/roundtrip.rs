@@ -168,3 +168,41 @@ fn levels_of_detail_keep_the_mean() {
         assert!((mean(lod) - full).abs() < 3e-5, "lod {lod}: {} {full}", mean(lod));
     }
 }
+
+/// NaN and infinities come back where they were, at every level and level of detail, and in the
+/// overview tiers; finite voxels keep their quality.
+#[test]
+fn masks_come_back() {
+    let extent = [200u64, 180, 170];
+    let mut v: Vec<f32> = field(extent, 10.0, 4).iter().map(|&v| v as f32).collect();
+    let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    for (i, value) in v.iter_mut().enumerate() {
+        let (x, y, z) = (i as u64 % extent[0], i as u64 / extent[0] % extent[1], i as u64 / (extent[0] * extent[1]));
+        if (x + y + z) % 97 == 3 || x < 70 && y < 70 && z < 70 {
+            *value = special[(x / 8 % 3) as usize];
+        }
+    }
+    let source = MemoryVolume::new(extent, &v, Metadata::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("v.hgv");
+    let mut options = EncodeOptions::default();
+    options.block = 32;
+    let refused = encode(&source, &path, &options, &|_| ControlFlow::Continue(())).unwrap_err().to_string();
+    assert!(refused.contains("--nan-mask") && refused.contains("at 0, 0, 0"), "{refused}");
+    options.nan_mask = true;
+    encode(&source, &path, &options, &|_| ControlFlow::Continue(())).unwrap();
+    let file = Volume::open(&path).unwrap();
+    assert!(file.reader().tiers().len() > 1);
+    let class = |v: f32| if v.is_finite() { 0 } else if v.is_nan() { 1 } else if v > 0.0 { 2 } else { 3 };
+    for lod in 0..file.lods() {
+        let at = file.lod_extent(lod).unwrap();
+        let mut out = vec![0f32; (at[0] * at[1] * at[2]) as usize];
+        file.read_region(lod, 0, &Region::whole(at), &mut out).unwrap();
+        for (i, &got) in out.iter().enumerate() {
+            let p = [i as u64 % at[0], i as u64 / at[0] % at[1], i as u64 / (at[0] * at[1])].map(|c| c << lod);
+            let was = v[((p[2] * extent[1] + p[1]) * extent[0] + p[0]) as usize];
+            assert_eq!(class(got), class(was), "lod {lod} at {p:?}");
+            assert!(lod > 0 || !was.is_finite() || (got - was).abs() < 5.0, "{got} {was}");
+        }
+    }
+}

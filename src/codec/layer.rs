@@ -441,7 +441,7 @@ impl<E: Coefficient> BandWalk<'_, E> {
             }
             _ => 2 * faces(),
         };
-        let cousins = u32::from(self.scale.cousins[cell]) * COUSIN_WEIGHT[self.band.index] >> 4;
+        let cousins = (u32::from(self.scale.cousins[cell]) * COUSIN_WEIGHT[self.band.index]) >> 4;
         Around { neighbours, parent: self.parent(x, y, z), cousins }
     }
 

@@ -6,6 +6,7 @@ pub mod bands;
 pub mod bits;
 pub mod contexts;
 mod layer;
+pub mod mask;
 mod quant;
 pub mod rans;
 mod residual;

@@ -35,7 +35,7 @@ impl Quantiser {
 
     /// What to take off `|k| * step` for `|k|` = 1 and over 1. Nothing in the coarsest band.
     pub fn pull(&self, step: i64, band: &Band) -> (i64, i64) {
-        if band.index == 0 { (0, 0) } else { (step * self.recon_one >> 8, step * self.recon_more >> 8) }
+        if band.index == 0 { (0, 0) } else { ((step * self.recon_one) >> 8, (step * self.recon_more) >> 8) }
     }
 }
 

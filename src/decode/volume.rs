@@ -27,8 +27,7 @@ use crate::{Error, Limits, Result};
 /// let voxels: Vec<u8> = (0..32 * 24 * 16u32).map(|i| (i % 32 * 7) as u8).collect();
 /// let source = MemoryVolume::new([32, 24, 16], &voxels, Metadata::default())?;
 /// let path = std::env::temp_dir().join("hgv-doc-volume.hgv");
-/// let mut options = EncodeOptions::default();
-/// options.force = true;
+/// let options = EncodeOptions::default().with_force(true);
 /// encode(&source, &path, &options, &|_| std::ops::ControlFlow::Continue(()))?;
 ///
 /// let volume = hgv::Volume::open(&path)?;

@@ -47,6 +47,7 @@ fn overviews(
     let source = NoVoxels { extent: shape.extent, dtype: shape.dtype, metadata: first.metadata().clone() };
     let options = EncodeOptions { levels: u32::from(shape.layers.levels()), shard: None, ..options.clone() };
     let unit = values.unit();
+    let models = Models::from_records(&shape.models)?;
     let job = Job {
         source: &source,
         options: &options,
@@ -54,6 +55,7 @@ fn overviews(
             values,
             min: f64::from(shape.q_min) * unit,
             max: f64::from(shape.q_max) * unit,
+            masked: models.masked(),
             q_min: shape.q_min,
             q_max: shape.q_max,
         },
@@ -64,7 +66,6 @@ fn overviews(
         block_log2: u32::from(shape.block_log2),
         lossless: false,
     };
-    let models = Models::from_records(&shape.models)?;
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
     let voxels = TierVoxels::new(shape.tiers[1].extent, options.memory / 4, &job.scratch(output))?;
     for reader in readers {

@@ -47,7 +47,7 @@ pub fn encode(source: &dyn VoxelSource, path: &Path, options: &EncodeOptions, pr
     check(source, options)?;
     refuse_existing(path, options.force)?;
     let pool = crate::decode::threads(options.threads)?;
-    let scan = scan::scan(source, &pool, progress)?;
+    let scan = scan::scan(source, options.nan_mask, &pool, progress)?;
     let job = pass::Job {
         source,
         options,
@@ -81,9 +81,6 @@ fn check(source: &dyn VoxelSource, options: &EncodeOptions) -> Result<()> {
     }
     if options.model == ModelChoice::Hashgrid {
         return Err(Error::Unsupported("hash-grid models are not built yet; use --model auto or dense".into()));
-    }
-    if options.nan_mask {
-        return Err(Error::Unsupported("--nan-mask is not built yet; replace NaN and infinities first".into()));
     }
     if options.target == Target::Lossless && source.dtype().is_float() {
         return Err(Error::Unsupported("lossless float32 is not built yet; give an error bound instead".into()));

@@ -51,6 +51,12 @@ pub enum ModelChoice {
 }
 
 /// Everything that decides what an encode writes.
+///
+/// ```
+/// use hgv::encode::{EncodeOptions, Preset, Target};
+/// let options = EncodeOptions::default().with_target(Target::Ratio(30.0)).with_preset(Preset::Fast);
+/// assert_eq!(options.levels, 3);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EncodeOptions {
@@ -96,6 +102,68 @@ impl Default for EncodeOptions {
             nan_mask: false,
             force: false,
         }
+    }
+}
+
+impl EncodeOptions {
+    /// Aims for this quality.
+    #[must_use]
+    pub fn with_target(self, target: Target) -> Self {
+        Self { target, ..self }
+    }
+
+    /// Stores this many quality levels, 1..=8.
+    #[must_use]
+    pub fn with_levels(self, levels: u32) -> Self {
+        Self { levels, ..self }
+    }
+
+    /// Cuts blocks of this side: 32, 64 or 128 voxels.
+    #[must_use]
+    pub fn with_block(self, block: u32) -> Self {
+        Self { block, ..self }
+    }
+
+    /// Spends this much effort.
+    #[must_use]
+    pub fn with_preset(self, preset: Preset) -> Self {
+        Self { preset, ..self }
+    }
+
+    /// Uses these block models.
+    #[must_use]
+    pub fn with_model(self, model: ModelChoice) -> Self {
+        Self { model, ..self }
+    }
+
+    /// Works on this many threads; 0 = all cores.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Keeps the heap under this many bytes.
+    #[must_use]
+    pub fn with_memory(self, memory: u64) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Encodes only part `index` of `count` of the clusters.
+    #[must_use]
+    pub fn with_shard(self, index: u32, count: u32) -> Self {
+        Self { shard: Some((index, count)), ..self }
+    }
+
+    /// Codes NaN and infinities as a mask, or refuses them.
+    #[must_use]
+    pub fn with_nan_mask(self, nan_mask: bool) -> Self {
+        Self { nan_mask, ..self }
+    }
+
+    /// Replaces an existing output, or refuses to.
+    #[must_use]
+    pub fn with_force(self, force: bool) -> Self {
+        Self { force, ..self }
     }
 }
 

@@ -2,10 +2,11 @@
 //! where that would take too much.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
+use crate::model::unit_of;
 use crate::volume::{Extent, Region};
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ pub(crate) struct TierVoxels {
 #[derive(Debug)]
 enum Store {
     Memory(Mutex<Vec<i32>>),
-    Scratch(File),
+    Scratch(Mutex<File>),
 }
 
 impl TierVoxels {
@@ -32,7 +33,7 @@ impl TierVoxels {
             let file = tempfile::tempfile_in(scratch)
                 .and_then(|f| f.set_len(bytes).map(|()| f))
                 .map_err(|e| Error::io(format!("scratch file in {}", scratch.display()), e))?;
-            Store::Scratch(file)
+            Store::Scratch(Mutex::new(file))
         };
         Ok(Self { extent, store })
     }
@@ -51,15 +52,16 @@ impl TierVoxels {
         let (starts, row) = self.rows(region);
         match &self.store {
             Store::Memory(cells) => {
-                let mut cells = cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut cells = lock(cells);
                 for (&at, line) in starts.iter().zip(q.chunks_exact(row)) {
                     cells[at as usize..at as usize + row].copy_from_slice(line);
                 }
             }
             Store::Scratch(file) => {
+                let mut file = lock(file);
                 for (&at, line) in starts.iter().zip(q.chunks_exact(row)) {
                     let bytes: Vec<u8> = line.iter().flat_map(|v| v.to_le_bytes()).collect();
-                    file.write_all_at(&bytes, at * 4).map_err(|e| Error::io("scratch file of an overview", e))?;
+                    file.seek(SeekFrom::Start(at * 4)).and_then(|_| file.write_all(&bytes)).map_err(scratch_failed)?;
                 }
             }
         }
@@ -71,19 +73,50 @@ impl TierVoxels {
         let (starts, row) = self.rows(region);
         match &self.store {
             Store::Memory(cells) => {
-                let cells = cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let cells = lock(cells);
                 for &at in &starts {
-                    out.extend(cells[at as usize..at as usize + row].iter().map(|&q| q as f32));
+                    out.extend(cells[at as usize..at as usize + row].iter().map(|&q| unit_of(q)));
                 }
             }
             Store::Scratch(file) => {
-                let mut bytes = vec![0; row * 4];
+                let (mut file, mut bytes) = (lock(file), vec![0; row * 4]);
                 for &at in &starts {
-                    file.read_exact_at(&mut bytes, at * 4).map_err(|e| Error::io("scratch file of an overview", e))?;
-                    out.extend(bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32));
+                    file.seek(SeekFrom::Start(at * 4)).and_then(|_| file.read_exact(&mut bytes)).map_err(scratch_failed)?;
+                    out.extend(bytes.chunks_exact(4).map(|b| unit_of(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))));
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A panicking thread leaves cells, at worst, unwritten; the panic itself is passed on.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn scratch_failed(e: std::io::Error) -> Error {
+    Error::io("scratch file of an overview", e)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn memory_and_scratch_hold_the_same() {
+        let (extent, folder) = ([7, 5, 3], tempfile::tempdir().unwrap());
+        let stores = [u64::MAX, 0].map(|budget| TierVoxels::new(extent, budget, folder.path()).unwrap());
+        let region = Region { start: [2, 1, 0], end: [6, 4, 2] };
+        let q: Vec<i32> = (0..24).map(|i| i * 1000 - 7).collect();
+        let read = stores.each_ref().map(|s| {
+            s.put(&region, &q).unwrap();
+            let mut out = Vec::new();
+            s.read(&Region::whole(extent), &mut out).unwrap();
+            out
+        });
+        assert_eq!(read[0], read[1]);
+        assert_eq!(read[0].iter().filter(|&&v| v != 0.0).count(), 24);
     }
 }

@@ -13,10 +13,12 @@ use super::{EncodeOptions, Progress, ProgressFn};
 use crate::backend::ValueRange;
 use crate::backend::cpu::CpuBackend;
 use crate::codec::bands::BlockShape;
+use crate::codec::mask::{Class, encode_mask};
 use crate::decode::{LevelInfo, Stats};
 use crate::format::key::Pages;
 use crate::format::range::RangeCoder;
 use crate::format::tier::{self, Tier};
+use crate::model::NON_FINITE;
 use crate::volume::{BlockGrid, Region, VoxelSource};
 use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions};
 use crate::{Error, Result};
@@ -55,6 +57,8 @@ struct Coded {
     encoded: EncodedBlock,
     errors: Vec<LevelError>,
     coarsest: Vec<i32>,
+    /// Whether the first layer begins with a mask.
+    masked: bool,
 }
 
 /// Where the voxels of a tier come from.
@@ -73,7 +77,7 @@ impl Job<'_> {
     }
 
     fn models(&self, step: f64) -> Models {
-        Models::new(self.scan.q_min, self.scan.q_max, step, self.levels(), self.lossless)
+        Models::new(self.scan.q_min, self.scan.q_max, step, self.levels(), self.lossless, self.scan.masked)
     }
 
     /// Blocks of tier 0 that a search looks at: all, or an even sample of at least `wanted`.
@@ -287,9 +291,46 @@ impl Job<'_> {
     ) -> Result<Coded> {
         let dims = grid.region(block).extent().map(|n| n as usize);
         let shape = BlockShape { dims, depth: plan_depth(self.block_log2) };
+        if self.scan.masked && values.iter().any(|v| !v.is_finite()) {
+            return self.code_masked(plan, shape, block, values, scratch);
+        }
         let (encoded, errors) = encode_block(plan, shape, values, scratch)?;
         let coarsest = if plan.want_coarsest { scratch.coarsest(&encoded, &shape) } else { Vec::new() };
-        Ok(Coded { block, encoded, errors, coarsest })
+        Ok(Coded { block, encoded, errors, coarsest, masked: false })
+    }
+
+    /// A block with voxels that are not finite: they are filled in, coded like the rest, and
+    /// marked in a mask in front of the first layer. Errors count the filled voxels too.
+    fn code_masked(
+        &self,
+        plan: &BlockPlan<'_>,
+        shape: BlockShape,
+        block: [u64; 3],
+        values: &[f32],
+        scratch: &mut EncodeScratch,
+    ) -> Result<Coded> {
+        let classes: Vec<Class> = values.iter().map(|&v| Class::of(v)).collect();
+        let (encoded, errors) = encode_block(plan, shape, &filled(values, self.scan.q_min), scratch)?;
+        let mut coarsest = if plan.want_coarsest { scratch.coarsest(&encoded, &shape) } else { Vec::new() };
+        let ([w, h, _], [nx, ny, _]) = (shape.dims_at(shape.depth), shape.dims);
+        for (i, q) in coarsest.iter_mut().enumerate() {
+            let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << shape.depth);
+            if let class @ 1.. = classes[(z * ny + y) * nx + x] as usize {
+                *q = NON_FINITE[class - 1];
+            }
+        }
+        let (wide, range, mut layers) = match encoded {
+            EncodedBlock::Payload { wide, range, layers } => (wide, range, layers),
+            EncodedBlock::Constant(q) => (false, self.range(q, q)?, vec![Vec::new(); plan.steps.len()]),
+        };
+        if let Some(first) = layers.first_mut() {
+            let mask = encode_mask(&classes, shape.dims);
+            let mut whole = (mask.len() as u32).to_le_bytes().to_vec();
+            whole.extend(mask);
+            whole.append(first);
+            *first = whole;
+        }
+        Ok(Coded { block, encoded: EncodedBlock::Payload { wide, range, layers }, errors, coarsest, masked: true })
     }
 
     /// Values of a box in units of `q`.
@@ -332,7 +373,7 @@ impl Job<'_> {
             EncodedBlock::Payload { wide, range, layers } => {
                 let voxels = self.grid(&tier::tier(self.source.extent(), self.block_log2 as u8, tier)).region(coded.block).voxels();
                 BlockRecord::Payload(BlockPayload {
-                    model: models.id(tier, *wide),
+                    model: models.id(tier, *wide, coded.masked),
                     range: self.coder.encode(range.lo, range.hi)?,
                     errors: coded
                         .errors
@@ -393,6 +434,14 @@ impl Totals {
     pub(crate) fn last(&self) -> LevelError {
         self.errors.last().copied().unwrap_or_default()
     }
+}
+
+/// Values with the mean of the finite ones in place of the others; `q` if there is none.
+fn filled(values: &[f32], q: i32) -> Vec<f32> {
+    let finite = values.iter().filter(|v| v.is_finite());
+    let (sum, count) = finite.fold((0.0f64, 0u32), |(s, n), &v| (s + f64::from(v), n + 1));
+    let mean = if count > 0 { (sum / f64::from(count)).round() as f32 } else { q as f32 };
+    values.iter().map(|&v| if v.is_finite() { v } else { mean }).collect()
 }
 
 /// Transform levels of a block.

@@ -46,12 +46,15 @@ pub(crate) fn wavelet_models(q_min: i32, q_max: i32, step: f64, levels: u8, loss
 pub(crate) struct Models {
     volume: (WaveletModel, WaveletModel),
     overview: (WaveletModel, WaveletModel),
+    /// Whether blocks with a mask may occur; they have models of their own.
+    masked: bool,
 }
 
 impl Models {
     /// Models for a step in units of `q`. Overviews are never lossless.
-    pub(crate) fn new(q_min: i32, q_max: i32, step: f64, levels: u8, lossless: bool) -> Self {
+    pub(crate) fn new(q_min: i32, q_max: i32, step: f64, levels: u8, lossless: bool, masked: bool) -> Self {
         Self {
+            masked,
             volume: wavelet_models(q_min, q_max, step, levels, lossless),
             overview: wavelet_models(q_min, q_max, step, levels, false),
         }
@@ -63,13 +66,15 @@ impl Models {
     /// As reading the records; [`Error::Unsupported`] if there is none for overviews.
     pub(crate) fn from_records(records: &[ModelRecord]) -> Result<Self> {
         let list: Vec<WaveletModel> = crate::decode::parse_models(records)?.into_values().collect();
+        let masked = list.iter().any(|m| m.mask);
+        let list: Vec<WaveletModel> = list.into_iter().filter(|m| !m.mask).collect();
         let find = |lossless| {
             let first = list.iter().find(|m| m.lossless == lossless);
             let wide = list.iter().find(|m| m.lossless == lossless && m.precision == Precision::I32);
             first.map(|m| (*m, *wide.unwrap_or(m)))
         };
         let overview = find(false).ok_or_else(|| Error::Unsupported("the file has no model for overviews".into()))?;
-        Ok(Self { volume: find(true).unwrap_or(overview), overview })
+        Ok(Self { volume: find(true).unwrap_or(overview), overview, masked })
     }
 
     /// Model and 32-bit twin of a tier.
@@ -85,6 +90,10 @@ impl Models {
                 list.push(model);
             }
         }
+        if self.masked {
+            let masked: Vec<_> = list.iter().map(|m| WaveletModel { mask: true, ..*m }).collect();
+            list.extend(masked);
+        }
         list
     }
 
@@ -98,10 +107,15 @@ impl Models {
         self.list().iter().enumerate().map(record).collect()
     }
 
-    /// Id of the model, or of its 32-bit twin, that a tier uses.
-    pub(crate) fn id(&self, tier: u8, wide: bool) -> u16 {
+    /// Whether blocks with a mask may occur.
+    pub(crate) fn masked(&self) -> bool {
+        self.masked
+    }
+
+    /// Id of the model, or of its 32-bit twin, that a tier uses for blocks with or without a mask.
+    pub(crate) fn id(&self, tier: u8, wide: bool, mask: bool) -> u16 {
         let (model, twin) = self.of_tier(tier);
-        let wanted = if wide { twin } else { model };
+        let wanted = WaveletModel { mask, ..if wide { twin } else { model } };
         self.list().iter().position(|m| *m == wanted).unwrap_or(0) as u16
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Scan {
     pub(crate) min: f64,
     pub(crate) max: f64,
     /// The same as integers, rounded outward.
+    /// Whether some voxel is not finite.
+    pub(crate) masked: bool,
     pub(crate) q_min: i32,
     pub(crate) q_max: i32,
 }
@@ -35,8 +37,9 @@ struct Found {
 /// Reads the whole volume once.
 ///
 /// # Errors
-/// [`Error::Input`] with a count and the first position if a value is not finite.
-pub(crate) fn scan(source: &dyn VoxelSource, pool: &rayon::ThreadPool, progress: &ProgressFn) -> Result<Scan> {
+/// [`Error::Input`] with a count and the first position if a value is not finite and `allow` is
+/// not set.
+pub(crate) fn scan(source: &dyn VoxelSource, allow: bool, pool: &rayon::ThreadPool, progress: &ProgressFn) -> Result<Scan> {
     let (extent, dtype) = (source.extent(), source.dtype());
     let total = Region::whole(extent).voxels();
     let row = extent[0] * dtype.size() as u64;
@@ -56,11 +59,15 @@ pub(crate) fn scan(source: &dyn VoxelSource, pool: &rayon::ThreadPool, progress:
         done += chunk.iter().map(Region::voxels).sum::<u64>();
         report(progress, Progress { phase: "scan", done, total })?;
     }
-    if let Some([x, y, z]) = found.first {
+    if let Some([x, y, z]) = found.first.filter(|_| !allow) {
         return Err(Error::Input(format!(
-            "{} of {total} voxels are NaN or infinite, the first at {x}, {y}, {z}; replace them first",
+            "{} of {total} voxels are NaN or infinite, the first at {x}, {y}, {z}; replace them, or code them as a mask with --nan-mask",
             found.nonfinite
         )));
+    }
+    if found.min > found.max {
+        // No voxel is finite.
+        (found.min, found.max) = (0.0, 0.0);
     }
     let values = ValueMap::fitting(dtype, found.min, found.max);
     let unit = values.unit();
@@ -68,6 +75,7 @@ pub(crate) fn scan(source: &dyn VoxelSource, pool: &rayon::ThreadPool, progress:
         values,
         min: found.min,
         max: found.max,
+        masked: found.first.is_some(),
         q_min: (found.min / unit).floor() as i32,
         q_max: (found.max / unit).ceil() as i32,
     })
@@ -111,7 +119,8 @@ fn scan_slab(source: &dyn VoxelSource, region: &Region) -> Result<Found> {
     let mut units = Vec::new();
     raw.to_units(&bytes, &mut units);
     let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
-    for &v in &units {
+    // Infinities do not count; in an integer volume there are none.
+    for &v in units.iter().filter(|v| v.is_finite()) {
         min = if v < min { v } else { min };
         max = if v > max { v } else { max };
     }

@@ -12,6 +12,8 @@
 //! 140 reserved 4        159 reserved 93             252 CRC-32 of bytes 0..252
 //! ```
 
+use sha2::{Digest, Sha256};
+
 use crate::format::bytes::Fields;
 use crate::format::constant::{
     HEADER_LEN, KNOWN_FEATURES, MAGIC, MAX_LAYERS, MAX_LEVELS, MAX_LODS, MAX_TIERS, VERSION_MAJOR,
@@ -190,85 +192,70 @@ impl Header {
         }
     }
 
-    /// Everything behind the version.
+    /// The uuid of a file: first 16 bytes of SHA-256 over the header (uuid and CRC zero) and
+    /// `parts`: section table, known sections in the order of the table, root.
+    pub fn uuid(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let file_uuid = [0; 16];
+        let plain = Self {
+            file_uuid,
+            ..self.clone()
+        };
+        let mut hash = Sha256::new();
+        hash.update(&plain.encode()[..CRC_AT]);
+        hash.update([0; HEADER_LEN - CRC_AT]);
+        for part in parts {
+            hash.update(part);
+        }
+        let mut uuid = [0; 16];
+        uuid.copy_from_slice(&hash.finalize()[..16]);
+        uuid
+    }
+
+    /// Everything behind the version, in the order of the bytes.
     fn fields(f: &mut Fields<'_>, minor: u16, at: u64) -> Result<Self> {
         let length = f.u32()?;
         if length as usize != HEADER_LEN {
             let detail = format!("header length is {length}, it must be {HEADER_LEN}");
             return Err(Error::corrupt(WHAT, at, detail));
         }
-        let file_uuid = f.array()?;
-        let mut wide = [0; 10];
-        for v in &mut wide {
-            *v = f.u64()?;
-        }
-        let [
-            file_len,
-            required_features,
-            optional_features,
-            x,
-            y,
-            z,
-            root_offset,
-            blocks_present,
-            payload_bytes,
-            section_offset,
-        ] = wide;
-        let unknown = required_features & !KNOWN_FEATURES;
-        if unknown != 0 {
-            return Err(Error::Unsupported(format!(
-                "required features {unknown:#x}"
-            )));
-        }
-        let (root_len, root_crc, section_count, section_crc) =
-            (f.u32()?, f.u32()?, f.u32()?, f.u32()?);
-        let (q_min, q_max) = (f.i32()?, f.i32()?);
-        only_one("time steps", f.u32()?)?;
-        reserved(f, 4, minor)?;
-        let value_exp = f.i16()?;
-        let dtype = dtype(f.u16()?)?;
-        only_one("channels", u32::from(f.u16()?))?;
-        let [
-            block_log2,
-            lod_count,
-            layer_count,
-            level_count,
-            page_log2,
-            depth,
-            align_log2,
-            state,
-            tier_count,
-        ] = f.array()?;
-        reserved(f, CRC_AT - 159, minor)?;
-        Ok(Self {
+        let header = Self {
             minor,
-            file_uuid,
-            file_len,
-            required_features,
-            optional_features,
-            extent: [x, y, z],
-            root_offset,
-            root_len,
-            root_crc,
-            blocks_present,
-            payload_bytes,
-            section_offset,
-            section_count,
-            section_crc,
-            q_min,
-            q_max,
-            value_exp,
-            dtype,
-            block_log2,
-            lod_count,
-            layer_count,
-            level_count,
-            page_log2,
-            depth,
-            align_log2,
-            state: parse_state(state, at)?,
-            tier_count,
-        })
+            file_uuid: f.array()?,
+            file_len: f.u64()?,
+            required_features: known_features(f.u64()?)?,
+            optional_features: f.u64()?,
+            extent: [f.u64()?, f.u64()?, f.u64()?],
+            root_offset: f.u64()?,
+            blocks_present: f.u64()?,
+            payload_bytes: f.u64()?,
+            section_offset: f.u64()?,
+            root_len: f.u32()?,
+            root_crc: f.u32()?,
+            section_count: f.u32()?,
+            section_crc: f.u32()?,
+            q_min: f.i32()?,
+            q_max: f.i32()?,
+            value_exp: {
+                only_one("time steps", f.u32()?)?;
+                reserved(f, 4, minor)?;
+                f.i16()?
+            },
+            dtype: dtype(f.u16()?)?,
+            block_log2: {
+                only_one("channels", u32::from(f.u16()?))?;
+                f.u8()?
+            },
+            lod_count: f.u8()?,
+            layer_count: f.u8()?,
+            level_count: f.u8()?,
+            page_log2: f.u8()?,
+            depth: f.u8()?,
+            align_log2: f.u8()?,
+            state: parse_state(f.u8()?, at)?,
+            tier_count: f.u8()?,
+        };
+        reserved(f, CRC_AT - 159, minor)?;
+        Ok(header)
     }
 
     /// The first broken rule of the header's own values.
@@ -316,6 +303,15 @@ fn reserved(f: &mut Fields<'_>, n: usize, minor: u16) -> Result<()> {
         f.zeros(n)
     } else {
         f.take(n).map(|_| ())
+    }
+}
+
+fn known_features(bits: u64) -> Result<u64> {
+    match bits & !KNOWN_FEATURES {
+        0 => Ok(bits),
+        unknown => Err(Error::Unsupported(format!(
+            "required features {unknown:#x}"
+        ))),
     }
 }
 

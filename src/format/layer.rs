@@ -125,8 +125,8 @@ fn fault(list: &[Layer], levels: u8) -> Option<String> {
     if let Some(k) = (0..levels).find(|&k| !whole(k)) {
         return Some(format!("no layer completes quality level {k}"));
     }
-    (list.len() > 0 && list[list.len() - 1].quality >= levels)
-        .then(|| format!("a layer names a quality level past the {levels} of the header"))
+    let last = list.last().map_or(0, |l| l.quality);
+    (last >= levels).then(|| format!("quality {last} is named, the header has {levels} levels"))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub struct Shape {
     pub pages: Vec<Pages>,
     /// Codes of value ranges and errors.
     pub coder: RangeCoder,
-    /// CRC-32 that every page and node repeats ([`Shape::fingerprint`]).
+    /// CRC-32 of the plan, which every page and node repeats.
     pub plan_crc: u32,
 }
 

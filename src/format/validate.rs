@@ -3,6 +3,7 @@
 
 use crate::format::header::Header;
 use crate::format::layer::Layers;
+use crate::format::model::ModelRecord;
 use crate::format::section::{self, Section};
 use crate::format::shape::Shape;
 use crate::format::{crc, metadata, model, tier};
@@ -31,7 +32,7 @@ pub fn tables<'a>(
     mut bytes_of: impl FnMut(&Section) -> Result<&'a [u8]>,
 ) -> Result<Tables> {
     check_limits(header, limits)?;
-    let mut get = |fourcc| -> Result<Option<(&'a [u8], u64)>> {
+    let mut get = |fourcc| -> Result<Option<Placed<'a>>> {
         let Some(s) = section::find(sections, fourcc) else {
             return Ok(None);
         };
@@ -40,34 +41,47 @@ pub fn tables<'a>(
         Ok(Some((bytes, s.offset)))
     };
     // The section table's own rules guarantee that the critical ones exist.
-    let (layr, layr_at) = get(section::LAYR)?.unwrap_or_default();
-    let (tiers, tiers_at) = get(section::TIER)?.unwrap_or_default();
-    let (models, models_at) = get(section::MODL)?.unwrap_or_default();
-    let layers = Layers::parse(
-        layr,
-        layr_at,
-        usize::from(header.layer_count),
-        header.level_count,
-    )?;
-    let tiers = tier::parse(
+    let layers = get(section::LAYR)?.unwrap_or_default();
+    let tiers = get(section::TIER)?.unwrap_or_default();
+    let models = get(section::MODL)?.unwrap_or_default();
+    let shape = shape(
+        header,
+        layers,
         tiers,
-        tiers_at,
-        header.tier_count,
-        header.extent,
-        header.block_log2,
+        model::parse(models.0, models.1, limits)?,
     )?;
-    let models = model::parse(models, models_at, limits)?;
     let metadata = match get(section::META)? {
         Some((bytes, at)) => metadata::parse(bytes, at)?,
         None => Metadata::default(),
     };
-    let stats = get(section::STAT)?
-        .map(|(bytes, at)| stats(bytes, at))
-        .transpose()?;
+    let stats = match get(section::STAT)? {
+        Some((bytes, at)) => Some(stats(bytes, at)?),
+        None => None,
+    };
+    Ok(Tables {
+        shape,
+        metadata,
+        stats,
+    })
+}
+
+/// Bytes and their absolute offset.
+type Placed<'a> = (&'a [u8], u64);
+
+fn shape(
+    header: &Header,
+    layers: Placed<'_>,
+    tiers: Placed<'_>,
+    models: Vec<ModelRecord>,
+) -> Result<Shape> {
+    let count = usize::from(header.layer_count);
+    let layers = Layers::parse(layers.0, layers.1, count, header.level_count)?;
+    let (extent, block_log2) = (header.extent, header.block_log2);
+    let tiers = tier::parse(tiers.0, tiers.1, header.tier_count, extent, block_log2)?;
     let shape = Shape::new(
-        header.extent,
+        extent,
         header.dtype,
-        header.block_log2,
+        block_log2,
         header.page_log2,
         (header.q_min, header.q_max),
         header.value_exp,
@@ -76,11 +90,7 @@ pub fn tables<'a>(
         models,
     )?;
     check_lods(header, &shape)?;
-    Ok(Tables {
-        shape,
-        metadata,
-        stats,
-    })
+    Ok(shape)
 }
 
 fn check_limits(header: &Header, limits: &Limits) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Sink;
+use super::{RangeSource, Sink};
 use crate::{Error, Result};
 
 /// Calls that may still succeed, shared by every sink of one writer.
@@ -67,5 +67,27 @@ impl Sink for FaultySink {
     fn sync(&mut self) -> Result<()> {
         self.budget.spend()?;
         self.inner.sync()
+    }
+}
+
+/// A source whose reads fail once a budget is spent.
+#[derive(Debug)]
+pub(crate) struct FaultySource {
+    pub(crate) inner: Arc<dyn RangeSource>,
+    pub(crate) budget: Budget,
+}
+
+impl RangeSource for FaultySource {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.budget.spend()?;
+        self.inner.read_at(offset, out)
+    }
+
+    fn identity(&self) -> String {
+        self.inner.identity()
     }
 }

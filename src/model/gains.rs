@@ -62,12 +62,12 @@ mod tests {
         let at = |v: &[f64], i: isize| v[i.clamp(0, v.len() as isize - 1) as usize];
         for (c, even) in [(d, true), (g, false), (b, true), (a, false)] {
             if even {
-                for i in 0..s.len() {
-                    s[i] -= c * (at(&h, i as isize - 1) + at(&h, i as isize));
+                for (i, s) in s.iter_mut().enumerate() {
+                    *s -= c * (at(&h, i as isize - 1) + at(&h, i as isize));
                 }
             } else {
-                for i in 0..h.len() {
-                    h[i] -= c * (at(&s, i as isize) + at(&s, i as isize + 1));
+                for (i, h) in h.iter_mut().enumerate() {
+                    *h -= c * (at(&s, i as isize) + at(&s, i as isize + 1));
                 }
             }
         }

@@ -5,5 +5,5 @@ pub mod gains;
 mod values;
 mod wavelet;
 
-pub use values::{FLOAT_LIMIT, ValueMap};
+pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};
 pub use wavelet::{Precision, WaveletModel};

@@ -10,6 +10,17 @@ use crate::volume::DType;
 /// Largest magnitude of a coded integer of a float volume, exclusive.
 pub const FLOAT_LIMIT: i32 = 1 << 24;
 
+/// Integers that stand for voxels that are not finite: NaN, plus and minus infinity.
+pub const NON_FINITE: [i32; 3] = [i32::MAX, i32::MAX - 1, i32::MIN];
+
+/// A decoded integer in units of `q`, or the special value that it stands for.
+pub fn unit_of(q: i32) -> f32 {
+    match NON_FINITE.iter().position(|&s| s == q) {
+        Some(i) => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][i],
+        None => q as f32,
+    }
+}
+
 /// How the voxels of a volume become integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueMap {
@@ -73,9 +84,8 @@ impl ValueMap {
                 // |q| < 2^24 and 2^exponent are exact in f64, and so is their product; it is a
                 // float32 unless it is subnormal, where the cast rounds to nearest even.
                 let unit = self.unit();
-                q.iter()
-                    .zip(out.chunks_exact_mut(4))
-                    .for_each(|(&q, o)| o.copy_from_slice(&((f64::from(q) * unit) as f32).to_le_bytes()));
+                let value = |q: i32| if q.unsigned_abs() > 1 << 25 { unit_of(q) } else { (f64::from(q) * unit) as f32 };
+                q.iter().zip(out.chunks_exact_mut(4)).for_each(|(&q, o)| o.copy_from_slice(&value(q).to_le_bytes()));
             }
         }
     }

@@ -10,5 +10,5 @@ mod verify;
 pub use index::{BlockEntry, BlockState, Index, PayloadEntry};
 pub use opener::{Opener, Step};
 pub use read::HgvReader;
+pub(crate) use verify::check_payload;
 pub use verify::{StructureReport, VerifyReport};
-pub(crate) use verify::{check_payload, file_uuid};

@@ -39,8 +39,11 @@ pub struct Opener {
     chunks: Vec<(u64, Vec<u8>)>,
 }
 
-/// Bytes that were supplied, or the range to ask for.
-type Have<'a> = std::result::Result<&'a [u8], (u64, u64)>;
+/// Something that was found in supplied bytes, or the range to ask for.
+type Have<T> = std::result::Result<T, (u64, u64)>;
+
+/// The header that counts, and the first one if it only points to the trailer.
+type Headers = (Header, Option<Header>);
 
 impl Opener {
     /// An opener for a file of `len` bytes.
@@ -75,11 +78,11 @@ impl Opener {
         let table_len = u64::from(header.section_count) * SECTION_ENTRY_LEN as u64;
         let table = self.get(header.section_offset, table_len);
         let root = self.get(header.root_offset, u64::from(header.root_len));
-        let (table, root) = match (table, root) {
-            (Ok(table), Ok(root)) => (table, root),
-            (table, root) => {
-                let missing = [table.err(), root.err()];
-                return Ok(Step::Need(missing.into_iter().flatten().collect()));
+        let table = match table {
+            Ok(table) => table,
+            Err(range) => {
+                let ranges = [Some(range), root.err()];
+                return Ok(Step::Need(ranges.into_iter().flatten().collect()));
             }
         };
         crc::check(
@@ -90,20 +93,19 @@ impl Opener {
         )?;
         let sections = section::parse(table, header.section_offset, header.file_len)?;
         self.check_budget(&header, &sections)?;
-        let missing: Vec<_> = known(&sections)
-            .filter_map(|s| self.get(s.offset, u64::from(s.length)).err())
-            .collect();
-        if !missing.is_empty() {
-            return Ok(Step::Need(missing));
-        }
+        let tables = known(&sections).map(|s| self.get(s.offset, u64::from(s.length)));
+        let missing: Vec<_> = tables.chain([root]).filter_map(Have::err).collect();
+        let root = match root {
+            Ok(root) if missing.is_empty() => root,
+            _ => return Ok(Step::Need(missing)),
+        };
         crc::check("root", header.root_offset, root, header.root_crc)?;
         let root = root::parse(root, header.root_offset, header.tier_count, header.file_len)?;
         self.ready(header, leading, sections, root).map(Step::Ready)
     }
 
-    /// The header that counts: the first, or the trailer that it points to, and then the first
-    /// one too.
-    fn header(&self) -> Result<std::result::Result<(Header, Option<Header>), (u64, u64)>> {
+    /// The first header, or the trailer that it points to.
+    fn header(&self) -> Result<Have<Headers>> {
         let first = self.chunks.iter().find(|c| c.0 == 0);
         let first = Header::parse(first.map_or(&[], |c| &c.1), 0)?;
         match first.state {
@@ -111,9 +113,10 @@ impl Opener {
             State::Open => Err(Error::Unfinished("its header is in state open".into())),
             State::SeeTrailer => {
                 let at = self.len.saturating_sub(HEADER_LEN as u64);
-                let bytes = match self.get(at, HEADER_LEN as u64) {
-                    Ok(bytes) => bytes,
-                    Err(range) => return Ok(Err(range)),
+                let Ok(bytes) = self.get(at, HEADER_LEN as u64) else {
+                    // The tables lie just in front of the trailer.
+                    let n = self.len.min(FIRST_READ as u64);
+                    return Ok(Err((self.len - n, n)));
                 };
                 let last = Header::parse(bytes, at).map_err(|e| match e {
                     Error::Unsupported(_) => Error::Unfinished("it has no trailer".into()),
@@ -193,7 +196,7 @@ impl Opener {
     }
 
     /// `length` supplied bytes at `offset`.
-    fn get(&self, offset: u64, length: u64) -> Have<'_> {
+    fn get(&self, offset: u64, length: u64) -> Have<&[u8]> {
         let found = self.chunks.iter().find_map(|(start, bytes)| {
             let skip = usize::try_from(offset.checked_sub(*start)?).ok()?;
             let rest = bytes.get(skip..)?;

@@ -183,7 +183,7 @@ impl HgvReader {
     /// At most three requests in one round trip.
     ///
     /// # Errors
-    /// [`Error::NotWritten`], [`Error::Checksum`], [`Error::LimitExceeded`] or what the source
+    /// [`Error::NotWritten`], [`Error::Corrupt`], [`Error::LimitExceeded`] or what the source
     /// says.
     pub fn read_layers(&self, entry: &BlockEntry, layers: usize) -> Result<Vec<Vec<u8>>> {
         let mut all = self.read_many(&[(entry, layers)])?;
@@ -267,6 +267,10 @@ impl HgvReader {
         }
         let mut out = vec![Vec::new(); ranges.len()];
         for (m, read) in merged.iter().zip(reads) {
+            if let [one] = m.members[..] {
+                out[one] = read.bytes;
+                continue;
+            }
             for &i in &m.members {
                 let (offset, length) = ranges[i];
                 let start = (offset - m.offset) as usize;

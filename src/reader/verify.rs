@@ -2,11 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use sha2::{Digest, Sha256};
-
-use crate::format::constant::HEADER_LEN;
 use crate::format::crc;
-use crate::format::header::Header;
 use crate::format::page::Page;
 use crate::format::root::Entry;
 use crate::format::validate::{self, Piece};
@@ -144,7 +140,7 @@ impl HgvReader {
             parts.push(bytes);
         }
         let refs: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        if file_uuid(header, &refs) == header.file_uuid {
+        if header.uuid(&refs) == header.file_uuid {
             return Ok(());
         }
         let detail = "uuid is not the hash of header, tables and root";
@@ -216,23 +212,4 @@ pub(crate) fn check_payload(source: &dyn RangeSource, at: u64, page: &Page) -> R
         first += n;
     }
     Ok(())
-}
-
-/// First 16 bytes of SHA-256 over the header (uuid and CRC zero) and `parts`: section table,
-/// known sections in the order of the table, root.
-pub(crate) fn file_uuid(header: &Header, parts: &[&[u8]]) -> [u8; 16] {
-    let mut bytes = Header {
-        file_uuid: [0; 16],
-        ..header.clone()
-    }
-    .encode();
-    bytes[HEADER_LEN - 4..].fill(0);
-    let mut hash = Sha256::new();
-    hash.update(bytes);
-    for part in parts {
-        hash.update(part);
-    }
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&hash.finalize()[..16]);
-    uuid
 }

@@ -12,7 +12,6 @@ use crate::format::header::{Header, State};
 use crate::format::root::{self, Entry, Root};
 use crate::format::section::{self, Section};
 use crate::io::{FileSource, Sink, zeroed};
-use crate::reader::file_uuid;
 use crate::writer::cluster::ClusterMeta;
 use crate::writer::head::encode_table;
 use crate::writer::spool::Spool;
@@ -115,12 +114,11 @@ impl HgvWriter {
         }
         let full = self.options.root_entries;
         let len = |n: usize| {
-            n / full * root::node_len(full)
-                + if n % full > 0 {
-                    root::node_len(n % full)
-                } else {
-                    0
-                }
+            let last = match n % full {
+                0 => 0,
+                rest => root::node_len(rest),
+            };
+            n / full * root::node_len(full) + last
         };
         (0..self.shape.tiers.len())
             .map(|t| len(self.pages_of(t)))
@@ -206,7 +204,7 @@ impl HgvWriter {
         parts.extend(self.tables.bytes());
         parts.extend(self.stats.as_ref().map(|s| s.as_bytes()));
         parts.push(root);
-        header.file_uuid = file_uuid(&header, &parts);
+        header.file_uuid = header.uuid(&parts);
         header
     }
 
@@ -235,14 +233,7 @@ impl HgvWriter {
         head.extend_from_slice(self.stats.as_deref().unwrap_or_default().as_bytes());
         let root_at = (tables_at + head.len()) as u64;
         let waiting = self.clusters_in_order();
-        let align = 1u64 << self.options.align_log2;
-        let mut end = root_at + self.root_len() as u64;
-        let mut places = Vec::with_capacity(waiting.len());
-        for (meta, _) in &waiting {
-            let at = end.next_multiple_of(align);
-            places.push((*meta, at));
-            end = at + meta.cluster_len;
-        }
+        let (places, end) = self.pack(&waiting, root_at + self.root_len() as u64);
         let index = self.index(&places, end);
         let file_len = end + index.nodes.len() as u64;
         let header = self.header(&sections, HEADER_LEN as u64, &index.root, root_at, file_len);
@@ -264,6 +255,22 @@ impl HgvWriter {
         out.sync()?;
         target.commit(true)?;
         Ok(self.report(&header))
+    }
+
+    /// Places for clusters one after the other from `end` on, and where the last one ends.
+    fn pack(
+        &self,
+        clusters: &[(ClusterMeta, Waiting)],
+        mut end: u64,
+    ) -> (Vec<(ClusterMeta, u64)>, u64) {
+        let align = 1u64 << self.options.align_log2;
+        let mut places = Vec::with_capacity(clusters.len());
+        for (meta, _) in clusters {
+            let at = end.next_multiple_of(align);
+            places.push((*meta, at));
+            end = at + meta.cluster_len;
+        }
+        (places, end)
     }
 
     /// A large file: the reserved head is filled in.

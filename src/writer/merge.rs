@@ -91,6 +91,11 @@ pub fn merge_sources(
             }
         }
     }
+    report(writer)
+}
+
+/// Completes the file and says what it lacks.
+fn report(writer: HgvWriter) -> Result<MergeReport> {
     let missing = writer.missing_pages();
     Ok(MergeReport {
         written: writer.finish()?,

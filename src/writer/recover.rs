@@ -170,8 +170,13 @@ struct Scan {
 impl Scan {
     fn run(source: &dyn RangeSource, shape: &Shape, limits: &Limits) -> Result<Self> {
         let mut scan = Self::default();
+        let mut finder = Finder {
+            source,
+            start: 0,
+            window: Vec::new(),
+        };
         let mut at = HEADER_LEN as u64;
-        while let Some(start) = next_magic(source, at)? {
+        while let Some(start) = finder.next(at)? {
             at = match cluster(source, start, shape, limits)? {
                 Found::Whole(meta) => {
                     scan.found
@@ -200,22 +205,33 @@ impl Scan {
     }
 }
 
-/// Offset of the next page magic at or behind `at`.
-fn next_magic(source: &dyn RangeSource, mut at: u64) -> Result<Option<u64>> {
-    let magic = PAGE_MAGIC.len() as u64;
-    while at + magic <= source.len() {
-        let n = (source.len() - at).min(WINDOW as u64);
-        let bytes = read(source, "source", at, n)?;
-        let hit = bytes
-            .windows(PAGE_MAGIC.len())
-            .position(|w| w == PAGE_MAGIC);
-        if let Some(i) = hit {
-            return Ok(Some(at + i as u64));
+/// Looks for page magics, one window of the source at a time.
+struct Finder<'a> {
+    source: &'a dyn RangeSource,
+    start: u64,
+    window: Vec<u8>,
+}
+
+impl Finder<'_> {
+    /// Offset of the next page magic at or behind `at`.
+    fn next(&mut self, mut at: u64) -> Result<Option<u64>> {
+        let magic = PAGE_MAGIC.len() as u64;
+        while at + magic <= self.source.len() {
+            if at < self.start || at + magic > self.start + self.window.len() as u64 {
+                let n = (self.source.len() - at).min(WINDOW as u64);
+                self.window = read(self.source, "source", at, n)?;
+                self.start = at;
+            }
+            let rest = &self.window[(at - self.start) as usize..];
+            let hit = rest.windows(PAGE_MAGIC.len()).position(|w| w == PAGE_MAGIC);
+            if let Some(i) = hit {
+                return Ok(Some(at + i as u64));
+            }
+            // The last bytes may be the start of a magic number.
+            at += rest.len() as u64 - (magic - 1);
         }
-        // The last bytes may be the start of a magic number.
-        at += n - (magic - 1);
+        Ok(None)
     }
-    Ok(None)
 }
 
 /// What lies behind a magic number.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::Error;
-use crate::io::fault::{Budget, FaultySink};
+use crate::io::fault::{Budget, FaultySink, FaultySource};
 use crate::io::{MemorySink, MemorySource, WriteSink};
 use common::{Contents, Sample, Style, contents, layers, open, put, sample};
 
@@ -216,4 +216,41 @@ fn names_that_are_taken_are_refused_without_force() {
     put(&s, &mut writer, false, |_, _| true).unwrap();
     writer.discard();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// A source that fails at any read: the error of the source, no file, no partial.
+#[test]
+fn a_source_that_fails_is_an_io_error() {
+    let s = small();
+    let inner: Arc<dyn crate::io::RangeSource> =
+        Arc::new(MemorySource::new(common::file_bytes(&s)));
+    let faulty = |reads| -> Arc<dyn crate::io::RangeSource> {
+        Arc::new(FaultySource {
+            inner: Arc::clone(&inner),
+            budget: Budget::new(reads),
+        })
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("back.hgv");
+    for reads in (0..).step_by(6) {
+        let result = common::open_source(faulty(reads)).and_then(|r| contents(&r));
+        let read = match result {
+            Ok(back) => back == s.blocks,
+            Err(Error::Io { .. }) => false,
+            Err(e) => panic!("{e}"),
+        };
+        let recovered = recover_source(faulty(reads), &path, true);
+        if let Err(e) = &recovered {
+            assert!(matches!(e, Error::Io { .. }), "{e}");
+            assert!(!path.exists());
+        }
+        let merged = merge_sources(&[faulty(reads)], &path, true, None);
+        assert!(merged.is_ok() || matches!(merged, Err(Error::Io { .. })));
+        if read && recovered.is_ok() && merged.is_ok() {
+            break;
+        }
+        for name in ["back.hgv", "back.hgv.partial", "back.hgv.recover.partial"] {
+            drop(std::fs::remove_file(dir.path().join(name)));
+        }
+    }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Scan {
     fractions: u64,
     /// Values that float32 cannot hold exactly (NaN is held).
     inexact: u64,
+    /// Finite values beyond the range of float32.
+    beyond: u64,
 }
 
 impl Default for Scan {
@@ -30,6 +32,7 @@ impl Default for Scan {
             nans: 0,
             fractions: 0,
             inexact: 0,
+            beyond: 0,
         }
     }
 }
@@ -46,6 +49,7 @@ impl Scan {
             self.max = self.max.max(v);
             self.fractions += u64::from(v != v.trunc());
             self.inexact += u64::from(f64::from(v as f32) != v);
+            self.beyond += u64::from(v.is_finite() && (v as f32).is_infinite());
         }
     }
 
@@ -85,7 +89,7 @@ impl Scan {
             _ => self.fractions,
         };
         let clamped = match dtype {
-            DType::Float32 => self.beyond_f32(),
+            DType::Float32 => self.beyond > 0,
             _ => !self.within(dtype),
         };
         format!(
@@ -96,11 +100,6 @@ impl Scan {
                 "no value is clamped"
             }
         )
-    }
-
-    fn beyond_f32(&self) -> bool {
-        let over = |v: f64| v.is_finite() && v.abs() > f64::from(f32::MAX);
-        over(self.min) || over(self.max)
     }
 }
 

@@ -190,19 +190,6 @@ impl Input {
         }
         Ok(())
     }
-
-    /// An input that holds `bytes`, for tests of parsers.
-    #[cfg(test)]
-    pub(crate) fn from_bytes(name: &str, bytes: &[u8]) -> Self {
-        Self {
-            path: PathBuf::from(name),
-            file: None,
-            stream: BufReader::new(Box::new(Cursor::new(bytes.to_vec()))),
-            position: 0,
-            bound: Some(bytes.len() as u64),
-            head: bytes[..bytes.len().min(HEAD)].to_vec(),
-        }
-    }
 }
 
 type RawInput = (Option<Arc<File>>, Option<u64>, Box<dyn Read + Send>);

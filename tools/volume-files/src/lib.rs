@@ -21,6 +21,7 @@ mod failure;
 mod format;
 mod input;
 mod layout;
+mod locate;
 mod mrc;
 mod nifti;
 mod npy;
@@ -31,7 +32,7 @@ mod source;
 mod spool;
 mod store;
 mod text;
-//mod tiff;
+mod tiff;
 mod units;
 mod write;
 

@@ -58,12 +58,7 @@ impl Spool {
             stream.read_exact(now).map_err(|e| match e.kind() {
                 io::ErrorKind::UnexpectedEof => bad(
                     path,
-                    format!(
-                        "the voxels end early ({} of them are missing at least); copy or download the file again",
-                        left.div_ceil(self.number.size() as u64)
-                            .saturating_sub(now.len() as u64 / self.number.size() as u64)
-                            .max(1)
-                    ),
+                    format!("the voxels end early: {bytes} bytes are needed; copy or download the file again"),
                 ),
                 _ => reading(path, e),
             })?;
@@ -115,6 +110,11 @@ impl Spool {
             at = row_end;
         }
         Ok(())
+    }
+
+    /// Counts voxels outside of the region as come.
+    pub(crate) fn pass(&mut self, voxels: u64) {
+        self.next += voxels;
     }
 
     /// Whether everything to keep has come.

@@ -6,7 +6,7 @@ use crate::failure::{bad, system};
 use crate::format::{Format, Name, Packing};
 use crate::layout::voxel_bytes;
 use crate::mrc::Statistics;
-use crate::{mrc, nifti, npy, nrrd};
+use crate::{mrc, nifti, npy, nrrd, tiff};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hgv::volume::{DType, Extent, Metadata, VoxelSource};
@@ -199,7 +199,13 @@ impl VolumeWriter {
             )));
         }
         let io = |e| system(&self.path, e);
-        if self.format == Format::Tiff {}
+        if self.format == Format::Tiff {
+            let sink = &mut self.sink;
+            tiff::directories(self.extent, self.dtype, &self.metadata, |b| {
+                sink.write_all(b)
+            })
+            .map_err(io)?;
+        }
         let mut file = self.sink.into_file().map_err(io)?;
         if self.format == Format::Mrc {
             let args = (self.extent, self.dtype, &self.metadata);
@@ -235,7 +241,7 @@ impl Head {
             Format::Nrrd => (nrrd::header(extent, dtype, metadata), Vec::new()),
             Format::Nifti => nifti::header(extent, dtype, metadata),
             Format::Mrc => mrc::header(path, extent, dtype, metadata, &Statistics::default())?,
-            Format::Tiff => return Err(bad(path, "no")),
+            Format::Tiff => tiff::header(path, extent, dtype, metadata)?,
             Format::Npy => (npy::header(extent, dtype), no_metadata(format, metadata)),
             Format::Raw => (Vec::new(), no_metadata(format, metadata)),
         };

@@ -71,7 +71,7 @@ const TABLE: [Expected; 11] = [
         "em_fib25_320.nrrd",
         [320; 3],
         DType::Uint8,
-        [1.0000000000000001e-05; 3],
+        [1e-5; 3],
         Some("mm"),
         [22.0, 219.0],
     ),
@@ -104,7 +104,7 @@ const TABLE: [Expected; 11] = [
         [302; 3],
         DType::Uint8,
         [1.0; 3],
-        None,
+        Some("mm"),
         [0.0, 255.0],
     ),
     row(

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::generic;
-use super::lanes::{Constant, Lanes, Working};
+use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
 
 /// # Safety
@@ -22,26 +22,25 @@ pub(crate) struct I16x16(__m256i);
 unsafe impl Lanes for I16x16 {
     type E = i16;
     const N: usize = 16;
-    // SAFETY (all below): the caller's contract covers pointers and instructions.
     #[inline(always)]
-    unsafe fn load(p: *const i16) -> Self { unsafe { Self(_mm256_loadu_si256(p.cast())) } }
+    unsafe fn load(p: *const i16) -> Self { vector!(Self(_mm256_loadu_si256(p.cast()))) }
     #[inline(always)]
-    unsafe fn store(self, p: *mut i16) { unsafe { _mm256_storeu_si256(p.cast(), self.0) } }
+    unsafe fn store(self, p: *mut i16) { vector!(_mm256_storeu_si256(p.cast(), self.0)) }
     #[inline(always)]
-    unsafe fn splat(c: Constant) -> Self { unsafe { Self(_mm256_set1_epi16(c.q15)) } }
+    unsafe fn splat(c: Constant) -> Self { vector!(Self(_mm256_set1_epi16(c.q15))) }
     #[inline(always)]
-    unsafe fn add(self, o: Self) -> Self { unsafe { Self(_mm256_add_epi16(self.0, o.0)) } }
+    unsafe fn add(self, o: Self) -> Self { vector!(Self(_mm256_add_epi16(self.0, o.0))) }
     #[inline(always)]
-    unsafe fn sub(self, o: Self) -> Self { unsafe { Self(_mm256_sub_epi16(self.0, o.0)) } }
+    unsafe fn sub(self, o: Self) -> Self { vector!(Self(_mm256_sub_epi16(self.0, o.0))) }
     #[inline(always)]
-    unsafe fn mul(self, c: Self) -> Self { unsafe { Self(_mm256_mulhrs_epi16(self.0, c.0)) } }
+    unsafe fn mul(self, c: Self) -> Self { vector!(Self(_mm256_mulhrs_epi16(self.0, c.0))) }
     #[inline(always)]
     unsafe fn store_interleaved(p: *mut i16, even: Self, odd: Self) {
-        unsafe {
+        vector!({
             let (lo, hi) = (_mm256_unpacklo_epi16(even.0, odd.0), _mm256_unpackhi_epi16(even.0, odd.0));
             _mm256_storeu_si256(p.cast(), _mm256_permute2x128_si256::<0x20>(lo, hi));
             _mm256_storeu_si256(p.add(16).cast(), _mm256_permute2x128_si256::<0x31>(lo, hi));
-        }
+        })
     }
 }
 
@@ -53,20 +52,19 @@ pub(crate) struct I32x8(__m256i);
 unsafe impl Lanes for I32x8 {
     type E = i32;
     const N: usize = 8;
-    // SAFETY (all below): the caller's contract covers pointers and instructions.
     #[inline(always)]
-    unsafe fn load(p: *const i32) -> Self { unsafe { Self(_mm256_loadu_si256(p.cast())) } }
+    unsafe fn load(p: *const i32) -> Self { vector!(Self(_mm256_loadu_si256(p.cast()))) }
     #[inline(always)]
-    unsafe fn store(self, p: *mut i32) { unsafe { _mm256_storeu_si256(p.cast(), self.0) } }
+    unsafe fn store(self, p: *mut i32) { vector!(_mm256_storeu_si256(p.cast(), self.0)) }
     #[inline(always)]
-    unsafe fn splat(c: Constant) -> Self { unsafe { Self(_mm256_set1_epi32(c.q31)) } }
+    unsafe fn splat(c: Constant) -> Self { vector!(Self(_mm256_set1_epi32(c.q31))) }
     #[inline(always)]
-    unsafe fn add(self, o: Self) -> Self { unsafe { Self(_mm256_add_epi32(self.0, o.0)) } }
+    unsafe fn add(self, o: Self) -> Self { vector!(Self(_mm256_add_epi32(self.0, o.0))) }
     #[inline(always)]
-    unsafe fn sub(self, o: Self) -> Self { unsafe { Self(_mm256_sub_epi32(self.0, o.0)) } }
+    unsafe fn sub(self, o: Self) -> Self { vector!(Self(_mm256_sub_epi32(self.0, o.0))) }
     #[inline(always)]
     unsafe fn mul(self, c: Self) -> Self {
-        unsafe {
+        vector!({
             let half = _mm256_set1_epi64x(1 << 30);
             let even = _mm256_add_epi64(_mm256_mul_epi32(self.0, c.0), half);
             let odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64::<32>(self.0), c.0), half);
@@ -74,14 +72,14 @@ unsafe impl Lanes for I32x8 {
             let low = _mm256_srli_epi64::<31>(even);
             let high = _mm256_slli_epi64::<1>(odd);
             Self(_mm256_blend_epi32::<0b1010_1010>(low, high))
-        }
+        })
     }
     #[inline(always)]
     unsafe fn store_interleaved(p: *mut i32, even: Self, odd: Self) {
-        unsafe {
+        vector!({
             let (lo, hi) = (_mm256_unpacklo_epi32(even.0, odd.0), _mm256_unpackhi_epi32(even.0, odd.0));
             _mm256_storeu_si256(p.cast(), _mm256_permute2x128_si256::<0x20>(lo, hi));
             _mm256_storeu_si256(p.add(8).cast(), _mm256_permute2x128_si256::<0x31>(lo, hi));
-        }
+        })
     }
 }

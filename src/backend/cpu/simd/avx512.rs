@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::generic;
-use super::lanes::{Constant, Lanes, Working};
+use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
 
 /// # Safety
@@ -22,27 +22,26 @@ pub(crate) struct I16x32(__m512i);
 unsafe impl Lanes for I16x32 {
     type E = i16;
     const N: usize = 32;
-    // SAFETY (all below): the caller's contract covers pointers and instructions.
     #[inline(always)]
-    unsafe fn load(p: *const i16) -> Self { unsafe { Self(_mm512_loadu_epi16(p)) } }
+    unsafe fn load(p: *const i16) -> Self { vector!(Self(_mm512_loadu_epi16(p))) }
     #[inline(always)]
-    unsafe fn store(self, p: *mut i16) { unsafe { _mm512_storeu_epi16(p, self.0) } }
+    unsafe fn store(self, p: *mut i16) { vector!(_mm512_storeu_epi16(p, self.0)) }
     #[inline(always)]
-    unsafe fn splat(c: Constant) -> Self { unsafe { Self(_mm512_set1_epi16(c.q15)) } }
+    unsafe fn splat(c: Constant) -> Self { vector!(Self(_mm512_set1_epi16(c.q15))) }
     #[inline(always)]
-    unsafe fn add(self, o: Self) -> Self { unsafe { Self(_mm512_add_epi16(self.0, o.0)) } }
+    unsafe fn add(self, o: Self) -> Self { vector!(Self(_mm512_add_epi16(self.0, o.0))) }
     #[inline(always)]
-    unsafe fn sub(self, o: Self) -> Self { unsafe { Self(_mm512_sub_epi16(self.0, o.0)) } }
+    unsafe fn sub(self, o: Self) -> Self { vector!(Self(_mm512_sub_epi16(self.0, o.0))) }
     #[inline(always)]
-    unsafe fn mul(self, c: Self) -> Self { unsafe { Self(_mm512_mulhrs_epi16(self.0, c.0)) } }
+    unsafe fn mul(self, c: Self) -> Self { vector!(Self(_mm512_mulhrs_epi16(self.0, c.0))) }
     #[inline(always)]
     unsafe fn store_interleaved(p: *mut i16, even: Self, odd: Self) {
-        unsafe {
+        vector!({
             let (lo, hi) = (_mm512_unpacklo_epi16(even.0, odd.0), _mm512_unpackhi_epi16(even.0, odd.0));
             let (first, second) = spread(lo, hi);
             _mm512_storeu_si512(p.cast(), first);
             _mm512_storeu_si512(p.add(32).cast(), second);
-        }
+        })
     }
 }
 
@@ -68,35 +67,34 @@ pub(crate) struct I32x16(__m512i);
 unsafe impl Lanes for I32x16 {
     type E = i32;
     const N: usize = 16;
-    // SAFETY (all below): the caller's contract covers pointers and instructions.
     #[inline(always)]
-    unsafe fn load(p: *const i32) -> Self { unsafe { Self(_mm512_loadu_epi32(p)) } }
+    unsafe fn load(p: *const i32) -> Self { vector!(Self(_mm512_loadu_epi32(p))) }
     #[inline(always)]
-    unsafe fn store(self, p: *mut i32) { unsafe { _mm512_storeu_epi32(p, self.0) } }
+    unsafe fn store(self, p: *mut i32) { vector!(_mm512_storeu_epi32(p, self.0)) }
     #[inline(always)]
-    unsafe fn splat(c: Constant) -> Self { unsafe { Self(_mm512_set1_epi32(c.q31)) } }
+    unsafe fn splat(c: Constant) -> Self { vector!(Self(_mm512_set1_epi32(c.q31))) }
     #[inline(always)]
-    unsafe fn add(self, o: Self) -> Self { unsafe { Self(_mm512_add_epi32(self.0, o.0)) } }
+    unsafe fn add(self, o: Self) -> Self { vector!(Self(_mm512_add_epi32(self.0, o.0))) }
     #[inline(always)]
-    unsafe fn sub(self, o: Self) -> Self { unsafe { Self(_mm512_sub_epi32(self.0, o.0)) } }
+    unsafe fn sub(self, o: Self) -> Self { vector!(Self(_mm512_sub_epi32(self.0, o.0))) }
     #[inline(always)]
     unsafe fn mul(self, c: Self) -> Self {
-        unsafe {
+        vector!({
             let half = _mm512_set1_epi64(1 << 30);
             let even = _mm512_add_epi64(_mm512_mul_epi32(self.0, c.0), half);
             let odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64::<32>(self.0), c.0), half);
             let low = _mm512_srli_epi64::<31>(even);
             let high = _mm512_slli_epi64::<1>(odd);
             Self(_mm512_mask_blend_epi32(0xAAAA, low, high))
-        }
+        })
     }
     #[inline(always)]
     unsafe fn store_interleaved(p: *mut i32, even: Self, odd: Self) {
-        unsafe {
+        vector!({
             let (lo, hi) = (_mm512_unpacklo_epi32(even.0, odd.0), _mm512_unpackhi_epi32(even.0, odd.0));
             let (first, second) = spread(lo, hi);
             _mm512_storeu_si512(p.cast(), first);
             _mm512_storeu_si512(p.add(16).cast(), second);
-        }
+        })
     }
 }

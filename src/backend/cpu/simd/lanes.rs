@@ -2,6 +2,15 @@
 
 use crate::codec::Coefficient;
 
+/// The body of a [`Lanes`] function.
+macro_rules! vector {
+    ($body:expr) => {
+        // SAFETY: whoever calls a `Lanes` function vouches for its pointers and for the CPU.
+        unsafe { $body }
+    };
+}
+pub(crate) use vector;
+
 /// A lifting constant in `[0, 1)`: rounded to 15 and to 31 fractional bits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Constant {

@@ -1,5 +1,7 @@
 //! Encode and decode speed of blocks in memory on one core, for every vector unit of the machine.
 
+#![allow(clippy::print_stdout, reason = "its output is its result")]
+
 use std::path::Path;
 use std::time::Instant;
 

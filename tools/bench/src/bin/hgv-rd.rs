@@ -1,6 +1,8 @@
 //! Rate and distortion of blocks without a container: payload bytes and PSNR at several steps.
 //! Writes the CSV columns that `bdrate.py` reads.
 
+#![allow(clippy::print_stdout, reason = "its output is its result")]
+
 use std::path::Path;
 
 use hgv::bench_api::BlockLab;

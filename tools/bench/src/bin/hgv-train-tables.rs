@@ -203,7 +203,7 @@ fn build(counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> 
     file.extend((distributions.len() as u16).to_le_bytes());
     file.extend((VARIANTS as u16).to_le_bytes());
     file.extend((CONTEXTS as u32).to_le_bytes());
-    file.extend(distributions.iter().flat_map(|d| quantise(d)).flat_map(u16::to_le_bytes));
+    file.extend(distributions.iter().flat_map(quantise).flat_map(u16::to_le_bytes));
     file.extend(map.into_iter().flatten());
     eprintln!("{} distributions, {} bytes", distributions.len(), file.len());
     file

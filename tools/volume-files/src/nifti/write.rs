@@ -147,13 +147,9 @@ fn orientation(put: &mut Put, two: bool, metadata: &Metadata) {
         return;
     }
     let steps = [0, 1, 2].map(|a| step(metadata, a));
-    for world in 0..3 {
-        let row = [
-            steps[0][world],
-            steps[1][world],
-            steps[2][world],
-            metadata.origin[world],
-        ];
+    for (world, &origin) in metadata.origin.iter().enumerate() {
+        let [x, y, z] = steps.map(|s| s[world]);
+        let row = [x, y, z, origin];
         floats(put, two, 280 + 16 * world, 400 + 32 * world, &row);
     }
     code(put, two, 254, 348, 1);

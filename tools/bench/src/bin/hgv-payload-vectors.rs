@@ -1,0 +1,490 @@
+//! Writes the payload vectors: encoded blocks and the hashes of what they decode to, so that any
+//! decoder can be held against this one. Deterministic: every field comes from integer
+//! arithmetic with a seed.
+//!
+//! A vector is two files: `NAME.bin`, the layers one after the other, and `NAME.json`, described
+//! in `format-spec/README.md`.
+
+use std::path::Path;
+
+use hgv::backend::cpu::{CpuBackend, CpuLevel, Scratch};
+use hgv::backend::{Backend, BlockJob, LayerStep};
+use hgv::bench_api::{BlockLab, LabPayload};
+use hgv::codec::mask::{Class, encode_mask};
+use hgv::encode::Preset;
+use hgv::model::{NON_FINITE, Precision};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// What one vector is made of.
+struct Recipe {
+    name: &'static str,
+    block_log2: u32,
+    dims: [usize; 3],
+    /// Integers of the whole volume lie in here; the field spans them.
+    range: (i32, i32),
+    /// In units of `q`.
+    step: f64,
+    levels: u8,
+    lossless: bool,
+    /// Whether some voxels are not finite.
+    mask: bool,
+    /// Layer table, in-block level of detail and quality; empty for the usual one.
+    steps: &'static [(u8, u8)],
+    /// Amplitude of white noise, in 1/65536 of the range.
+    noise: u32,
+    /// Factor on the step in the model record after encoding. Over 1 it makes working values
+    /// overflow, which decoders must do alike.
+    overdrive: u64,
+}
+
+const PLAIN: Recipe = Recipe {
+    name: "",
+    block_log2: 6,
+    dims: [64; 3],
+    range: (0, 255),
+    step: 8.0,
+    levels: 1,
+    lossless: false,
+    mask: false,
+    steps: &[],
+    noise: 600,
+    overdrive: 1,
+};
+
+/// One recipe for each thing that a decoder can get wrong.
+fn recipes() -> Vec<Recipe> {
+    let floats = (-(1 << 22), (1 << 22) - 1);
+    vec![
+        Recipe {
+            name: "whole-i16-q1",
+            step: 14.0,
+            ..PLAIN
+        },
+        Recipe {
+            name: "whole-i16-q3",
+            step: 20.0,
+            levels: 3,
+            ..PLAIN
+        },
+        Recipe {
+            name: "whole-i16-32-lanes",
+            step: 5.0,
+            noise: 2000,
+            ..PLAIN
+        },
+        Recipe {
+            name: "side-32-i16-q3",
+            block_log2: 5,
+            dims: [32, 32, 32],
+            step: 10.0,
+            levels: 3,
+            ..PLAIN
+        },
+        Recipe {
+            name: "side-128-i32-q2",
+            block_log2: 7,
+            dims: [128, 21, 9],
+            range: floats,
+            step: 8000.0,
+            noise: 200,
+            levels: 2,
+            ..PLAIN
+        },
+        Recipe {
+            name: "cut-i16-q3",
+            dims: [33, 17, 5],
+            step: 3.0,
+            levels: 3,
+            ..PLAIN
+        },
+        Recipe {
+            name: "cut-i32-q3",
+            dims: [33, 17, 5],
+            range: floats,
+            step: 5000.0,
+            levels: 3,
+            ..PLAIN
+        },
+        Recipe {
+            name: "cut-i32-fine",
+            dims: [17, 18, 19],
+            range: floats,
+            step: 40.0,
+            noise: 3000,
+            ..PLAIN
+        },
+        Recipe {
+            name: "coarse-units-i16",
+            dims: [30, 20, 10],
+            range: (0, 65_535),
+            step: 600.0,
+            levels: 2,
+            ..PLAIN
+        },
+        Recipe {
+            name: "line-z-i32-q3",
+            dims: [1, 1, 9],
+            range: floats,
+            step: 2000.0,
+            levels: 3,
+            noise: 20_000,
+            ..PLAIN
+        },
+        Recipe {
+            name: "line-x-i16",
+            dims: [64, 1, 1],
+            step: 4.0,
+            ..PLAIN
+        },
+        Recipe {
+            name: "sheet-z-i16-q1",
+            dims: [64, 64, 1],
+            step: 6.0,
+            ..PLAIN
+        },
+        Recipe {
+            name: "sheet-x-i32-q3",
+            dims: [1, 50, 37],
+            range: floats,
+            step: 6000.0,
+            levels: 3,
+            ..PLAIN
+        },
+        Recipe {
+            name: "eight-levels-i32",
+            dims: [12, 9, 7],
+            range: (0, 65_535),
+            step: 1.0,
+            levels: 8,
+            ..PLAIN
+        },
+        Recipe {
+            name: "lossless-i16-q1",
+            dims: [33, 17, 5],
+            range: (-128, 127),
+            step: 3.0,
+            lossless: true,
+            ..PLAIN
+        },
+        Recipe {
+            name: "lossless-i16-q3",
+            dims: [20, 22, 24],
+            range: (-2000, 2000),
+            step: 12.0,
+            levels: 3,
+            lossless: true,
+            ..PLAIN
+        },
+        Recipe {
+            name: "lossless-i32-noise",
+            dims: [11, 13, 9],
+            range: (0, 65_535),
+            step: 900.0,
+            lossless: true,
+            noise: 65_536,
+            ..PLAIN
+        },
+        Recipe {
+            name: "lossless-i16-sparse",
+            dims: [30, 22, 19],
+            step: 0.7,
+            lossless: true,
+            noise: 0,
+            ..PLAIN
+        },
+        Recipe {
+            name: "lossless-no-coefficients",
+            dims: [9, 8, 7],
+            step: 2000.0,
+            lossless: true,
+            ..PLAIN
+        },
+        Recipe {
+            name: "other-steps-i16",
+            dims: [29, 31, 14],
+            levels: 2,
+            steps: &[(4, 0), (0, 0), (2, 1), (0, 1)],
+            ..PLAIN
+        },
+        Recipe {
+            name: "mask-i32-q2",
+            dims: [33, 17, 5],
+            range: floats,
+            step: 5000.0,
+            levels: 2,
+            mask: true,
+            ..PLAIN
+        },
+        Recipe {
+            name: "wrap-i16",
+            dims: [20, 13, 9],
+            step: 4.0,
+            levels: 2,
+            overdrive: 20,
+            ..PLAIN
+        },
+        Recipe {
+            name: "wrap-i32",
+            dims: [20, 13, 9],
+            range: floats,
+            step: 6000.0,
+            levels: 2,
+            overdrive: 150,
+            ..PLAIN
+        },
+    ]
+}
+
+fn main() -> Result<(), String> {
+    let folder = std::env::args()
+        .nth(1)
+        .ok_or("usage: hgv-payload-vectors FOLDER")?;
+    for (seed, recipe) in recipes().iter().enumerate() {
+        let vector =
+            Vector::encode(recipe, seed as u64).map_err(|e| format!("{}: {e}", recipe.name))?;
+        let write = |ending: &str, bytes: &[u8]| {
+            let path = Path::new(&folder).join(format!("{}.{ending}", recipe.name));
+            std::fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))
+        };
+        write("bin", &vector.layers().concat())?;
+        write("json", vector.describe()?.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// An encoded block.
+struct Vector<'a> {
+    recipe: &'a Recipe,
+    lab: BlockLab,
+    payload: LabPayload,
+    /// Not in the payload yet: blocks are decoded without.
+    classes: Option<Vec<Class>>,
+}
+
+impl<'a> Vector<'a> {
+    fn encode(recipe: &'a Recipe, seed: u64) -> Result<Self, String> {
+        let lab = lab(recipe);
+        let payload = lab
+            .payload(recipe.dims, &field(recipe, seed))
+            .map_err(|e| e.to_string())?;
+        let mut payload = payload.ok_or("it became a constant")?;
+        let unexpected = match payload.model.precision {
+            Precision::I16 => "i32",
+            Precision::I32 => "i16",
+        };
+        if recipe.name.contains(unexpected) {
+            return Err(format!("it has {:?}", payload.model.precision));
+        }
+        payload.model.step_q16 = (payload.model.step_q16 * recipe.overdrive).min(1 << 48);
+        payload.model.mask = recipe.mask;
+        let classes = recipe.mask.then(|| classes(recipe.dims, seed));
+        Ok(Self {
+            recipe,
+            lab,
+            payload,
+            classes,
+        })
+    }
+
+    /// The layers as in a file.
+    fn layers(&self) -> Vec<Vec<u8>> {
+        let mut layers = self.payload.layers.clone();
+        if let (Some(classes), Some(first)) = (&self.classes, layers.first_mut()) {
+            let mask = encode_mask(classes, self.recipe.dims);
+            *first = [&(mask.len() as u32).to_le_bytes(), &mask[..], first].concat();
+        }
+        layers
+    }
+
+    /// Puts NaN and infinities in their places.
+    fn put_classes(&self, q: &mut [i32], lod: usize) {
+        let Some(classes) = &self.classes else { return };
+        let ([w, h, _], [nx, ny, _]) = (self.payload.shape.dims_at(lod), self.recipe.dims);
+        for (i, q) in q.iter_mut().enumerate() {
+            let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|c| c << lod);
+            if let class @ 1.. = classes[(z * ny + y) * nx + x] as usize {
+                *q = NON_FINITE[class - 1];
+            }
+        }
+    }
+
+    /// The JSON, one line for each field and each decoded level.
+    fn describe(&self) -> Result<String, String> {
+        let Self {
+            recipe,
+            lab,
+            payload,
+            ..
+        } = self;
+        let layers = self.layers();
+        let steps: Vec<_> = lab.steps().iter().map(|s| [s.lod, s.quality]).collect();
+        let lengths: Vec<_> = layers.iter().map(Vec::len).collect();
+        let fields = [
+            ("block_log2", json!(recipe.block_log2)),
+            ("dims", json!(recipe.dims)),
+            ("range", json!([payload.range.lo, payload.range.hi])),
+            ("model", json!(hex(&payload.model.to_bytes()))),
+            ("steps", json!(steps)),
+            ("layers", json!(lengths)),
+            ("bytes_sha256", json!(hex(&Sha256::digest(layers.concat())))),
+        ];
+        let fields: String = fields
+            .iter()
+            .map(|(name, value)| format!(" \"{name}\": {value},\n"))
+            .collect();
+        Ok(format!(
+            "{{\n{fields} \"decoded\": [\n{}\n ]\n}}\n",
+            self.decoded()?.join(",\n")
+        ))
+    }
+
+    /// One line for each level of detail and quality.
+    fn decoded(&self) -> Result<Vec<String>, String> {
+        let lods = 0..=self.payload.shape.depth;
+        let all =
+            (0..self.recipe.levels).flat_map(|quality| lods.clone().map(move |lod| (lod, quality)));
+        all.map(|(lod, quality)| self.decode(lod, quality).map(|v| format!("  {v}")))
+            .collect()
+    }
+
+    /// Decodes with the scalar oracle and hashes the integers, little-endian i32, `[z][y][x]`.
+    fn decode(&self, lod: usize, quality: u8) -> Result<Value, String> {
+        let (steps, payload) = (self.lab.steps(), &self.payload);
+        let used =
+            prefix(steps, lod, quality).ok_or("a level of detail that no layer completes")?;
+        let job = BlockJob {
+            model: &payload.model,
+            shape: payload.shape,
+            range: payload.range,
+            steps,
+            layers: &payload.layers[..used],
+            lod,
+        };
+        let cpu = CpuBackend::with_level(CpuLevel::Scalar).map_err(|e| e.to_string())?;
+        let mut out = Vec::new();
+        cpu.decode_block(&job, &mut Scratch::default(), &mut out)
+            .map_err(|e| e.to_string())?;
+        self.put_classes(&mut out, lod);
+        let bytes: Vec<u8> = out.iter().flat_map(|q| q.to_le_bytes()).collect();
+        Ok(json!({
+            "lod": lod,
+            "quality": quality,
+            "layers": used,
+            "dims": payload.shape.dims_at(lod),
+            "sha256": hex(&Sha256::digest(&bytes)),
+        }))
+    }
+}
+
+fn lab(recipe: &Recipe) -> BlockLab {
+    let (lo, hi) = recipe.range;
+    let lab = BlockLab::new(
+        lo,
+        hi,
+        recipe.step,
+        recipe.levels,
+        recipe.block_log2,
+        Preset::Balanced,
+        recipe.lossless,
+    );
+    if recipe.steps.is_empty() {
+        return lab;
+    }
+    lab.with_steps(
+        recipe
+            .steps
+            .iter()
+            .map(|&(lod, quality)| LayerStep { lod, quality })
+            .collect(),
+    )
+}
+
+/// Number of layers that give `lod` at `quality`.
+fn prefix(steps: &[LayerStep], lod: usize, quality: u8) -> Option<usize> {
+    let completes = |s: &LayerStep| match quality {
+        0 => s.quality == 0 && usize::from(s.lod) <= lod,
+        _ => s.quality == quality && s.lod == 0,
+    };
+    steps.iter().position(completes).map(|i| i + 1)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Smooth noise of two scales, a sharp edge and white noise, `[z][y][x]`, over the whole range.
+fn field(recipe: &Recipe, seed: u64) -> Vec<f32> {
+    let [w, h, d] = recipe.dims;
+    let span = i64::from(recipe.range.1) - i64::from(recipe.range.0);
+    let mut out = Vec::with_capacity(w * h * d);
+    for z in 0..d {
+        for y in 0..h {
+            for x in 0..w {
+                let level = level([x, y, z].map(|c| c as u64), seed, recipe.noise);
+                out.push((i64::from(recipe.range.0) + ((level * span + 32_767) / 65_535)) as f32);
+            }
+        }
+    }
+    out
+}
+
+/// Regions of every class.
+fn classes([w, h, d]: [usize; 3], seed: u64) -> Vec<Class> {
+    let mut out = Vec::with_capacity(w * h * d);
+    for z in 0..d {
+        for y in 0..h {
+            for x in 0..w {
+                let at = [x, y, z].map(|c| c as u64);
+                out.push(match lattice(at, 5, 4 * seed + 2) {
+                    ..20_000 => Class::Nan,
+                    20_000..24_000 => Class::Infinity,
+                    24_000..26_000 => Class::MinusInfinity,
+                    _ => Class::Finite,
+                });
+            }
+        }
+    }
+    out
+}
+
+/// 0..=65535 at a voxel.
+fn level(at: [u64; 3], seed: u64, noise: u32) -> i64 {
+    let smooth = (3 * lattice(at, 19, 4 * seed) + lattice(at, 6, 4 * seed + 1)) / 4;
+    let material = if lattice(at, 27, 4 * seed + 2) > 30_000 {
+        15_000
+    } else {
+        0
+    };
+    let white = hash(at, 4 * seed + 3) * i64::from(noise) / 65_536 - i64::from(noise) / 2;
+    (smooth * 3 / 4 + material + white).clamp(0, 65_535)
+}
+
+/// Trilinear interpolation of random values on a lattice.
+fn lattice(at: [u64; 3], spacing: u64, seed: u64) -> i64 {
+    let mut sum = 0;
+    for corner in 0..8u64 {
+        let high = [0, 1, 2].map(|a| corner >> a & 1);
+        let weight: u64 = [0, 1, 2]
+            .map(|a| {
+                if high[a] == 1 {
+                    at[a] % spacing
+                } else {
+                    spacing - at[a] % spacing
+                }
+            })
+            .iter()
+            .product();
+        sum += hash([0, 1, 2].map(|a| at[a] / spacing + high[a]), seed) * weight as i64;
+    }
+    sum / (spacing * spacing * spacing) as i64
+}
+
+/// 0..=65535, by the finaliser of SplitMix64.
+fn hash(at: [u64; 3], seed: u64) -> i64 {
+    let mut x = at[0] | at[1] << 16 | at[2] << 32 | seed << 48;
+    x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((x ^ x >> 31) >> 48) as i64
+}
