@@ -145,6 +145,7 @@ impl BlockLab {
             cpu: CpuBackend::new(),
             range: &|lo, hi| Ok(ValueRange { lo, hi }),
             want_coarsest: false,
+            allow_constant: true,
         }
     }
 

@@ -79,7 +79,7 @@ pub enum Error {
 
     /// File: this shard does not hold the block; merge it with its sisters first.
     #[error(
-        "block {block:?} of tier {tier} was not written to this file; merge it with the other shards"
+        "block {block:?} of tier {tier} is not in this file; merge it with the other shards, or read only a region that is there"
     )]
     NotWritten {
         /// Tier of the block (0 = full resolution).

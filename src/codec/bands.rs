@@ -62,7 +62,7 @@ impl BlockShape {
         let split = if band.index == 0 { band.depth.saturating_sub(1) } else { band.depth };
         let whole = self.dims_at(split);
         [0, 1, 2].map(|a| match (whole[a], band.index) {
-            (1, _) => AxisPart::Whole,
+            (1, _) => AxisPart::Whole(self.dims[a]),
             (_, 0) => AxisPart::Coarsest,
             (_, i) if i >> a & 1 == 1 => AxisPart::High,
             _ => AxisPart::Low,

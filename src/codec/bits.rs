@@ -67,6 +67,11 @@ impl<'a> BitReader<'a> {
         Ok(value)
     }
 
+    /// Whether the bits of the last touched byte that were not taken are 0.
+    pub fn rest_is_zero(&self) -> bool {
+        self.acc == 0
+    }
+
     /// Bytes not touched yet, counted from the start of the layer.
     pub fn untouched(&self) -> usize {
         self.bytes.len()

@@ -87,12 +87,16 @@ fn depths<E>(state: &CoefficientState<E>, lod: usize, quality: u8) -> Result<Vec
 /// Whether the layer would change nothing: all that it adds is zero.
 fn is_idle<E: Coefficient>(state: &CoefficientState<E>, lod: usize, quality: u8, target: &[E]) -> Result<bool> {
     let shape = shape_of(state)?;
-    if quality > 0 {
-        return Ok(target.iter().chain(&state.indices).all(|&k| k.into() == 0));
-    }
-    let coarsest = (state.coarsest_quality < 0).then(|| shape.coarsest());
+    let mut places = brought(state, &shape, lod, quality)?.into_iter().flat_map(|band| rows(&shape, &band)).flatten();
+    let kept = |i: usize| E::saturate(4 * i64::from(state.indices[i].into()));
+    Ok(places.all(|i| target[i] == if quality > 0 { kept(i) } else { E::default() }))
+}
+
+/// The bands that a layer brings to its quality.
+fn brought<E>(state: &CoefficientState<E>, shape: &BlockShape, lod: usize, quality: u8) -> Result<Vec<Band>> {
+    let coarsest = (state.coarsest_quality < quality as i8).then(|| shape.coarsest());
     let bands = depths(state, lod, quality)?.into_iter().flat_map(|d| (1..8).map(move |b| shape.band(d, b)));
-    Ok(coarsest.into_iter().chain(bands).all(|band| !any_nonzero(&shape, &band, target)))
+    Ok(coarsest.into_iter().chain(bands).collect())
 }
 
 fn any_nonzero<E: Coefficient>(shape: &BlockShape, band: &Band, target: &[E]) -> bool {
@@ -113,16 +117,26 @@ pub(crate) fn rows(shape: &BlockShape, band: &Band) -> impl Iterator<Item = std:
 /// An empty layer: what was zero stays zero, what was not becomes four times itself.
 fn skip_layer<E: Coefficient>(state: &mut CoefficientState<E>, lod: usize, quality: u8) -> Result<()> {
     let shape = shape_of(state)?;
-    if quality > 0 && state.indices.iter().any(|&k| k.into() != 0) {
-        return Err(Error::corrupt("layer", 0, "an empty refinement of a block that is not zero"));
+    if quality > 0 {
+        for band in brought(state, &shape, lod, quality)? {
+            for k in rows(&shape, &band).flatten() {
+                state.indices[k] = E::saturate(4 * i64::from(state.indices[k].into()));
+            }
+            if band.index > 0 {
+                quadruple(&mut state.scales[band.depth].magnitudes[band.index]);
+            }
+        }
     }
     for depth in depths(state, lod, quality)? {
         state.scales[depth].quality = quality as i8;
     }
-    if lod <= shape.depth {
-        state.coarsest_quality = quality as i8;
-    }
+    state.coarsest_quality = quality as i8;
     Ok(())
+}
+
+/// What the magnitudes of a band are worth at the next quality.
+fn quadruple(magnitudes: &mut [u8]) {
+    magnitudes.iter_mut().for_each(|m| *m = m.saturating_mul(4));
 }
 
 fn traverse<E: Coefficient, C: SymbolCoder>(
@@ -246,9 +260,7 @@ fn code_band<E: Coefficient, C: SymbolCoder>(
         }
         state.scales[band.depth].nonempty[index] = true;
     } else if refines {
-        for m in &mut state.scales[band.depth].magnitudes[index] {
-            *m = m.saturating_mul(4);
-        }
+        quadruple(&mut state.scales[band.depth].magnitudes[index]);
     }
     let parent_cells = state.load_parents(band.depth, index);
     coder.begin_band(contexts::variant(band.depth));

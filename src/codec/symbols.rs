@@ -209,10 +209,15 @@ impl<'a> Player<'a> {
                 negate(i);
             }
         }
+        let unused = (carried..seeds.len() * BITS_PER_LANE as usize)
+            .any(|i| seeds[i / BITS_PER_LANE as usize] >> (i % BITS_PER_LANE as usize) & 1 == 1);
         for i in carried..signs {
             if self.bits.take(1)? == 1 {
                 negate(i);
             }
+        }
+        if unused || !self.bits.rest_is_zero() {
+            return Err(Error::corrupt("layer", 0, "unused bits are set"));
         }
         self.rans.meets(&self.bits)
     }

@@ -22,6 +22,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) range: &'a (dyn Fn(i32, i32) -> Result<ValueRange> + Sync),
     /// Whether the coarsest band of the decoder's output is wanted afterwards.
     pub(crate) want_coarsest: bool,
+    /// Whether a block may become a constant without payload.
+    pub(crate) allow_constant: bool,
 }
 
 /// Error of one quality level of one block against its source, in units of `q`.
@@ -81,7 +83,7 @@ pub(crate) fn encode_block(
 ) -> Result<(EncodedBlock, Vec<LevelError>)> {
     let (min, max) = values.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
     let levels = usize::from(plan.model.qualities);
-    if min == max && (!plan.model.lossless || min.fract() == 0.0) {
+    if plan.allow_constant && min == max && (!plan.model.lossless || min.fract() == 0.0) {
         let q = min.round() as i32;
         return Ok((EncodedBlock::Constant(q), vec![constant_error(values, q); levels]));
     }
@@ -138,7 +140,7 @@ impl Block<'_> {
             quantise(coefficients, &self.shape, &Quantiser::new(model, quality), self.plan.preset, target);
         }
         let last = &buffers.targets[levels - 1];
-        if !model.lossless && last.iter().all(|&k| k.into() == 0) {
+        if self.plan.allow_constant && !model.lossless && last.iter().all(|&k| k.into() == 0) {
             return Ok(Some(self.flat(levels)));
         }
         if self.plan.want_coarsest {

@@ -1,6 +1,7 @@
 //! Joining shards, overview included: its voxels come from the blocks that the shards hold.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -11,6 +12,7 @@ use super::scan::{Scan, report};
 use super::{EncodeOptions, Progress, ProgressFn};
 use crate::backend::cpu::{CpuBackend, Scratch};
 use crate::decode::BlockDecoder;
+use crate::io::{FileSource, RangeSource};
 use crate::model::ValueMap;
 use crate::reader::{BlockEntry, HgvReader};
 use crate::volume::{BlockGrid, DType, Extent, Metadata, Region, VoxelSource};
@@ -25,10 +27,24 @@ use crate::{Error, Limits, Result};
 /// [`Error::InvalidArgument`] if the shards do not belong together or overlap; what is wrong with
 /// one of them; [`Error::Exists`], [`Error::Cancelled`], [`Error::Io`].
 pub fn merge(inputs: &[PathBuf], output: &Path, options: &EncodeOptions, progress: &ProgressFn) -> Result<MergeReport> {
-    let paths: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+    let open = |p: &PathBuf| Ok(Arc::new(FileSource::open(p)?) as Arc<dyn RangeSource>);
+    let sources = inputs.iter().map(open).collect::<Result<Vec<_>>>()?;
+    merge_sources(&sources, output, options, progress)
+}
+
+/// [`merge`] from any sources.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_sources(
+    sources: &[Arc<dyn RangeSource>],
+    output: &Path,
+    options: &EncodeOptions,
+    progress: &ProgressFn,
+) -> Result<MergeReport> {
     let pool = crate::decode::threads(options.threads)?;
     let mut build = |readers: &[HgvReader], out: &mut HgvWriter| overviews(readers, out, output, options, &pool, progress);
-    writer::merge(&paths, output, options.force, Some(&mut build))
+    writer::merge_sources(sources, output, options.force, Some(&mut build))
 }
 
 fn overviews(

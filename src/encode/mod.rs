@@ -23,7 +23,7 @@ pub use block::LevelError;
 pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 #[cfg(feature = "bench")]
 pub(crate) use forward::forward;
-pub use merge::merge;
+pub use merge::{merge, merge_sources};
 pub use options::*;
 #[cfg(feature = "bench")]
 pub(crate) use quantise::quantise;
@@ -32,6 +32,7 @@ pub use reduce::reduced;
 use crate::backend::cpu::CpuBackend;
 use crate::format::range::RangeCoder;
 use crate::volume::VoxelSource;
+use crate::writer::{UNFINISHED, with_suffix};
 pub use crate::progress::{Progress, ProgressFn};
 use crate::{Error, Result};
 
@@ -46,6 +47,7 @@ use crate::{Error, Result};
 pub fn encode(source: &dyn VoxelSource, path: &Path, options: &EncodeOptions, progress: &ProgressFn) -> Result<EncodeReport> {
     check(source, options)?;
     refuse_existing(path, options.force)?;
+    refuse_partial(path, options.force)?;
     let pool = crate::decode::threads(options.threads)?;
     let scan = scan::scan(source, options.nan_mask, &pool, progress)?;
     let job = pass::Job {
@@ -99,10 +101,19 @@ fn check_target(target: Target) -> Result<()> {
     if fits { Ok(()) } else { Err(Error::InvalidArgument(format!("the target {target:?} is out of range"))) }
 }
 
+/// Fails if an earlier write of `path` was not finished, before a trial of this one replaces it.
+fn refuse_partial(path: &Path, force: bool) -> Result<()> {
+    let partial = with_suffix(path, ".partial");
+    if !force && partial.exists() {
+        return Err(Error::Exists { path: partial, hint: UNFINISHED });
+    }
+    Ok(())
+}
+
 /// Fails if `path` exists and may not be replaced, before any work is done.
 pub(crate) fn refuse_existing(path: &Path, force: bool) -> Result<()> {
     if !force && path.exists() {
-        return Err(Error::Exists { path: path.to_path_buf(), hint: "pass --force to replace it" });
+        return Err(Error::Exists { path: path.to_path_buf(), hint: "use --force to replace it" });
     }
     Ok(())
 }

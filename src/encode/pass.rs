@@ -20,7 +20,7 @@ use crate::format::range::RangeCoder;
 use crate::format::tier::{self, Tier};
 use crate::model::NON_FINITE;
 use crate::volume::{BlockGrid, Region, VoxelSource};
-use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions};
+use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
 
 /// What every pass over the same volume shares.
@@ -118,8 +118,8 @@ impl Job<'_> {
         Ok(totals)
     }
 
-    /// Encodes the volume into a file at `path`.
-    pub(crate) fn write(&self, step: f64, path: &Path, force: bool) -> Result<(Totals, u64)> {
+    /// Encodes the volume into a file at `path`; until it is whole it is the `.partial` of `output`.
+    pub(crate) fn write(&self, step: f64, path: &Path, output: &Path, force: bool) -> Result<(Totals, u64)> {
         let models = self.models(step);
         let plan = self.file_plan(&models)?;
         let options = WriterOptions {
@@ -128,7 +128,7 @@ impl Job<'_> {
             scratch: self.options.scratch.clone(),
             ..WriterOptions::default()
         };
-        let mut writer = HgvWriter::create(path, &plan, options)?;
+        let mut writer = HgvWriter::create_as(path, &plan, options, with_suffix(output, ".partial"))?;
         let result = self.write_tiers(&models, &plan, &mut writer, path);
         match result {
             Ok(totals) => {
@@ -310,6 +310,7 @@ impl Job<'_> {
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
         let classes: Vec<Class> = values.iter().map(|&v| Class::of(v)).collect();
+        let plan = &BlockPlan { allow_constant: false, ..*plan };
         let (encoded, errors) = encode_block(plan, shape, &filled(values, self.scan.q_min), scratch)?;
         let mut coarsest = if plan.want_coarsest { scratch.coarsest(&encoded, &shape) } else { Vec::new() };
         let ([w, h, _], [nx, ny, _]) = (shape.dims_at(shape.depth), shape.dims);
@@ -319,9 +320,8 @@ impl Job<'_> {
                 *q = NON_FINITE[class - 1];
             }
         }
-        let (wide, range, mut layers) = match encoded {
-            EncodedBlock::Payload { wide, range, layers } => (wide, range, layers),
-            EncodedBlock::Constant(q) => (false, self.range(q, q)?, vec![Vec::new(); plan.steps.len()]),
+        let EncodedBlock::Payload { wide, range, mut layers } = encoded else {
+            return Err(Error::Input("a block with a mask has no payload".into()));
         };
         if let Some(first) = layers.first_mut() {
             let mask = encode_mask(&classes, shape.dims);
@@ -356,7 +356,7 @@ impl Job<'_> {
         want_coarsest: bool,
     ) -> BlockPlan<'p> {
         let (model, wide) = models.of_tier(tier);
-        BlockPlan { model, wide, steps, preset: self.options.preset, cpu: self.cpu, range, want_coarsest }
+        BlockPlan { model, wide, steps, preset: self.options.preset, cpu: self.cpu, range, want_coarsest, allow_constant: true }
     }
 
     /// The smallest range that the index can state and that holds `lo..=hi`.

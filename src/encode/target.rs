@@ -7,6 +7,7 @@ use super::pass::{Job, Totals};
 use super::{EncodeReport, Target};
 use crate::quality::{CompareOptions, compare};
 use crate::volume::Region;
+use crate::writer::with_suffix;
 use crate::{Error, Result, Volume};
 
 /// Blocks that a search codes at most; the whole volume is measured at the end in any case.
@@ -92,7 +93,7 @@ fn closed_loop(
     for _ in 0..FULL_PASSES {
         // Written beside the output: only a file that meets the target gets its name.
         let trial = Trial::new(path);
-        let (totals, bytes) = job.write(x.exp2(), trial.path(), true)?;
+        let (totals, bytes) = job.write(x.exp2(), trial.path(), path, true)?;
         passes += 1;
         let g = gap(&totals, bytes);
         if g >= 0.0 && (g <= 2.0 * goal.tolerance || g.is_infinite() || passes > FULL_PASSES) {
@@ -162,12 +163,14 @@ fn to_ssim(job: &Job<'_>, path: &Path, wanted: [f64; 4], span: f64) -> Result<En
     let mut last = None;
     for _ in 0..14 {
         let trial = Trial::new(path);
-        let (totals, bytes) = job.write(x.exp2(), trial.path(), true)?;
+        let (totals, bytes) = job.write(x.exp2(), trial.path(), path, true)?;
         passes += 1;
         let gap = ssim_gap(job, trial.path(), wanted)?;
         let stop = bracket.done(x, gap);
         if gap >= 0.0 && bracket.best() == Some(x) {
-            last = Some((trial, totals, bytes));
+            // An earlier one goes first: it has the name that this one gets.
+            drop(last.take());
+            last = Some((trial.set_aside(path)?, totals, bytes));
         }
         if stop {
             break;
@@ -211,7 +214,7 @@ fn lossless_step(job: &Job<'_>) -> Result<f64> {
 }
 
 fn finish(job: &Job<'_>, step: f64, path: &Path, passes: u32) -> Result<EncodeReport> {
-    let (totals, bytes) = job.write(step, path, job.options.force)?;
+    let (totals, bytes) = job.write(step, path, path, job.options.force)?;
     Ok(job.report(&totals, bytes, passes))
 }
 
@@ -221,10 +224,15 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(path: &Path) -> Self {
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".trial-{}", std::process::id()));
-        Self { path: path.with_file_name(name) }
+    fn new(output: &Path) -> Self {
+        Self { path: with_suffix(output, ".trial.partial") }
+    }
+
+    /// Makes room for the next trial.
+    fn set_aside(self, output: &Path) -> Result<Self> {
+        let best = Self { path: with_suffix(output, ".best.partial") };
+        self.rename(&best.path)?;
+        Ok(best)
     }
 
     fn path(&self) -> &Path {
@@ -233,7 +241,11 @@ impl Trial {
 
     fn keep_as(self, path: &Path, force: bool) -> Result<()> {
         super::refuse_existing(path, force)?;
-        std::fs::rename(&self.path, path).map_err(|e| Error::io(path.display().to_string(), e))
+        self.rename(path)
+    }
+
+    fn rename(&self, to: &Path) -> Result<()> {
+        std::fs::rename(&self.path, to).map_err(|e| Error::io(to.display().to_string(), e))
     }
 }
 

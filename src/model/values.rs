@@ -16,7 +16,7 @@ pub const NON_FINITE: [i32; 3] = [i32::MAX, i32::MAX - 1, i32::MIN];
 /// A decoded integer in units of `q`, or the special value that it stands for.
 pub fn unit_of(q: i32) -> f32 {
     match NON_FINITE.iter().position(|&s| s == q) {
-        Some(i) => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][i],
+        Some(i) => [f32::from_bits(0x7FC0_0000), f32::INFINITY, f32::NEG_INFINITY][i],
         None => q as f32,
     }
 }
@@ -48,7 +48,8 @@ impl ValueMap {
 
     /// Value of one unit of `q`.
     pub fn unit(&self) -> f64 {
-        f64::from(self.exponent).exp2()
+        // From bits, not from a library: every machine must agree. -149..=104 is normal in f64.
+        f64::from_bits((1023 + i64::from(self.exponent)).clamp(1, 2046).unsigned_abs() << 52)
     }
 
     /// Little-endian voxels in units of `q`, not rounded: exact for integers, and for floats that

@@ -78,8 +78,6 @@ def damages(layer, quality, parts):
         yield "a byte too few in the mask", struct.pack("<I", c - 1) + layer[4:3 + c] + tail
     if not tail:
         return
-    if quality > 0:
-        yield "empty refinement", around(b"")
     yield "64 lanes", around(b"\x06" + tail[1:])
     yield "a state under 2^16", around(tail[:3] + b"\0\0" + tail[5:])
     yield "no room for a state", around(tail[:4])

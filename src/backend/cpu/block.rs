@@ -6,8 +6,9 @@ use super::simd::{self, Working};
 use super::CpuLevel;
 use crate::backend::{Backend, BlockJob, ValueRange};
 use crate::codec::bands::BlockShape;
+use crate::codec::mask::{Class, decode_mask};
 use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
-use crate::model::{Precision, WaveletModel};
+use crate::model::{NON_FINITE, Precision, WaveletModel};
 use crate::{Error, Result};
 
 /// Buffers that a thread keeps from block to block.
@@ -92,11 +93,45 @@ impl Backend for CpuBackend {
     }
 
     fn decode_block(&self, job: &BlockJob<'_>, scratch: &mut Scratch, out: &mut Vec<i32>) -> Result<()> {
+        check_prefix(job)?;
+        if job.model.mask {
+            return decode_masked(self, job, scratch, out);
+        }
         match job.model.precision {
             Precision::I16 => decode(self, job, &mut scratch.narrow, out),
             Precision::I32 => decode(self, job, &mut scratch.wide, out),
         }
     }
+}
+
+/// The layers must give the level of detail, all of it at one quality.
+fn check_prefix(job: &BlockJob<'_>) -> Result<()> {
+    let last = job.layers.len().checked_sub(1).and_then(|i| job.steps.get(i));
+    let fits = last.is_some_and(|s| if s.quality == 0 { usize::from(s.lod) <= job.lod } else { s.lod == 0 });
+    if fits && job.lod <= job.shape.depth {
+        return Ok(());
+    }
+    Err(Error::argument(format!("{} layers do not give level of detail {} of a block", job.layers.len(), job.lod)))
+}
+
+/// A block whose first layer begins with a mask: u32 length, mask, the layer proper.
+fn decode_masked(cpu: &CpuBackend, job: &BlockJob<'_>, scratch: &mut Scratch, out: &mut Vec<i32>) -> Result<()> {
+    let mut layers = job.layers.to_vec();
+    let (mask, rest) = split(&layers[0])?;
+    let classes = decode_mask(mask, job.shape.dims)?;
+    layers[0] = rest.to_vec();
+    let plain = WaveletModel { mask: false, ..*job.model };
+    cpu.decode_block(&BlockJob { layers: &layers, model: &plain, ..*job }, scratch, out)?;
+    let ([w, h, _], [nx, ny, _]) = (job.shape.dims_at(job.lod), job.shape.dims);
+    for (i, q) in out.iter_mut().enumerate() {
+        // A voxel of a level of detail lies on one of the full resolution and takes its class.
+        let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << job.lod);
+        match classes[(z * ny + y) * nx + x] {
+            Class::Finite => {}
+            class => *q = NON_FINITE[class as usize - 1],
+        }
+    }
+    Ok(())
 }
 
 fn decode<E: Working>(cpu: &CpuBackend, job: &BlockJob<'_>, buffers: &mut Buffers<E>, out: &mut Vec<i32>) -> Result<()> {
@@ -106,8 +141,9 @@ fn decode<E: Working>(cpu: &CpuBackend, job: &BlockJob<'_>, buffers: &mut Buffer
     let (mut quality, mut residual) = (0, &[][..]);
     for (i, (step, bytes)) in job.steps.iter().zip(job.layers).enumerate() {
         let mut coefficients = &bytes[..];
-        if Some(i) == lossless_layer {
-            (coefficients, residual) = split_lossless(bytes)?;
+        // A last layer without bytes has neither coefficients nor residual.
+        if Some(i) == lossless_layer && !bytes.is_empty() {
+            (coefficients, residual) = split(bytes)?;
         }
         decode_layer(state, usize::from(step.lod), step.quality, coefficients)?;
         quality = step.quality;
@@ -133,15 +169,12 @@ fn decode<E: Working>(cpu: &CpuBackend, job: &BlockJob<'_>, buffers: &mut Buffer
     Ok(())
 }
 
-/// The last layer of a lossless model: u32 length of the coefficients, they, the residual.
-fn split_lossless(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    if bytes.is_empty() {
-        return Ok((&[], &[]));
-    }
+/// A layer of two parts: u32 length of the first, the first, the second.
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let length = bytes.get(..4).map(|b| Le::read_u32(b) as usize);
     length
         .and_then(|n| bytes[4..].split_at_checked(n))
-        .ok_or_else(|| Error::corrupt("layer", 0, format!("{} bytes cannot hold coefficients and residual", bytes.len())))
+        .ok_or_else(|| Error::corrupt("layer", 0, format!("{} bytes cannot hold a layer of two parts", bytes.len())))
 }
 
 /// Rounds working values to integers around the centre of the range and clamps them to it.

@@ -12,6 +12,7 @@ use hgv::{Result, Volume};
 use serde::Serialize;
 
 use crate::args::InputArgs;
+use crate::{interrupt, polled};
 use hgv::quality;
 use hgv_volume_files as volume_files;
 
@@ -64,6 +65,7 @@ impl VolumeFile {
         metadata: &Metadata,
         force: bool,
     ) -> Result<Self> {
+        interrupt::cooperate();
         volume_files::VolumeWriter::create(path, extent, dtype, metadata, force).map(Self)
     }
 
@@ -85,6 +87,7 @@ pub(crate) fn encode(
     options: &EncodeOptions,
     progress: OnProgress<'_>,
 ) -> Result<EncodeReport> {
+    interrupt::cooperate();
     hgv::encode::encode(source, path, options, progress)
 }
 
@@ -171,7 +174,8 @@ pub(crate) struct Recovered {
 
 /// Writes every whole cluster of `input` to `output`.
 pub(crate) fn recover(input: &Path, output: &Path, force: bool) -> Result<Recovered> {
-    let report = hgv::writer::recover(input, output, force)?;
+    interrupt::cooperate();
+    let report = hgv::writer::recover_source(polled::open(input)?, output, force)?;
     let file = Volume::open(output)?;
     let all: u64 = file.reader().tiers().iter().map(hgv::format::tier::count).sum();
     Ok(Recovered {
@@ -189,5 +193,7 @@ pub(crate) fn merge(
     options: &EncodeOptions,
     progress: OnProgress<'_>,
 ) -> Result<hgv::writer::MergeReport> {
-    hgv::encode::merge(inputs, output, options, progress)
+    interrupt::cooperate();
+    let sources = inputs.iter().map(|p| polled::open(p)).collect::<Result<Vec<_>>>()?;
+    hgv::encode::merge_sources(&sources, output, options, progress)
 }
