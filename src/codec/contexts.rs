@@ -132,16 +132,16 @@ impl Around {
         if expected < 192 { 0 } else { (expected / 96).ilog2() }
     }
 
-    /// Context of a coefficient that was zero so far. `blind` = its neighbours say nothing yet.
+    /// Context of a coefficient that was zero so far, in the table [`coefficients`] of its band
+    /// and pass. `blind` = its neighbours say nothing yet.
     #[inline]
-    pub(crate) fn coefficient(&self, band: usize, depth: usize, pass: usize, refines: bool, blind: bool) -> usize {
+    pub(crate) fn coefficient(&self, table: usize, blind: bool) -> usize {
         let (inner, outer) = if blind {
             (level(&PARENT_LEVEL, self.parent), level(&OUTER_LEVEL, self.cousins * 2))
         } else {
             (level(&NEIGHBOUR_LEVEL, self.neighbours), level(&OUTER_LEVEL, self.parent + self.cousins))
         };
-        let place = (((band - 1) * DEPTHS + depth.min(1)) * PASSES + pass) * 2 + usize::from(refines);
-        COEFFICIENT + (place * NEIGHBOUR_LEVELS + inner) * OUTER_LEVELS + outer
+        table + inner * OUTER_LEVELS + outer
     }
 
     /// Context of the refinement of a coefficient that had magnitude `before`.
@@ -150,6 +150,12 @@ impl Around {
         let b = (before.clamp(1, 3) - 1) as usize;
         REFINE + (b * 4 + level(&NEIGHBOUR_LEVEL, self.neighbours) / 2) * PASSES + pass
     }
+}
+
+/// First context of the coefficients of a band in a pass.
+pub(crate) fn coefficients(band: usize, depth: usize, pass: usize, refines: bool) -> usize {
+    let place = (((band - 1) * DEPTHS + depth.min(1)) * PASSES + pass) * 2 + usize::from(refines);
+    COEFFICIENT + place * NEIGHBOUR_LEVELS * OUTER_LEVELS
 }
 
 /// The coarsest band.
@@ -201,7 +207,7 @@ mod tests {
                     for big in [0, 1, 4000] {
                         let around = Around { neighbours: big, parent: big, cousins: big };
                         for blind in [false, true] {
-                            let c = around.coefficient(band, depth, pass, true, blind);
+                            let c = around.coefficient(coefficients(band, depth, pass, true), blind);
                             assert!((COEFFICIENT..REFINE).contains(&c));
                         }
                         assert!((REFINE..COARSEST).contains(&around.refinement(big, pass)));

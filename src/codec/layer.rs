@@ -295,14 +295,6 @@ impl<E: Coefficient> BandWalk<'_, E> {
         ((z + oz) * ny + y + oy) * nx + x + ox
     }
 
-    #[inline(always)]
-    fn parent(&self, x: usize, y: usize, z: usize) -> u32 {
-        if self.parents.is_empty() {
-            return 0;
-        }
-        u32::from(self.parents[self.parent_cells.at(x / 2, y / 2, z / 2)])
-    }
-
     /// Codes which 4^3 groups are active, by parity of the group; lists the active ones in raster
     /// order.
     fn code_flags<C: SymbolCoder>(&mut self, coder: &mut C, active: &mut Vec<[u16; 3]>) {
@@ -347,8 +339,11 @@ impl<E: Coefficient> BandWalk<'_, E> {
         let [w, h, d] = self.band.dims;
         (4 * gz..d.min(4 * gz + 4)).any(|z| {
             (4 * gy..h.min(4 * gy + 4)).any(|y| {
-                let start = self.place(4 * gx, y, z);
-                self.target[start..start + 4.min(w - 4 * gx)].iter().any(|&k| k.into() != 0)
+                let row = &self.target[self.place(4 * gx, y, z)..];
+                match row.first_chunk::<4>() {
+                    Some(four) if 4 * gx + 4 <= w => *four != [E::default(); 4],
+                    _ => row[..4.min(w - 4 * gx)].iter().any(|&k| k.into() != 0),
+                }
             })
         })
     }
@@ -360,58 +355,86 @@ impl<E: Coefficient> BandWalk<'_, E> {
         indices: &mut [E],
         signs: &mut Vec<u32>,
     ) -> Result<()> {
+        let mut magnitudes = std::mem::take(&mut self.scale.magnitudes[self.band.index]);
+        let cells = &mut magnitudes[..];
         coder.restart();
-        self.code_pass::<C, 0>(coder, active, indices, signs)?;
+        let mut result = self.code_pass::<C, 0>(coder, active, cells, indices, signs);
         coder.restart();
-        self.code_pass::<C, 1>(coder, active, indices, signs)?;
+        result = result.and_then(|()| self.code_pass::<C, 1>(coder, active, cells, indices, signs));
         coder.restart();
-        self.code_pass::<C, 2>(coder, active, indices, signs)
+        result = result.and_then(|()| self.code_pass::<C, 2>(coder, active, cells, indices, signs));
+        self.scale.magnitudes[self.band.index] = magnitudes;
+        result
+    }
+
+    /// Where the places of a pass lie, relative to the first coefficient of their group.
+    fn spots<const PASS: usize>(&self) -> [Spot; 32] {
+        let (cells, parents, [nx, ny, _]) = (self.scale.cells, self.parent_cells, self.shape.dims);
+        let mut spots = [Spot::default(); 32];
+        for (spot, &(x, y, z)) in spots.iter_mut().zip(PASS_PLACES[PASS]) {
+            let at = [x, y, z].map(usize::from);
+            let [x, y, z] = at;
+            let (sy, sz) = (cells.stride_y, cells.stride_z);
+            *spot = Spot {
+                at,
+                cell: z * sz + y * sy + x,
+                place: (z * ny + y) * nx + x,
+                parent: z / 2 * parents.stride_z + y / 2 * parents.stride_y + x / 2,
+                plane: if x & 1 == 0 { [sy, sz] } else if y & 1 == 0 { [1, sz] } else { [1, sy] },
+            };
+        }
+        spots
     }
 
     /// One parity pass over the active groups, in raster order of groups and inside them.
+    /// `magnitudes` are the cells of the band.
     #[inline(always)]
     fn code_pass<C: SymbolCoder, const PASS: usize>(
         &mut self,
         coder: &mut C,
         active: &[[u16; 3]],
+        magnitudes: &mut [u8],
         indices: &mut [E],
         signs: &mut Vec<u32>,
     ) -> Result<()> {
         let [w, h, d] = self.band.dims;
+        let spots = self.spots::<PASS>();
+        let table = contexts::coefficients(self.band.index, self.band.depth, PASS, self.refines);
         for group in active {
             let [gx, gy, gz] = group.map(|g| 4 * usize::from(g));
             let whole = gx + 4 <= w && gy + 4 <= h && gz + 4 <= d;
-            for &(dx, dy, dz) in PASS_PLACES[PASS] {
-                let (x, y, z) = (gx + usize::from(dx), gy + usize::from(dy), gz + usize::from(dz));
-                if whole || (x < w && y < h && z < d) {
-                    self.code_coefficient::<C, PASS>(coder, [x, y, z], indices, signs)?;
+            let first = (self.scale.cells.at(gx, gy, gz), self.place(gx, gy, gz), self.parent_cells.at(gx / 2, gy / 2, gz / 2));
+            for spot in &spots[..PASS_PLACES[PASS].len()] {
+                let [x, y, z] = spot.at;
+                if whole || (gx + x < w && gy + y < h && gz + z < d) {
+                    let cell = first.0 + spot.cell;
+                    let around = self.around::<PASS>(magnitudes, cell, first.2 + spot.parent, spot.plane);
+                    let place = first.1 + spot.place;
+                    magnitudes[cell] = self.code_coefficient::<C, PASS>(coder, table, &around, place, indices, signs)?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Codes the coefficient at `place`; returns its magnitude as its neighbours will see it.
     #[inline(always)]
     fn code_coefficient<C: SymbolCoder, const PASS: usize>(
-        &mut self,
+        &self,
         coder: &mut C,
-        [x, y, z]: [usize; 3],
+        table: usize,
+        around: &Around,
+        place: usize,
         indices: &mut [E],
         signs: &mut Vec<u32>,
-    ) -> Result<()> {
-        let cell = self.scale.cells.at(x, y, z);
-        let place = self.place(x, y, z);
-        let around = self.around::<PASS>(cell, [x, y, z]);
+    ) -> Result<u8> {
         let blind = PASS == 0 && !self.refines;
         let before: i32 = if self.refines { indices[place].into() } else { 0 };
         let wanted: i32 = if C::ENCODES { self.target[place].into() } else { 0 };
         let magnitude = if before == 0 {
-            let context = around.coefficient(self.band.index, self.band.depth, PASS, self.refines, blind);
-            let magnitude = coder.magnitude(context, around.shift(blind), wanted.unsigned_abs())?;
+            let magnitude = coder.magnitude(around.coefficient(table, blind), around.shift(blind), wanted.unsigned_abs())?;
             if magnitude == 0 {
-                // Only an estimate stood here if the band is being refined.
-                self.scale.magnitudes[self.band.index][cell] = 0;
-                return Ok(());
+                return Ok(0);
             }
             signs.push(place as u32);
             indices[place] = E::saturate(i64::from(magnitude));
@@ -419,8 +442,7 @@ impl<E: Coefficient> BandWalk<'_, E> {
         } else {
             self.refine::<C>(coder, around.refinement(before.unsigned_abs(), PASS), before, wanted, &mut indices[place])?
         };
-        self.scale.magnitudes[self.band.index][cell] = magnitude.min(255) as u8;
-        Ok(())
+        Ok(magnitude.min(255) as u8)
     }
 
     /// Four times the magnitude before, and -4..=4.
@@ -437,24 +459,22 @@ impl<E: Coefficient> BandWalk<'_, E> {
         Ok(magnitude.min(i64::from(u32::MAX)) as u32)
     }
 
+    /// What is known around a cell. `plane` = strides of the plane in which the diagonals of a
+    /// place with exactly one even coordinate lie.
     #[inline(always)]
-    fn around<const PASS: usize>(&self, cell: usize, [x, y, z]: [usize; 3]) -> Around {
-        let m = &self.scale.magnitudes[self.band.index][..];
+    fn around<const PASS: usize>(&self, m: &[u8], cell: usize, parent: usize, [a, b]: [usize; 2]) -> Around {
         let (sy, sz) = (self.scale.cells.stride_y, self.scale.cells.stride_z);
-        let at = |j: usize| u32::from(m[j]);
-        let faces = || at(cell - 1) + at(cell + 1) + at(cell - sy) + at(cell + sy) + at(cell - sz) + at(cell + sz);
         let neighbours = match (PASS, self.refines) {
             (0, false) => 0,
             (1, refines) => {
-                // Exactly one coordinate is even: the four diagonals in the plane of the others.
-                let (a, b) = if x & 1 == 0 { (sy, sz) } else if y & 1 == 0 { (1, sz) } else { (1, sy) };
-                let edges = at(cell - a - b) + at(cell - a + b) + at(cell + a - b) + at(cell + a + b);
-                if refines { 2 * edges + faces() } else { 3 * edges }
+                let edges = sum_at(m, [cell - a - b, cell - a + b, cell + a - b, cell + a + b]);
+                if refines { 2 * edges + sum_at(m, faces(cell, sy, sz)) } else { 3 * edges }
             }
-            _ => 2 * faces(),
+            _ => 2 * sum_at(m, faces(cell, sy, sz)),
         };
         let cousins = (u32::from(self.scale.cousins[cell]) * COUSIN_WEIGHT[self.band.index]) >> 4;
-        Around { neighbours, parent: self.parent(x, y, z), cousins }
+        let parent = if self.parents.is_empty() { 0 } else { u32::from(self.parents[parent]) };
+        Around { neighbours, parent, cousins }
     }
 
     fn add_to_cousins(&mut self) {
@@ -466,6 +486,29 @@ impl<E: Coefficient> BandWalk<'_, E> {
             *sum += f;
         }
     }
+}
+
+/// A place of a group, relative to the group's first coefficient.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spot {
+    /// x, y, z in the group.
+    at: [usize; 3],
+    /// Offset in the padded cells of the band, in the block's box, in the padded parent band.
+    cell: usize,
+    place: usize,
+    parent: usize,
+    /// Strides of the axes other than the first even one.
+    plane: [usize; 2],
+}
+
+#[inline(always)]
+fn faces(cell: usize, sy: usize, sz: usize) -> [usize; 6] {
+    [cell - 1, cell + 1, cell - sy, cell + sy, cell - sz, cell + sz]
+}
+
+#[inline(always)]
+fn sum_at<const N: usize>(m: &[u8], at: [usize; N]) -> u32 {
+    at.iter().fold(0, |sum, &i| sum + u32::from(m[i]))
 }
 
 /// `128 / (bands before)`: turns a sum over the cousins into eight times their mean.

@@ -4,21 +4,35 @@ use super::bands::{Band, BlockShape};
 
 /// Integer that holds a coefficient index and, later, a working value.
 pub trait Coefficient: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + Into<i32> + 'static {
+    /// Largest value.
+    const MAX: i32;
     /// The nearest value that fits.
     fn saturate(value: i64) -> Self;
+    /// The nearest value that fits. Keeps loops over 16-bit values in 32 bits.
+    fn saturate_i32(value: i32) -> Self;
 }
 
 impl Coefficient for i16 {
+    const MAX: i32 = Self::MAX as i32;
     #[inline(always)]
     fn saturate(value: i64) -> Self {
         value.clamp(i64::from(Self::MIN), i64::from(Self::MAX)) as Self
     }
+    #[inline(always)]
+    fn saturate_i32(value: i32) -> Self {
+        value.clamp(i32::from(Self::MIN), i32::from(Self::MAX)) as Self
+    }
 }
 
 impl Coefficient for i32 {
+    const MAX: i32 = Self::MAX;
     #[inline(always)]
     fn saturate(value: i64) -> Self {
         value.clamp(i64::from(Self::MIN), i64::from(Self::MAX)) as Self
+    }
+    #[inline(always)]
+    fn saturate_i32(value: i32) -> Self {
+        value
     }
 }
 
@@ -153,10 +167,13 @@ impl<E: Coefficient> CoefficientState<E> {
         let (cells, m) = (scale.cells, &scale.magnitudes[index]);
         refill(&mut self.parents, cells.len);
         let (sy, sz) = (cells.stride_y, cells.stride_z);
-        let inner = sz..cells.len.saturating_sub(sz);
-        for (i, p) in inner.clone().zip(&mut self.parents[inner]) {
-            let at = |j: usize| u16::from(m[j]);
-            *p = 2 * at(i) + at(i - 1) + at(i + 1) + at(i - sy) + at(i + sy) + at(i - sz) + at(i + sz);
+        // The first and the last plane are padding. Slices of equal length keep the loop free of
+        // checks.
+        let n = cells.len - 2 * sz;
+        let from = |at: usize| &m[at..at + n];
+        let (centre, faces) = (from(sz), [sz - 1, sz + 1, sz - sy, sz + sy, 0, 2 * sz].map(from));
+        for (i, p) in self.parents[sz..sz + n].iter_mut().enumerate() {
+            *p = faces.iter().fold(2 * u16::from(centre[i]), |sum, f| sum + u16::from(f[i]));
         }
         cells
     }

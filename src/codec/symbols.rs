@@ -96,12 +96,13 @@ impl Recorder {
 
     /// The cheapest variant for the symbols of the band.
     fn cheapest(&self) -> usize {
-        let cost = |v: usize| -> f32 {
-            let map = &self.tables.map[v];
-            let bits = |&(c, s): &(u16, u8)| self.tables.costs[usize::from(map[usize::from(c)])][usize::from(s)];
-            self.band.iter().map(bits).sum()
-        };
-        let costs: [f32; VARIANTS] = std::array::from_fn(cost);
+        let mut costs = [0.0f32; VARIANTS];
+        for &(context, symbol) in &self.band {
+            let distributions = self.tables.variants[usize::from(context)];
+            for (cost, d) in costs.iter_mut().zip(distributions) {
+                *cost += self.tables.costs[usize::from(d)][usize::from(symbol) & (SYMBOLS - 1)];
+            }
+        }
         (1..VARIANTS).fold(0, |best, v| if costs[v] < costs[best] { v } else { best })
     }
 

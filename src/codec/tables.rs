@@ -53,10 +53,13 @@ impl Distribution {
     /// Symbol, first slot and number of slots of the symbol that owns `slot` (under 4096).
     #[inline(always)]
     pub fn find(&self, slot: u32) -> (u32, u32, u32) {
-        let mut s = 0;
-        while s < SYMBOLS - 1 && slot >= u32::from(self.cumulative[s + 1]) {
-            s += 1;
+        let slot = slot as u16;
+        if slot < self.cumulative[1] {
+            return (0, 0, u32::from(self.cumulative[1]));
         }
+        // Counting all bounds at once costs less than a branch that is hard to foresee.
+        let above = self.cumulative[1..].iter().fold(0, |n, &bound| n + u16::from(slot >= bound));
+        let s = usize::from(above) & (SYMBOLS - 1);
         let low = u32::from(self.cumulative[s]);
         (s as u32, low, u32::from(self.cumulative[s + 1]) - low)
     }
@@ -74,6 +77,8 @@ pub struct Tables {
     pub distributions: Vec<Distribution>,
     /// `map[variant][context]` = index of the distribution.
     pub map: Vec<Vec<u8>>,
+    /// `variants[context]` = index of the distribution in each variant.
+    pub variants: Vec<[u8; VARIANTS]>,
     /// `costs[distribution][symbol]` in bits.
     pub costs: Vec<[f32; SYMBOLS]>,
 }
@@ -107,7 +112,8 @@ impl Tables {
             return Err(bad("a context names no distribution"));
         }
         let costs = distributions.iter().map(|d| std::array::from_fn(|s| d.cost(s as u8))).collect();
-        Ok(Self { distributions, map, costs })
+        let variants = (0..contexts).map(|c| std::array::from_fn(|v| map[v][c])).collect();
+        Ok(Self { distributions, map, variants, costs })
     }
 }
 

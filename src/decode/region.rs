@@ -11,6 +11,10 @@ use crate::{Limits, Result};
 /// Blocks decoded side by side, times threads: enough to keep every thread busy and to merge
 /// ranges, few enough to bound memory.
 const BATCH: usize = 8;
+/// Bytes that a batch may take, whatever the number of threads and the block: output, and about
+/// `WORK_BYTES` a voxel while it is decoded.
+const BATCH_BYTES: usize = 256 << 20;
+const WORK_BYTES: usize = 16;
 
 /// Where a level of detail lies in the file.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +33,8 @@ pub(super) fn decode(volume: &Volume, place: Place, level: u32, region: &Region,
     Limits::check("bytes of a decoded region", region.voxels().saturating_mul(size as u64), volume.limits.max_output)?;
     let blocks = touched(place, region);
     let layers = volume.reader.layers().prefix(place.inner as u8, level as u8);
-    for batch in blocks.chunks(BATCH * volume.pool.current_num_threads().max(1)) {
+    let most = BATCH_BYTES / ((size + WORK_BYTES) << (3 * place.grid.block_log2));
+    for batch in blocks.chunks((BATCH * volume.pool.current_num_threads().max(1)).min(most).max(1)) {
         let entries = volume.reader.blocks_at(place.tier, batch)?;
         let wanted: Vec<_> = entries.iter().map(|e| (e, layers)).collect();
         let payloads = volume.reader.read_many(&wanted)?;

@@ -2,6 +2,7 @@
 
 use super::forward::forward;
 use super::quantise::quantise;
+use super::sums::{min_max, row_sse, squared_error};
 use crate::Result;
 use crate::backend::cpu::{CpuBackend, Reconstruction, Working};
 use crate::backend::{LayerStep, ValueRange};
@@ -81,7 +82,7 @@ pub(crate) fn encode_block(
     values: &[f32],
     scratch: &mut EncodeScratch,
 ) -> Result<(EncodedBlock, Vec<LevelError>)> {
-    let (min, max) = values.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+    let (min, max) = plan.cpu.with_vectors(|| min_max(values));
     let levels = usize::from(plan.model.qualities);
     if plan.allow_constant && min == max && (!plan.model.lossless || min.fract() == 0.0) {
         let q = min.round() as i32;
@@ -151,7 +152,7 @@ impl Block<'_> {
         for quality in 0..model.qualities {
             let error = self.measure(model, quality, buffers);
             let last = quality + 1 == model.qualities;
-            if last && !wide && error.sse > 4.0 * self.expected_sse(model, coefficients, &buffers.targets[levels - 1]) {
+            if last && !wide && self.wrapped(error.sse, model, coefficients, &buffers.targets[levels - 1]) {
                 return Ok(None);
             }
             errors.push(error);
@@ -174,19 +175,7 @@ impl Block<'_> {
     /// Error of the decoder's output at `quality`; leaves that output in `buffers.decoded`.
     fn measure<E: Working>(&self, model: &WaveletModel, quality: u8, buffers: &mut Buffers<E>) -> LevelError {
         self.reconstruct(model, quality, 0, buffers);
-        let decoded = &buffers.decoded;
-        let (mut sse, mut max) = (0.0f64, 0.0f32);
-        // Rows of f32 sums keep the loop wide; their number is small, so nothing is lost.
-        for (v, q) in self.values.chunks(64).zip(decoded.chunks(64)) {
-            let mut row = 0.0f32;
-            for (&v, &q) in v.iter().zip(q) {
-                let d = v - q as f32;
-                row += d * d;
-                max = max.max(d.abs());
-            }
-            sse += f64::from(row);
-        }
-        LevelError { sse, max: f64::from(max) }
+        self.plan.cpu.with_vectors(|| squared_error(self.values, &buffers.decoded))
     }
 
     /// The decoder's output at a quality and level of detail, into `buffers.decoded`.
@@ -204,18 +193,20 @@ impl Block<'_> {
         self.plan.cpu.reconstruct(model, quality, block, decoded);
     }
 
-    /// Squared error that quantisation alone makes, were the transform orthogonal, and a rounding
-    /// allowance. Working values that wrapped around make far more.
-    fn expected_sse<E: Working>(&self, model: &WaveletModel, coefficients: &[f32], indices: &[E]) -> f64 {
-        let quantiser = Quantiser::new(model, model.qualities - 1);
+    /// Whether working values must have wrapped around: the squared error is far over what
+    /// quantisation, were the transform orthogonal, and rounding make.
+    fn wrapped<E: Working>(&self, sse: f64, model: &WaveletModel, coefficients: &[f32], indices: &[E]) -> bool {
         let unit = (-f64::from(model.frac_bits)).exp2();
-        let mut sum = 0.0;
+        let rounding = self.values.len() as f64 * (4.0 * unit * unit + 0.5);
+        sse > 4.0 * rounding && sse > 4.0 * (self.quantisation_sse(model, coefficients, indices) * unit * unit + rounding)
+    }
+
+    fn quantisation_sse<E: Working>(&self, model: &WaveletModel, coefficients: &[f32], indices: &[E]) -> f64 {
+        let quantiser = Quantiser::new(model, model.qualities - 1);
         let coarsest = [self.shape.coarsest()];
         let bands = (0..self.shape.depth).flat_map(|d| (1..8).map(move |b| (d, b))).map(|(d, b)| self.shape.band(d, b));
-        for band in bands.chain(coarsest).filter(|b| !b.is_empty()) {
-            sum += self.band_sse(&quantiser, model, &band, coefficients, indices);
-        }
-        sum * unit * unit + self.values.len() as f64 * (4.0 * unit * unit + 0.5)
+        let each = bands.chain(coarsest).filter(|b| !b.is_empty());
+        each.map(|band| self.band_sse(&quantiser, model, &band, coefficients, indices)).sum()
     }
 
     fn band_sse<E: Working>(
@@ -229,15 +220,9 @@ impl Block<'_> {
         let step = quantiser.step(&self.shape, band) as f32 / 256.0;
         // A step in the band is the model's step in the value domain.
         let gain = model.step_q16 as f64 / 65_536.0 / f64::from(step);
-        let mut sum = 0.0f64;
-        for row in crate::codec::rows(&self.shape, band) {
-            for (&c, &k) in coefficients[row.clone()].iter().zip(&indices[row]) {
-                let k: i32 = k.into();
-                let d = f64::from(c - k as f32 * step);
-                sum += d * d;
-            }
-        }
-        sum * gain * gain
+        let rows = crate::codec::rows(&self.shape, band);
+        let sum = |row: std::ops::Range<usize>| row_sse(&coefficients[row.clone()], &indices[row], step);
+        self.plan.cpu.with_vectors(|| rows.map(sum).sum::<f64>()) * gain * gain
     }
 
     fn layers<E: Working>(&self, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {

@@ -14,6 +14,7 @@ pub(crate) mod plan;
 mod quantise;
 mod reduce;
 mod scan;
+mod sums;
 mod target;
 
 use std::path::Path;

@@ -61,6 +61,41 @@ struct Coded {
     masked: bool,
 }
 
+/// What may be in the works at once, so that memory stays within its budget for any number of
+/// threads and any block. Of the budget, half is for blocks in the works and an eighth for blocks
+/// that wait to be written; the writer and the overview have the rest.
+#[derive(Debug, PartialEq, Eq)]
+struct Flight {
+    /// Blocks of a row along x that are read at once.
+    row: usize,
+    /// Rows handed to the threads at once.
+    rows: usize,
+    /// Single blocks handed to the threads at once.
+    blocks: usize,
+}
+
+/// Most blocks of a page along x.
+const PAGE_ROW: u64 = 8;
+
+impl Flight {
+    fn new(memory: u64, threads: usize, block_voxels: u64, voxel_bytes: u64, levels: u8) -> Self {
+        let threads = threads.max(1) as u64;
+        // Coefficients, indices of each level, working values and symbols of the encoder.
+        let work = block_voxels * (64 + 6 * u64::from(levels));
+        // Bytes as read and values in units of `q`.
+        let read = block_voxels * (voxel_bytes + 4);
+        let at_once = (memory / 2 / (work + read)).clamp(1, threads);
+        let row = ((memory / 2 / at_once).saturating_sub(work) / read).clamp(1, PAGE_ROW);
+        let waiting = memory / 8 / (block_voxels * voxel_bytes);
+        let rounds = |per_thread: u64| if at_once < threads { at_once } else { per_thread * threads };
+        Self {
+            row: row as usize,
+            rows: rounds(2).min(waiting / row).max(1) as usize,
+            blocks: rounds(16).min(waiting).max(1) as usize,
+        }
+    }
+}
+
 /// Where the voxels of a tier come from.
 enum TierSource<'a> {
     Volume(&'a dyn VoxelSource),
@@ -99,7 +134,7 @@ impl Job<'_> {
         let total: u64 = blocks.iter().map(|&b| grid.region(b).voxels()).sum();
         let done = AtomicU64::new(0);
         let mut totals = self.no_totals();
-        for chunk in blocks.chunks(16 * self.pool.current_num_threads().max(1)) {
+        for chunk in blocks.chunks(self.flight().blocks) {
             let coded: Vec<Coded> = self.pool.install(|| {
                 chunk
                     .par_iter()
@@ -224,8 +259,9 @@ impl Job<'_> {
                 continue;
             }
             writer.begin_cluster(index, page)?;
-            let rows = rows_of(&pages, page);
-            for chunk in rows.chunks(2 * self.pool.current_num_threads().max(1)) {
+            let flight = self.flight();
+            let rows = rows_of(&pages, page, flight.row);
+            for chunk in rows.chunks(flight.rows) {
                 let coded = self.pool.install(|| {
                     chunk
                         .par_iter()
@@ -386,6 +422,12 @@ impl Job<'_> {
         })
     }
 
+    /// How much may be in the works at once.
+    fn flight(&self) -> Flight {
+        let threads = self.pool.current_num_threads();
+        Flight::new(self.options.memory, threads, 1 << (3 * self.block_log2), self.scan.values.dtype.size() as u64, self.levels())
+    }
+
     fn no_totals(&self) -> Totals {
         Totals {
             errors: vec![LevelError::default(); usize::from(self.levels())],
@@ -457,9 +499,29 @@ pub(crate) fn halved(grid: &BlockGrid, block: [u64; 3], depth: usize) -> Region 
     Region { start, end }
 }
 
-/// The blocks of a page as rows along x, in slot order.
-fn rows_of(pages: &Pages, page: [u64; 3]) -> Vec<Vec<[u64; 3]>> {
+/// The blocks of a page as rows along x of at most `longest`, in slot order.
+fn rows_of(pages: &Pages, page: [u64; 3], longest: usize) -> Vec<Vec<[u64; 3]>> {
     let width = pages.sides(page)[0].max(1) as usize;
     let blocks: Vec<_> = (0..pages.slots(page)).map(|slot| pages.block(page, slot)).collect();
-    blocks.chunks(width).map(<[_]>::to_vec).collect()
+    blocks.chunks(width).flat_map(|row| row.chunks(longest)).map(<[_]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_works_fits_the_budget() {
+        let memory = 768 << 20;
+        assert_eq!(Flight::new(memory, 2, 1 << 18, 4, 3), Flight { row: 8, rows: 4, blocks: 32 });
+        for (threads, log2, bytes, levels) in [(2, 21, 4, 8), (64, 18, 4, 3), (64, 21, 4, 8), (256, 15, 1, 1), (1, 21, 2, 8)] {
+            let f = Flight::new(memory, threads, 1 << log2, bytes, levels);
+            let at_once = (f.rows.min(threads) as u64, f.blocks.min(threads) as u64);
+            let work = (64 + 6 * u64::from(levels)) << log2;
+            let read = (bytes + 4) << log2;
+            assert!(at_once.0 * (work + f.row as u64 * read) <= memory / 2, "{threads} threads, blocks of 2^{log2}: {f:?}");
+            assert!(at_once.1 * (work + read) <= memory / 2);
+            assert!((f.rows * f.row) as u64 * (bytes << log2) <= memory / 8);
+        }
+    }
 }

@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
+use super::sums::min_max;
 use super::{Progress, ProgressFn};
+use crate::backend::cpu::CpuBackend;
 use crate::model::ValueMap;
 use crate::volume::{DType, Region, VoxelSource};
 use crate::{Error, Result};
@@ -118,12 +120,7 @@ fn scan_slab(source: &dyn VoxelSource, region: &Region) -> Result<Found> {
     let raw = ValueMap { dtype: source.dtype(), exponent: 0 };
     let mut units = Vec::new();
     raw.to_units(&bytes, &mut units);
-    let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
-    // Infinities do not count; in an integer volume there are none.
-    for &v in units.iter().filter(|v| v.is_finite()) {
-        min = if v < min { v } else { min };
-        max = if v > max { v } else { max };
-    }
+    let (min, max) = CpuBackend::new().with_vectors(|| min_max(&units));
     if source.dtype() == DType::Float32 && units.iter().any(|v| !v.is_finite()) {
         count_nonfinite(&units, region, &mut found);
     }

@@ -15,16 +15,23 @@ const SAMPLE_BLOCKS: u64 = 512;
 /// Passes over the whole volume until a target that a sample promised is met.
 const FULL_PASSES: u32 = 6;
 
+/// Why a quality is out of reach.
+const LESS: &str = "the coder cannot keep the voxels that exactly; ask for less";
+/// log2 of a step below which every integer comes back as it was.
+const EXACT: f64 = -3.0;
+/// log2 of range / step beyond which the indices of a layer leave the exact integers of float32.
+const DEEPEST: f64 = 20.0;
+
 /// One encode that meets `target`.
 pub(crate) fn encode_to(job: &Job<'_>, target: Target, path: &Path) -> Result<EncodeReport> {
     let span = (f64::from(job.scan.q_max) - f64::from(job.scan.q_min)).max(1.0);
     match target {
-        Target::Quality(q) => finish(job, span * (-quality_exponent(q)).exp2(), path, 1),
+        Target::Quality(q) => finish(job, (span * (-quality_exponent(q)).exp2()).max(EXACT.exp2()), path, 1),
         Target::Lossless => finish(job, lossless_step(job)?, path, 1),
         Target::Psnr(db) => {
             let wanted = Goal { aim: 0.12, tolerance: 0.3, slope: -4.8, start: (span * (0.5 - (db - 8.0) / 5.5).exp2()).log2() };
             let gap = |t: &Totals, _: u64| job.psnr(t, t.errors.len() - 1).map_or(f64::INFINITY, |p| p - db);
-            closed_loop(job, path, &wanted, &gap, "the PSNR")
+            closed_loop(job, path, &wanted, &gap, LESS)
         }
         Target::Ratio(r) => {
             let raw = Region::whole(job.source.extent()).voxels() as f64 * job.source.dtype().size() as f64;
@@ -44,7 +51,7 @@ fn quality_exponent(q: f64) -> f64 {
 
 fn to_bytes(job: &Job<'_>, path: &Path, bytes: f64) -> Result<EncodeReport> {
     let goal = Goal { aim: 0.02, tolerance: 0.07, slope: 0.9, start: job.first_step_for(bytes) };
-    closed_loop(job, path, &goal, &|_, file| (bytes / file as f64).log2(), "the size")
+    closed_loop(job, path, &goal, &|_, file| (bytes / file as f64).log2(), "even the coarsest encode is larger; allow more bytes")
 }
 
 fn to_bound(job: &Job<'_>, path: &Path, bound: f64) -> Result<EncodeReport> {
@@ -52,7 +59,7 @@ fn to_bound(job: &Job<'_>, path: &Path, bound: f64) -> Result<EncodeReport> {
         return Err(Error::Target(format!("a largest error under {bound} of integers is lossless; use --lossless")));
     }
     let goal = Goal { aim: 0.03, tolerance: 0.12, slope: -1.0, start: (bound * 0.6).log2() };
-    closed_loop(job, path, &goal, &|t, _| (bound / t.last().max.max(1e-300)).log2().min(60.0), "the error bound")
+    closed_loop(job, path, &goal, &|t, _| (bound / t.last().max.max(1e-300)).log2().min(60.0), LESS)
 }
 
 /// How a gap (0 or more = met) depends on log2(step).
@@ -79,7 +86,7 @@ fn closed_loop(
     let sample = job.sample(SAMPLE_BLOCKS)?;
     let mut passes = 0;
     let mut bracket = Bracket::new(goal);
-    let mut x = goal.start;
+    let mut x = goal.start.max(job.finest());
     for _ in 0..12 {
         let totals = job.measure(x.exp2(), &sample)?;
         passes += 1;
@@ -87,7 +94,11 @@ fn closed_loop(
         if bracket.done(x, g) {
             break;
         }
-        x = bracket.next();
+        let next = bracket.next().max(job.finest());
+        if next == x {
+            break;
+        }
+        x = next;
     }
     x = bracket.best().ok_or_else(|| unreachable(what))?;
     for _ in 0..FULL_PASSES {
@@ -100,13 +111,13 @@ fn closed_loop(
             trial.keep_as(path, job.options.force)?;
             return Ok(job.report(&totals, bytes, passes));
         }
-        x += (goal.aim - g) / goal.slope;
+        x = (x + (goal.aim - g) / goal.slope).max(job.finest());
     }
     Err(unreachable(what))
 }
 
 fn unreachable(what: &str) -> Error {
-    Error::Target(format!("{what} cannot be met; ask for less, or use --lossless"))
+    Error::Target(what.into())
 }
 
 /// A guarded secant search for a gap in `0..=tolerance`.
@@ -159,7 +170,7 @@ impl<'a> Bracket<'a> {
 fn to_ssim(job: &Job<'_>, path: &Path, wanted: [f64; 4], span: f64) -> Result<EncodeReport> {
     let goal = Goal { aim: 0.002, tolerance: 0.009, slope: -0.02, start: (span / 64.0).log2() };
     let mut bracket = Bracket::new(&goal);
-    let (mut x, mut passes) = (goal.start, 0);
+    let (mut x, mut passes) = (goal.start.max(job.finest()), 0);
     let mut last = None;
     for _ in 0..14 {
         let trial = Trial::new(path);
@@ -176,12 +187,16 @@ fn to_ssim(job: &Job<'_>, path: &Path, wanted: [f64; 4], span: f64) -> Result<En
             break;
         }
         // SSIM bends too much for a secant far from the goal: halve there.
-        x = match (bracket.met, bracket.missed) {
+        let next = match (bracket.met, bracket.missed) {
             (Some(a), Some(b)) => (a.0 + b.0) / 2.0,
             _ => x + if gap >= 0.0 { 1.5 } else { -1.5 },
         };
+        if next < job.finest() {
+            break;
+        }
+        x = next;
     }
-    let (trial, totals, bytes) = last.ok_or_else(|| unreachable("the SSIM"))?;
+    let (trial, totals, bytes) = last.ok_or_else(|| unreachable(LESS))?;
     trial.keep_as(path, job.options.force)?;
     Ok(job.report(&totals, bytes, passes))
 }
@@ -265,6 +280,12 @@ impl Job<'_> {
         let payload: u64 = totals.layer_bytes.iter().sum();
         let index = totals.payload_blocks * row + (totals.blocks - totals.payload_blocks) * 4;
         700 + ((payload + index) as f64 * whole) as u64
+    }
+
+    /// log2 of the smallest step that a search may try.
+    fn finest(&self) -> f64 {
+        let span = (f64::from(self.scan.q_max) - f64::from(self.scan.q_min)).max(1.0);
+        EXACT.max(span.log2() - DEEPEST)
     }
 
     /// log2 of a step from which a search for a size starts.

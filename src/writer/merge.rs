@@ -61,7 +61,9 @@ pub fn merge_sources(
 ) -> Result<MergeReport> {
     let readers = sources
         .iter()
-        .map(|s| HgvReader::open(Arc::clone(s), Limits::default()))
+        .map(|s| {
+            HgvReader::open(Arc::clone(s), Limits::default()).map_err(|e| e.in_file(s.identity()))
+        })
         .collect::<Result<Vec<_>>>()?;
     let first = readers
         .first()
@@ -102,7 +104,12 @@ fn report(writer: HgvWriter) -> Result<MergeReport> {
     })
 }
 
-fn fill(readers: &[HgvReader], blocks: &Pages, overview: Option<&mut OverviewFn<'_>>, writer: &mut HgvWriter) -> Result<()> {
+fn fill(
+    readers: &[HgvReader],
+    blocks: &Pages,
+    overview: Option<&mut OverviewFn<'_>>,
+    writer: &mut HgvWriter,
+) -> Result<()> {
     copy_all(readers, 0, blocks, writer)?;
     if let Some(build) = overview {
         return build(readers, writer);

@@ -75,7 +75,12 @@ pub fn recover_source(
         ..WriterOptions::default()
     };
     let plan = FilePlan::of(&tables.shape, &tables.metadata);
-    let mut writer = HgvWriter::create_as(output, &plan, options, with_suffix(output, ".recover.partial"))?;
+    let mut writer = HgvWriter::create_as(
+        output,
+        &plan,
+        options,
+        with_suffix(output, ".recover.partial"),
+    )?;
     let mut found = scan.found.values();
     let copied = found.try_for_each(|(m, at)| writer.copy_cluster(source.as_ref(), *at, *m));
     let mut writer = writer.discarded_if_cancelled(copied)?;

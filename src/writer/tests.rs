@@ -130,8 +130,7 @@ fn a_full_disk_never_leaves_a_broken_file() {
                 Box::new(FaultySink { inner, budget })
             });
             let partial = with_suffix(&path, ".partial");
-            let created =
-                HgvWriter::create_with(&path, &s.plan, s.options.clone(), partial, wrap);
+            let created = HgvWriter::create_with(&path, &s.plan, s.options.clone(), partial, wrap);
             let mut done = Vec::new();
             let result = created.and_then(|mut writer| {
                 let (pages, result) = write(&mut writer, &s);

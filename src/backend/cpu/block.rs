@@ -59,14 +59,21 @@ impl CpuBackend {
     ) {
         let Reconstruction { shape, range, lod, indices, scratch, is_zero } = block;
         let quantiser = Quantiser::new(model, quality);
-        dequantise_band(indices, &shape, &shape.coarsest(), &quantiser);
-        for depth in lod..shape.depth {
-            for band in (1..8).map(|b| shape.band(depth, b)).filter(|b| !is_zero(b)) {
-                dequantise_band(indices, &shape, &band, &quantiser);
-            }
+        let bands = (lod..shape.depth).flat_map(|depth| (1..8).map(move |b| shape.band(depth, b)));
+        for band in std::iter::once(shape.coarsest()).chain(bands.filter(|b| !is_zero(b))) {
+            simd::with_vectors(self.level, || dequantise_band(indices, &shape, &band, &quantiser));
         }
         simd::inverse(self.level, indices, scratch, &shape, lod);
-        to_integers(indices, &shape, lod, model.frac_bits, range, out);
+        out.clear();
+        out.resize(shape.dims_at(lod).iter().product(), 0);
+        let rounding = Rounding::new::<E>(model.frac_bits, range);
+        simd::with_vectors(self.level, || to_integers(indices, &shape, lod, &rounding, out));
+    }
+
+    /// Runs plain loops as built for the vectors of this machine. Same results.
+    #[inline(always)]
+    pub(crate) fn with_vectors<R>(&self, work: impl FnOnce() -> R) -> R {
+        simd::with_vectors(self.level, work)
     }
 }
 
@@ -177,24 +184,60 @@ fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
         .ok_or_else(|| Error::corrupt("layer", 0, format!("{} bytes cannot hold a layer of two parts", bytes.len())))
 }
 
-/// Rounds working values to integers around the centre of the range and clamps them to it.
-fn to_integers<E: Working>(values: &[E], shape: &BlockShape, lod: usize, frac_bits: i8, range: ValueRange, out: &mut Vec<i32>) {
-    let [w, h, d] = shape.dims_at(lod);
-    let [nx, ny, _] = shape.dims;
-    // Working values fit 32 bits, so with the centre they fit 34 and, shifted up by 16 at most, 50.
-    let (centre, lo, hi) = (i64::from(range.centre()), i64::from(range.lo), i64::from(range.hi));
-    let (down, up) = (u32::from(frac_bits.max(0).unsigned_abs()), u32::from(frac_bits.min(0).unsigned_abs()));
-    let half = (1i64 << down) >> 1;
-    out.clear();
-    out.reserve(w * h * d);
-    for z in 0..d {
-        for y in 0..h {
-            let start = (z * ny + y) * nx;
-            out.extend(values[start..start + w].iter().map(|&v| {
-                let v: i32 = v.into();
-                ((((i64::from(v) + half) >> down) << up) + centre).clamp(lo, hi) as i32
-            }));
+/// From working values to integers: `clamp(((v + half) >> down << up) + centre, lo, hi)`, in as few
+/// bits as hold every step.
+enum Rounding {
+    /// 16-bit values and a centre under 2^30.
+    Narrow { half: i32, down: u32, up: u32, centre: i32, range: ValueRange },
+    /// At least two fractional bits and a centre under 2^30: one bit less is shifted off first, so
+    /// that adding the half cannot overflow.
+    Halved { down: u32, centre: i32, range: ValueRange },
+    /// Working values fit 32 bits, so with the centre they fit 34 and, shifted up by 16 at most, 50.
+    Wide { half: i64, down: u32, up: u32, centre: i64, range: ValueRange },
+}
+
+impl Rounding {
+    fn new<E: Working>(frac_bits: i8, range: ValueRange) -> Self {
+        let (down, up) = (u32::from(frac_bits.max(0).unsigned_abs()), u32::from(frac_bits.min(0).unsigned_abs()));
+        let centre = range.centre();
+        let central = centre.unsigned_abs() < 1 << 30;
+        let half = (1i64 << down) >> 1;
+        if central && E::MAX == i32::from(i16::MAX) && up <= 8 && down <= 24 {
+            Self::Narrow { half: half as i32, down, up, centre, range }
+        } else if central && up == 0 && (2..=24).contains(&down) {
+            Self::Halved { down: down - 1, centre, range }
+        } else {
+            Self::Wide { half, down, up, centre: i64::from(centre), range }
         }
+    }
+
+    /// Rounds a row.
+    #[inline(always)]
+    fn row<E: Working>(&self, values: &[E], out: &mut [i32]) {
+        let pairs = values.iter().map(|&v| v.into()).zip(out);
+        match *self {
+            Self::Narrow { half, down, up, centre, range } => {
+                pairs.for_each(|(v, o): (i32, _)| *o = ((((v + half) >> down) << up) + centre).clamp(range.lo, range.hi));
+            }
+            Self::Halved { down, centre, range } => {
+                pairs.for_each(|(v, o): (i32, _)| *o = ((((v >> down) + 1) >> 1) + centre).clamp(range.lo, range.hi));
+            }
+            Self::Wide { half, down, up, centre, range } => pairs.for_each(|(v, o)| {
+                let q = (((i64::from(v) + half) >> down) << up) + centre;
+                *o = q.clamp(i64::from(range.lo), i64::from(range.hi)) as i32;
+            }),
+        }
+    }
+}
+
+/// Integers of the low-pass corner of a level of detail.
+#[inline(always)]
+fn to_integers<E: Working>(values: &[E], shape: &BlockShape, lod: usize, rounding: &Rounding, out: &mut [i32]) {
+    let [w, h, _] = shape.dims_at(lod);
+    let [nx, ny, _] = shape.dims;
+    for (i, row) in out.chunks_exact_mut(w).enumerate() {
+        let start = (i / h * ny + i % h) * nx;
+        rounding.row(&values[start..start + w], row);
     }
 }
 

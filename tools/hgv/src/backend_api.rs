@@ -25,8 +25,10 @@ pub(crate) type OnProgress<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync
 pub(crate) struct OpenVolume {
     /// Its voxels.
     pub(crate) source: Box<dyn VoxelSource>,
-    /// One line each, such as "spooled to a scratch file".
+    /// What was assumed or changed, one line each.
     pub(crate) notices: Vec<String>,
+    /// Whether the voxels lie in a scratch file.
+    pub(crate) spooled: bool,
 }
 
 /// Opens a volume file that is not a .hgv file.
@@ -50,6 +52,7 @@ pub(crate) fn open_volume(
     Ok(OpenVolume {
         source: opened.source,
         notices: opened.notices,
+        spooled: opened.spooled,
     })
 }
 
@@ -175,9 +178,15 @@ pub(crate) struct Recovered {
 /// Writes every whole cluster of `input` to `output`.
 pub(crate) fn recover(input: &Path, output: &Path, force: bool) -> Result<Recovered> {
     interrupt::cooperate();
-    let report = hgv::writer::recover_source(polled::open(input)?, output, force)?;
+    let report = hgv::writer::recover_source(polled::open(input)?, output, force)
+        .map_err(|e| e.in_file(input.display()))?;
     let file = Volume::open(output)?;
-    let all: u64 = file.reader().tiers().iter().map(hgv::format::tier::count).sum();
+    let all: u64 = file
+        .reader()
+        .tiers()
+        .iter()
+        .map(hgv::format::tier::count)
+        .sum();
     Ok(Recovered {
         clusters: report.written.clusters,
         blocks: report.written.blocks,
@@ -194,6 +203,9 @@ pub(crate) fn merge(
     progress: OnProgress<'_>,
 ) -> Result<hgv::writer::MergeReport> {
     interrupt::cooperate();
-    let sources = inputs.iter().map(|p| polled::open(p)).collect::<Result<Vec<_>>>()?;
+    let sources = inputs
+        .iter()
+        .map(|p| polled::open(p))
+        .collect::<Result<Vec<_>>>()?;
     hgv::encode::merge_sources(&sources, output, options, progress)
 }

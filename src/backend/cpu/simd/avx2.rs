@@ -14,6 +14,12 @@ pub(super) unsafe fn inverse<E: Working>(values: &mut [E], scratch: &mut [E], sh
     unsafe { generic::inverse::<E::Avx2>(values, scratch, shape, lod) }
 }
 
+/// `work`, built with AVX2 as far as it is inlined.
+#[target_feature(enable = "avx2")]
+pub(super) fn call<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct I16x16(__m256i);
 

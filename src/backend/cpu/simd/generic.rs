@@ -241,18 +241,38 @@ unsafe fn merge_lines<V: Lanes>(values: *mut V::E, whole: [usize; 3], strides: [
     if w < 2 {
         return;
     }
+    let mut buffers = LineBuffers::new();
     // SAFETY: every line lies inside the box `whole` of the block.
     unsafe {
         for z in 0..d {
             for y in 0..h {
                 let line = values.add(z * strides[2] + y * strides[1]);
-                if w / 2 < V::N {
-                    merge_line::<Plain<V>>(line, w);
+                // A register that hangs over a short line is still faster than lane by lane.
+                if w < SHORT_LINE {
+                    merge_line::<Plain<V>>(line, w, &mut buffers);
                 } else {
-                    merge_line::<V>(line, w);
+                    merge_line::<V>(line, w, &mut buffers);
                 }
             }
         }
+    }
+}
+
+/// Lines under this length are merged lane by lane.
+const SHORT_LINE: usize = 8;
+
+/// Even and odd halves of a line and their merge. What one line leaves behind is garbage to the
+/// next, which never looks at it.
+struct LineBuffers<E> {
+    even: [E; LINE],
+    odd: [E; LINE],
+    merged: [E; 2 * LINE],
+}
+
+impl<E: Copy + Default> LineBuffers<E> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { even: [E::default(); LINE], odd: [E::default(); LINE], merged: [E::default(); 2 * LINE] }
     }
 }
 
@@ -261,13 +281,11 @@ unsafe fn merge_lines<V: Lanes>(values: *mut V::E, whole: [usize; 3], strides: [
 /// # Safety
 /// `line` is valid for `n` values, `2 <= n <= MAX_SIDE`.
 #[inline(always)]
-unsafe fn merge_line<V: Lanes>(line: *mut V::E, n: usize) {
+unsafe fn merge_line<V: Lanes>(line: *mut V::E, n: usize, buffers: &mut LineBuffers<V::E>) {
     let (low, high) = (n.div_ceil(2), n / 2);
-    let mut even = [V::E::default(); LINE];
-    let mut odd = [V::E::default(); LINE];
     // Index i lives in cell i + 1, so that i - 1 and i + 1 exist; overhanging lanes are garbage
     // that never reaches cells under `low` and `high`.
-    let (s, d) = (even.as_mut_ptr(), odd.as_mut_ptr());
+    let (s, d, out) = (buffers.even.as_mut_ptr(), buffers.odd.as_mut_ptr(), buffers.merged.as_mut_ptr());
     // SAFETY: LINE leaves a register of room after the longest half; reads of `line` are exact.
     unsafe {
         let (s, d) = (s.add(1), d.add(1));
@@ -281,8 +299,6 @@ unsafe fn merge_line<V: Lanes>(line: *mut V::E, n: usize) {
         mirror_odd(d, high);
         sweep(low, V::N, |i| lift.even_second(V::load(s.add(i)), V::load(d.sub(1).add(i)), V::load(d.add(i))).store(s.add(i)));
         mirror_even(s, low);
-        let mut merged = [V::E::default(); 2 * LINE];
-        let out = merged.as_mut_ptr();
         sweep(low, V::N, |i| {
             let e = V::load(s.add(i));
             let o = lift.odd_second(V::load(d.add(i)), e, V::load(s.add(i + 1)));

@@ -40,3 +40,14 @@ pub(super) fn inverse<E: Working>(level: CpuLevel, values: &mut [E], scratch: &m
         _ => unsafe { generic::inverse::<E::Plain>(values, scratch, shape, lod) },
     }
 }
+
+/// Runs plain loops as built for the vectors of `level`, where that is worth it. Same results.
+#[inline(always)]
+pub(super) fn with_vectors<R>(level: CpuLevel, work: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    if level >= CpuLevel::Avx2 && CpuLevel::available().contains(&CpuLevel::Avx2) {
+        // SAFETY: the CPU has just been asked.
+        return unsafe { avx2::call(work) };
+    }
+    work()
+}

@@ -20,10 +20,10 @@ fn foreign_files() {
         ("png.hgv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\0\0\0\0\0"),
     ] {
         work.write(name, bytes);
-        refused(&work, &format!("info {name}"), &[]);
-        refused(&work, &format!("decode {name} -o d.npy"), &[]);
-        refused(&work, &format!("recover {name} -o r.hgv"), &[]);
-        refused(&work, &format!("merge {name} -o r.hgv"), &[]);
+        refused(&work, &format!("info {name}"), &[name]);
+        refused(&work, &format!("decode {name} -o d.npy"), &[name]);
+        refused(&work, &format!("recover {name} -o r.hgv"), &[name]);
+        refused(&work, &format!("merge {name} -o r.hgv"), &[name]);
     }
     for name in [
         "a.nrrd", "a.nii", "a.nii.gz", "a.mrc", "a.tif", "a.npy", "a.raw", "a.xyz",
@@ -137,6 +137,26 @@ fn not_a_number() {
         &format!("encode {volume} -o v.hgv"),
         &["2 of 512", "3, 1, 1", "replace"],
     );
+}
+
+#[test]
+fn targets_out_of_reach() {
+    let work = Work::new();
+    let float = work.raw("f", [40, 40, 40], "float32");
+    let whole = work.raw("i", [40, 40, 40], "uint8");
+    for target in ["--psnr 400", "--max-error 1e-12", "--ssim 1,1,1,1"] {
+        refused(
+            &work,
+            &format!("encode {float} -o v.hgv {target}"),
+            &["ask for less"],
+        );
+    }
+    refused(
+        &work,
+        &format!("encode {whole} -o v.hgv --bytes 100"),
+        &["allow more"],
+    );
+    work.ok(&format!("encode {whole} -o v.hgv --psnr 400"));
 }
 
 #[test]

@@ -143,7 +143,9 @@ fn recovered_clusters(work: &Work) -> BTreeSet<[u64; 3]> {
 fn check_cluster(work: &Work, cluster: [u64; 3], whole: &[u8]) {
     let start = cluster.map(|c| c * CLUSTER);
     let end = [0, 1, 2].map(|a| EXTENT[a].min(start[a] + CLUSTER));
-    let region = [0, 1, 2].map(|a| format!("{}:{}", start[a], end[a])).join(",");
+    let region = [0, 1, 2]
+        .map(|a| format!("{}:{}", start[a], end[a]))
+        .join(",");
     work.ok(&format!("decode r.hgv -o r.raw --force --region {region}"));
     let [extent, start, end] = [EXTENT, start, end].map(|v| v.map(|n| n as usize));
     assert!(
