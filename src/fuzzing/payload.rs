@@ -188,7 +188,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             i,
             i * 3,
         ];
-        let noise = (0..97u32).map(move |n| (n * n * (u32::from(i) + 3) >> 3) as u8);
+        let noise = (0..97u32).map(move |n| ((n * n * (u32::from(i) + 3)) >> 3) as u8);
         plan.into_iter().chain(noise).collect::<Vec<u8>>()
     });
     plans
