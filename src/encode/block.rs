@@ -2,7 +2,7 @@
 
 use super::forward::forward;
 use super::quantise::quantise;
-use super::sums::{min_max, row_sse, squared_error};
+use super::sums::{BandError, MinMax, SquaredError};
 use crate::Result;
 use crate::backend::cpu::{CpuBackend, Reconstruction, Working};
 use crate::backend::{LayerStep, ValueRange};
@@ -80,7 +80,7 @@ pub(crate) fn encode_block(
     values: &[f32],
     scratch: &mut EncodeScratch,
 ) -> Result<(EncodedBlock, Vec<LevelError>)> {
-    let (min, max) = plan.cpu.with_vectors(|| min_max(values));
+    let (min, max) = plan.cpu.with_vectors(MinMax(values));
     let levels = usize::from(plan.model.qualities);
     if min == max && (!plan.model.lossless || min.fract() == 0.0) {
         let q = min.round() as i32;
@@ -173,7 +173,7 @@ impl Block<'_> {
     /// Error of the decoder's output at `quality`; leaves that output in `buffers.decoded`.
     fn measure<E: Working>(&self, model: &WaveletModel, quality: u8, buffers: &mut Buffers<E>) -> LevelError {
         self.reconstruct(model, quality, 0, buffers);
-        self.plan.cpu.with_vectors(|| squared_error(self.values, &buffers.decoded))
+        self.plan.cpu.with_vectors(SquaredError { values: self.values, decoded: &buffers.decoded })
     }
 
     /// The decoder's output at a quality and level of detail, into `buffers.decoded`.
@@ -218,9 +218,7 @@ impl Block<'_> {
         let step = quantiser.step(&self.shape, band) as f32 / 256.0;
         // A step in the band is the model's step in the value domain.
         let gain = model.step_q16 as f64 / 65_536.0 / f64::from(step);
-        let rows = crate::codec::rows(&self.shape, band);
-        let sum = |row: std::ops::Range<usize>| row_sse(&coefficients[row.clone()], &indices[row], step);
-        self.plan.cpu.with_vectors(|| rows.map(sum).sum::<f64>()) * gain * gain
+        self.plan.cpu.with_vectors(BandError { coefficients, indices, shape: &self.shape, band, step }) * gain * gain
     }
 
     fn layers<E: Working>(&self, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {

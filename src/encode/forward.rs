@@ -72,11 +72,12 @@ fn split_line(line: &mut [f32], scratch: &mut [f32]) {
     let (low, high) = (n.div_ceil(2), n / 2);
     let (s, rest) = scratch[..n].split_at_mut(low);
     let d = &mut rest[..high];
-    for (i, pair) in line.chunks(2).enumerate() {
-        s[i] = pair[0];
-        if let Some(&odd) = pair.get(1) {
-            d[i] = odd;
-        }
+    let pairs = line.chunks_exact(2);
+    if let Some(&last) = pairs.remainder().first() {
+        s[low - 1] = last;
+    }
+    for ((pair, s), d) in pairs.zip(s.iter_mut()).zip(d.iter_mut()) {
+        (*s, *d) = (pair[0], pair[1]);
     }
     let [a, b, g, e, _] = LIFTING.map(|c| c as f32);
     lift_odd(d, s, a);
@@ -91,8 +92,8 @@ fn split_line(line: &mut [f32], scratch: &mut [f32]) {
 #[inline(always)]
 fn lift_odd(d: &mut [f32], s: &[f32], c: f32) {
     let inner = d.len().min(s.len() - 1);
-    for i in 0..inner {
-        d[i] += c * (s[i] + s[i + 1]);
+    for ((d, &a), &b) in d[..inner].iter_mut().zip(&s[..inner]).zip(&s[1..]) {
+        *d += c * (a + b);
     }
     if inner < d.len() {
         d[inner] += c * (s[inner] + s[inner]);
@@ -103,8 +104,8 @@ fn lift_odd(d: &mut [f32], s: &[f32], c: f32) {
 #[inline(always)]
 fn lift_even(s: &mut [f32], d: &[f32], c: f32) {
     s[0] += c * (d[0] + d[0]);
-    for i in 1..d.len() {
-        s[i] += c * (d[i - 1] + d[i]);
+    for ((s, &a), &b) in s[1..].iter_mut().zip(d).zip(&d[1..]) {
+        *s += c * (a + b);
     }
     if s.len() > d.len() && s.len() > 1 {
         let last = d[d.len() - 1];

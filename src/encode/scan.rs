@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
-use super::sums::min_max;
+use super::sums::MinMax;
 use super::{Progress, ProgressFn};
 use crate::backend::cpu::CpuBackend;
 use crate::model::ValueMap;
@@ -120,7 +120,7 @@ fn scan_slab(source: &dyn VoxelSource, region: &Region) -> Result<Found> {
     let raw = ValueMap { dtype: source.dtype(), exponent: 0 };
     let mut units = Vec::new();
     raw.to_units(&bytes, &mut units);
-    let (min, max) = CpuBackend::new().with_vectors(|| min_max(&units));
+    let (min, max) = CpuBackend::new().with_vectors(MinMax(&units));
     if source.dtype() == DType::Float32 && units.iter().any(|v| !v.is_finite()) {
         count_nonfinite(&units, region, &mut found);
     }

@@ -1,10 +1,12 @@
 //! Extrema and sums over many values, in lanes that any machine can keep in vectors.
 //!
 //! All machines add in the same order, so that what is written down is the same everywhere. Knows
-//! neither blocks nor bands.
+//! nothing of models.
 
 use super::LevelError;
-use crate::codec::Coefficient;
+use crate::backend::cpu::Loops;
+use crate::codec::bands::{Band, BlockShape};
+use crate::codec::{Coefficient, rows};
 
 /// Values worked on at once.
 const LANES: usize = 16;
@@ -14,8 +16,18 @@ const ROW: usize = 64;
 const ROWS: usize = 8;
 
 /// Smallest and largest finite value; infinities the wrong way round if there is none.
+pub(super) struct MinMax<'a>(pub(super) &'a [f32]);
+
+impl Loops for MinMax<'_> {
+    type Output = (f32, f32);
+    #[inline(always)]
+    fn run(self) -> (f32, f32) {
+        min_max(self.0)
+    }
+}
+
 #[inline(always)]
-pub(super) fn min_max(values: &[f32]) -> (f32, f32) {
+fn min_max(values: &[f32]) -> (f32, f32) {
     let mut lanes = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
     let chunks = values.chunks_exact(LANES);
     for (&v, i) in chunks.remainder().iter().zip(0..) {
@@ -38,8 +50,21 @@ fn wider((low, high): (f32, f32), v: f32) -> (f32, f32) {
 
 /// Squared and largest error: rows of [`ROW`] values in f32, one value after the other, rows in
 /// f64.
+pub(super) struct SquaredError<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) decoded: &'a [i32],
+}
+
+impl Loops for SquaredError<'_> {
+    type Output = LevelError;
+    #[inline(always)]
+    fn run(self) -> LevelError {
+        squared_error(self.values, self.decoded)
+    }
+}
+
 #[inline(always)]
-pub(super) fn squared_error(values: &[f32], decoded: &[i32]) -> LevelError {
+fn squared_error(values: &[f32], decoded: &[i32]) -> LevelError {
     let (v, q) = (values.chunks_exact(ROW * ROWS), decoded.chunks_exact(ROW * ROWS));
     let rest = (v.remainder().chunks(ROW), q.remainder().chunks(ROW));
     let (mut sse, mut max) = (0.0, 0.0f32);
@@ -75,9 +100,26 @@ fn squares_of(values: &[f32], decoded: &[i32], squares: &mut [f32; ROW]) -> f32 
     lanes.iter().fold(0.0, |a: f32, &b| a.max(b))
 }
 
-/// Sum of `(c - k step)^2` over a row.
+/// Sum of `(c - k step)^2` over a band.
+pub(super) struct BandError<'a, E> {
+    pub(super) coefficients: &'a [f32],
+    pub(super) indices: &'a [E],
+    pub(super) shape: &'a BlockShape,
+    pub(super) band: &'a Band,
+    pub(super) step: f32,
+}
+
+impl<E: Coefficient> Loops for BandError<'_, E> {
+    type Output = f64;
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let sum = |row: std::ops::Range<usize>| row_sse(&self.coefficients[row.clone()], &self.indices[row], self.step);
+        rows(self.shape, self.band).map(sum).sum()
+    }
+}
+
 #[inline(always)]
-pub(super) fn row_sse<E: Coefficient>(coefficients: &[f32], indices: &[E], step: f32) -> f64 {
+fn row_sse<E: Coefficient>(coefficients: &[f32], indices: &[E], step: f32) -> f64 {
     let mut lanes = [0.0f32; LANES];
     for (c, k) in coefficients.chunks(LANES).zip(indices.chunks(LANES)) {
         for ((&c, &k), sum) in c.iter().zip(k).zip(&mut lanes) {

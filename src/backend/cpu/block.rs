@@ -2,10 +2,10 @@
 
 use byteorder::{ByteOrder, LittleEndian as Le};
 
-use super::simd::{self, Working};
+use super::simd::{self, Loops, Working};
 use super::CpuLevel;
 use crate::backend::{Backend, BlockJob, ValueRange};
-use crate::codec::bands::BlockShape;
+use crate::codec::bands::{Band, BlockShape};
 use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
 use crate::model::{Precision, WaveletModel};
 use crate::{Error, Result};
@@ -60,19 +60,19 @@ impl CpuBackend {
         let quantiser = Quantiser::new(model, quality);
         let bands = (lod..shape.depth).flat_map(|depth| (1..8).map(move |b| shape.band(depth, b)));
         for band in std::iter::once(shape.coarsest()).chain(bands.filter(|b| !is_zero(b))) {
-            simd::with_vectors(self.level, || dequantise_band(indices, &shape, &band, &quantiser));
+            simd::with_vectors(self.level, Dequantise { indices: &mut *indices, shape: &shape, band: &band, quantiser: &quantiser });
         }
         simd::inverse(self.level, indices, scratch, &shape, lod);
         out.clear();
         out.resize(shape.dims_at(lod).iter().product(), 0);
         let rounding = Rounding::new::<E>(model.frac_bits, range);
-        simd::with_vectors(self.level, || to_integers(indices, &shape, lod, &rounding, out));
+        simd::with_vectors(self.level, ToIntegers { values: indices, shape: &shape, lod, rounding: &rounding, out });
     }
 
     /// Runs plain loops as built for the vectors of this machine. Same results.
     #[inline(always)]
-    pub(crate) fn with_vectors<R>(&self, work: impl FnOnce() -> R) -> R {
-        simd::with_vectors(self.level, work)
+    pub(crate) fn with_vectors<L: Loops>(&self, loops: L) -> L::Output {
+        simd::with_vectors(self.level, loops)
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Reconstruction<'a, E> {
     pub(crate) indices: &'a mut [E],
     pub(crate) scratch: &'a mut Vec<E>,
     /// Bands that are known to hold nothing but zeros.
-    pub(crate) is_zero: &'a dyn Fn(&crate::codec::bands::Band) -> bool,
+    pub(crate) is_zero: &'a dyn Fn(&Band) -> bool,
 }
 
 impl Default for CpuBackend {
@@ -197,14 +197,41 @@ impl Rounding {
     }
 }
 
+/// [`dequantise_band`] on vectors.
+struct Dequantise<'a, E> {
+    indices: &'a mut [E],
+    shape: &'a BlockShape,
+    band: &'a Band,
+    quantiser: &'a Quantiser,
+}
+
+impl<E: Working> Loops for Dequantise<'_, E> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        dequantise_band(self.indices, self.shape, self.band, self.quantiser);
+    }
+}
+
 /// Integers of the low-pass corner of a level of detail.
-#[inline(always)]
-fn to_integers<E: Working>(values: &[E], shape: &BlockShape, lod: usize, rounding: &Rounding, out: &mut [i32]) {
-    let [w, h, _] = shape.dims_at(lod);
-    let [nx, ny, _] = shape.dims;
-    for (i, row) in out.chunks_exact_mut(w).enumerate() {
-        let start = (i / h * ny + i % h) * nx;
-        rounding.row(&values[start..start + w], row);
+struct ToIntegers<'a, E> {
+    values: &'a [E],
+    shape: &'a BlockShape,
+    lod: usize,
+    rounding: &'a Rounding,
+    out: &'a mut [i32],
+}
+
+impl<E: Working> Loops for ToIntegers<'_, E> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let [w, h, _] = self.shape.dims_at(self.lod);
+        let [nx, ny, _] = self.shape.dims;
+        for (i, row) in self.out.chunks_exact_mut(w).enumerate() {
+            let start = (i / h * ny + i % h) * nx;
+            self.rounding.row(&self.values[start..start + w], row);
+        }
     }
 }
 

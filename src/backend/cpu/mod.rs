@@ -7,5 +7,5 @@ mod simd;
 
 pub(crate) use block::Reconstruction;
 pub use block::{CpuBackend, Scratch};
-pub(crate) use simd::Working;
+pub(crate) use simd::{Loops, Working};
 pub use level::CpuLevel;

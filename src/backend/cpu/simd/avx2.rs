@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::generic;
+use super::Loops;
 use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
 
@@ -14,10 +15,10 @@ pub(super) unsafe fn inverse<E: Working>(values: &mut [E], scratch: &mut [E], sh
     unsafe { generic::inverse::<E::Avx2>(values, scratch, shape, lod) }
 }
 
-/// `work`, built with AVX2 as far as it is inlined.
+/// Plain loops, built with AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) fn call<R>(work: impl FnOnce() -> R) -> R {
-    work()
+pub(super) fn run<L: Loops>(loops: L) -> L::Output {
+    loops.run()
 }
 
 #[derive(Clone, Copy)]

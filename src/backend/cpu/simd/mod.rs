@@ -41,13 +41,22 @@ pub(super) fn inverse<E: Working>(level: CpuLevel, values: &mut [E], scratch: &m
     }
 }
 
-/// Runs plain loops as built for the vectors of `level`, where that is worth it. Same results.
+/// Plain loops that are worth building for wide vectors. `run` must be `#[inline(always)]`: only
+/// what is inlined is built for them, which is why this is no closure.
+pub(crate) trait Loops {
+    /// What they compute.
+    type Output;
+    /// Runs them.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs plain loops as built for the vectors of `level`. Same results.
 #[inline(always)]
-pub(super) fn with_vectors<R>(level: CpuLevel, work: impl FnOnce() -> R) -> R {
+pub(super) fn with_vectors<L: Loops>(level: CpuLevel, loops: L) -> L::Output {
     #[cfg(target_arch = "x86_64")]
     if level >= CpuLevel::Avx2 && CpuLevel::available().contains(&CpuLevel::Avx2) {
         // SAFETY: the CPU has just been asked.
-        return unsafe { avx2::call(work) };
+        return unsafe { avx2::run(loops) };
     }
-    work()
+    loops.run()
 }
