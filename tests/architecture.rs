@@ -41,8 +41,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
         "encode",
         &[
             "error", "limits", "progress", "volume", "quality", "format", "io", "reader", "writer",
-            "model",
-            "codec", "backend", "decode",
+            "model", "codec", "backend", "decode",
         ],
     ),
     (

@@ -100,7 +100,10 @@ impl Vector {
                 .collect(),
             classes: model.mask.then(|| split_mask(&mut layers[0], dims)),
             // Masks are taken off above, as a second opinion on what the backend does.
-            model: WaveletModel { mask: false, ..model },
+            model: WaveletModel {
+                mask: false,
+                ..model
+            },
             layers,
             decoded: about["decoded"].as_array().unwrap().clone(),
         }

@@ -45,7 +45,11 @@ pub struct BitReader<'a> {
 impl<'a> BitReader<'a> {
     /// Reads `bytes` from their end.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, acc: 0, filled: 0 }
+        Self {
+            bytes,
+            acc: 0,
+            filled: 0,
+        }
     }
 
     /// The next `count` bits, `count <= 32`.

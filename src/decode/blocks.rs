@@ -24,7 +24,9 @@ pub(crate) fn parse_models(records: &[ModelRecord]) -> Result<Models> {
         .iter()
         .map(|r| match r.kind {
             WaveletModel::KIND => Ok((r.id, WaveletModel::from_bytes(&r.payload)?)),
-            kind => Err(Error::Unsupported(format!("model kind {kind} of a newer version; update hgv"))),
+            kind => Err(Error::Unsupported(format!(
+                "model kind {kind} of a newer version; update hgv"
+            ))),
         })
         .collect()
 }
@@ -35,15 +37,26 @@ fn check_models(models: &Models, shape: &Shape) -> Result<()> {
     let bad = |detail: String| Err(Error::corrupt("model record", 0, detail));
     for (id, model) in models {
         if model.qualities != shape.layers.levels() {
-            return bad(format!("model {id} has {} qualities, the file {}", model.qualities, shape.layers.levels()));
+            return bad(format!(
+                "model {id} has {} qualities, the file {}",
+                model.qualities,
+                shape.layers.levels()
+            ));
         }
         if model.mask && !shape.dtype.is_float() {
-            return bad(format!("model {id} has a mask, but {} voxels are always finite", shape.dtype));
+            return bad(format!(
+                "model {id} has a mask, but {} voxels are always finite",
+                shape.dtype
+            ));
         }
     }
     let deepest = crate::format::tier::levels_in_block(shape.block_log2);
     match shape.layers.as_slice().iter().find(|l| l.lod > deepest) {
-        Some(l) => Err(Error::corrupt("section LAYR", 0, format!("level of detail {} of a block that has {deepest}", l.lod))),
+        Some(l) => Err(Error::corrupt(
+            "section LAYR",
+            0,
+            format!("level of detail {} of a block that has {deepest}", l.lod),
+        )),
         None => Ok(()),
     }
 }
@@ -60,13 +73,25 @@ pub(crate) struct BlockDecoder {
 impl BlockDecoder {
     /// For files of this shape.
     pub(crate) fn new(shape: &Shape, cpu: CpuBackend, limits: &Limits) -> Result<Self> {
-        Limits::check("voxels of one block", 1 << (3 * u32::from(shape.block_log2)), limits.max_block_voxels)?;
+        Limits::check(
+            "voxels of one block",
+            1 << (3 * u32::from(shape.block_log2)),
+            limits.max_block_voxels,
+        )?;
         let models = parse_models(&shape.models)?;
         check_models(&models, shape)?;
         Ok(Self {
             cpu,
             models,
-            steps: shape.layers.as_slice().iter().map(|l| LayerStep { lod: l.lod, quality: l.quality }).collect(),
+            steps: shape
+                .layers
+                .as_slice()
+                .iter()
+                .map(|l| LayerStep {
+                    lod: l.lod,
+                    quality: l.quality,
+                })
+                .collect(),
             block_log2: u32::from(shape.block_log2),
         })
     }
@@ -75,7 +100,10 @@ impl BlockDecoder {
     pub(crate) fn shape(&self, grid: &BlockGrid, block: [u64; 3]) -> BlockShape {
         // A block side is at most 128.
         let dims = grid.region(block).extent().map(|n| n as usize);
-        BlockShape { dims, depth: (self.block_log2 - 2) as usize }
+        BlockShape {
+            dims,
+            depth: (self.block_log2 - 2) as usize,
+        }
     }
 
     /// Integers of a block, `[z][y][x]` over its extent at in-block level of detail `lod`.
@@ -90,7 +118,10 @@ impl BlockDecoder {
         out: &mut Vec<i32>,
     ) -> Result<()> {
         match &entry.state {
-            BlockState::NotWritten => Err(Error::NotWritten { tier: entry.tier, block: entry.block }),
+            BlockState::NotWritten => Err(Error::NotWritten {
+                tier: entry.tier,
+                block: entry.block,
+            }),
             BlockState::Constant(q) => {
                 out.clear();
                 out.resize(shape.dims_at(lod).iter().product(), *q);
@@ -98,10 +129,23 @@ impl BlockDecoder {
             }
             BlockState::Payload(payload) => {
                 let model = self.models.get(&payload.model);
-                let model = model.ok_or_else(|| Error::corrupt("index page", 0, "a block names no model"))?;
-                let range = ValueRange { lo: payload.range.0, hi: payload.range.1 };
-                let job = BlockJob { model, shape, range, steps: &self.steps, layers, lod };
-                self.cpu.decode_block(&job, scratch, out).map_err(|e| locate(e, entry))
+                let model = model
+                    .ok_or_else(|| Error::corrupt("index page", 0, "a block names no model"))?;
+                let range = ValueRange {
+                    lo: payload.range.0,
+                    hi: payload.range.1,
+                };
+                let job = BlockJob {
+                    model,
+                    shape,
+                    range,
+                    steps: &self.steps,
+                    layers,
+                    lod,
+                };
+                self.cpu
+                    .decode_block(&job, scratch, out)
+                    .map_err(|e| locate(e, entry))
             }
         }
     }
@@ -115,7 +159,11 @@ fn locate(e: Error, entry: &BlockEntry) -> Error {
                 BlockState::Payload(p) => p.segments.first().map_or(0, |s| s.offset),
                 _ => 0,
             };
-            Error::corrupt(what, offset, format!("{detail} (block {:?} of tier {})", entry.block, entry.tier))
+            Error::corrupt(
+                what,
+                offset,
+                format!("{detail} (block {:?} of tier {})", entry.block, entry.tier),
+            )
         }
         other => other,
     }

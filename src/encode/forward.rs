@@ -28,7 +28,10 @@ fn forward_avx2(values: &mut [f32], scratch: &mut Vec<f32>, shape: &BlockShape) 
 
 #[inline(always)]
 fn run(values: &mut [f32], scratch: &mut Vec<f32>, shape: &BlockShape) {
-    scratch.resize(shape.dims.iter().max().map_or(0, |n| n * shape.dims[0]), 0.0);
+    scratch.resize(
+        shape.dims.iter().max().map_or(0, |n| n * shape.dims[0]),
+        0.0,
+    );
     let [nx, ny, _] = shape.dims;
     for depth in 0..shape.depth {
         let [w, h, d] = shape.dims_at(depth);
@@ -60,7 +63,9 @@ fn scale_low(values: &mut [f32], shape: &BlockShape, depth: usize, gain: f32) {
     let ([w, h, d], [nx, ny, _]) = (shape.dims_at(depth + 1), shape.dims);
     for z in 0..d {
         for y in 0..h {
-            values[(z * ny + y) * nx..][..w].iter_mut().for_each(|v| *v *= gain);
+            values[(z * ny + y) * nx..][..w]
+                .iter_mut()
+                .for_each(|v| *v *= gain);
         }
     }
 }
@@ -72,11 +77,12 @@ fn split_line(line: &mut [f32], scratch: &mut [f32]) {
     let (low, high) = (n.div_ceil(2), n / 2);
     let (s, rest) = scratch[..n].split_at_mut(low);
     let d = &mut rest[..high];
-    for (i, pair) in line.chunks(2).enumerate() {
-        s[i] = pair[0];
-        if let Some(&odd) = pair.get(1) {
-            d[i] = odd;
-        }
+    let pairs = line.chunks_exact(2);
+    if let Some(&last) = pairs.remainder().first() {
+        s[low - 1] = last;
+    }
+    for ((pair, s), d) in pairs.zip(s.iter_mut()).zip(d.iter_mut()) {
+        (*s, *d) = (pair[0], pair[1]);
     }
     let [a, b, g, e, _] = LIFTING.map(|c| c as f32);
     lift_odd(d, s, a);
@@ -91,8 +97,8 @@ fn split_line(line: &mut [f32], scratch: &mut [f32]) {
 #[inline(always)]
 fn lift_odd(d: &mut [f32], s: &[f32], c: f32) {
     let inner = d.len().min(s.len() - 1);
-    for i in 0..inner {
-        d[i] += c * (s[i] + s[i + 1]);
+    for ((d, &a), &b) in d[..inner].iter_mut().zip(&s[..inner]).zip(&s[1..]) {
+        *d += c * (a + b);
     }
     if inner < d.len() {
         d[inner] += c * (s[inner] + s[inner]);
@@ -103,8 +109,8 @@ fn lift_odd(d: &mut [f32], s: &[f32], c: f32) {
 #[inline(always)]
 fn lift_even(s: &mut [f32], d: &[f32], c: f32) {
     s[0] += c * (d[0] + d[0]);
-    for i in 1..d.len() {
-        s[i] += c * (d[i - 1] + d[i]);
+    for ((s, &a), &b) in s[1..].iter_mut().zip(d).zip(&d[1..]) {
+        *s += c * (a + b);
     }
     if s.len() > d.len() && s.len() > 1 {
         let last = d[d.len() - 1];
@@ -126,12 +132,22 @@ fn split_rows(rows: &mut [f32], stride: usize, n: usize, width: usize, scratch: 
     for (c, odd) in [(a, true), (b, false), (g, true), (e, false)] {
         if odd {
             for i in 0..high {
-                add_pair(&mut d[i * width..][..width], &s[i * width..][..width], &s[(i + 1).min(low - 1) * width..][..width], c);
+                add_pair(
+                    &mut d[i * width..][..width],
+                    &s[i * width..][..width],
+                    &s[(i + 1).min(low - 1) * width..][..width],
+                    c,
+                );
             }
         } else {
             for i in 0..low {
                 let (before, after) = (i.saturating_sub(1), i.min(high - 1));
-                add_pair(&mut s[i * width..][..width], &d[before * width..][..width], &d[after * width..][..width], c);
+                add_pair(
+                    &mut s[i * width..][..width],
+                    &d[before * width..][..width],
+                    &d[after * width..][..width],
+                    c,
+                );
             }
         }
     }

@@ -151,7 +151,10 @@ impl EncodeOptions {
     /// Encodes only part `index` of `count` of the clusters.
     #[must_use]
     pub fn with_shard(self, index: u32, count: u32) -> Self {
-        Self { shard: Some((index, count)), ..self }
+        Self {
+            shard: Some((index, count)),
+            ..self
+        }
     }
 
     /// Codes NaN and infinities as a mask, or refuses them.

@@ -1,10 +1,12 @@
 //! Extrema and sums over many values, in lanes that any machine can keep in vectors.
 //!
 //! All machines add in the same order, so that what is written down is the same everywhere. Knows
-//! neither blocks nor bands.
+//! nothing of models.
 
 use super::LevelError;
-use crate::codec::Coefficient;
+use crate::backend::cpu::Loops;
+use crate::codec::bands::{Band, BlockShape};
+use crate::codec::{Coefficient, rows};
 
 /// Values worked on at once.
 const LANES: usize = 16;
@@ -14,8 +16,18 @@ const ROW: usize = 64;
 const ROWS: usize = 8;
 
 /// Smallest and largest finite value; infinities the wrong way round if there is none.
+pub(super) struct MinMax<'a>(pub(super) &'a [f32]);
+
+impl Loops for MinMax<'_> {
+    type Output = (f32, f32);
+    #[inline(always)]
+    fn run(self) -> (f32, f32) {
+        min_max(self.0)
+    }
+}
+
 #[inline(always)]
-pub(super) fn min_max(values: &[f32]) -> (f32, f32) {
+fn min_max(values: &[f32]) -> (f32, f32) {
     let mut lanes = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
     let chunks = values.chunks_exact(LANES);
     for (&v, i) in chunks.remainder().iter().zip(0..) {
@@ -26,31 +38,62 @@ pub(super) fn min_max(values: &[f32]) -> (f32, f32) {
             (*low, *high) = wider((*low, *high), v);
         }
     }
-    lanes.0.into_iter().zip(lanes.1).fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), (low, high)| (a.min(low), b.max(high)))
+    lanes
+        .0
+        .into_iter()
+        .zip(lanes.1)
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), (low, high)| {
+            (a.min(low), b.max(high))
+        })
 }
 
 /// The range with `v` in it, if that is finite.
 #[inline(always)]
 fn wider((low, high): (f32, f32), v: f32) -> (f32, f32) {
     let finite = v.abs() < f32::INFINITY;
-    (if finite & (v < low) { v } else { low }, if finite & (v > high) { v } else { high })
+    (
+        if finite & (v < low) { v } else { low },
+        if finite & (v > high) { v } else { high },
+    )
 }
 
 /// Squared and largest error: rows of [`ROW`] values in f32, one value after the other, rows in
 /// f64.
+pub(super) struct SquaredError<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) decoded: &'a [i32],
+}
+
+impl Loops for SquaredError<'_> {
+    type Output = LevelError;
+    #[inline(always)]
+    fn run(self) -> LevelError {
+        squared_error(self.values, self.decoded)
+    }
+}
+
 #[inline(always)]
-pub(super) fn squared_error(values: &[f32], decoded: &[i32]) -> LevelError {
-    let (v, q) = (values.chunks_exact(ROW * ROWS), decoded.chunks_exact(ROW * ROWS));
+fn squared_error(values: &[f32], decoded: &[i32]) -> LevelError {
+    let (v, q) = (
+        values.chunks_exact(ROW * ROWS),
+        decoded.chunks_exact(ROW * ROWS),
+    );
     let rest = (v.remainder().chunks(ROW), q.remainder().chunks(ROW));
     let (mut sse, mut max) = (0.0, 0.0f32);
     let mut squares = [[0.0; ROW]; ROWS];
     for (v, q) in v.zip(q) {
-        for ((v, q), squares) in v.chunks_exact(ROW).zip(q.chunks_exact(ROW)).zip(&mut squares) {
+        for ((v, q), squares) in v
+            .chunks_exact(ROW)
+            .zip(q.chunks_exact(ROW))
+            .zip(&mut squares)
+        {
             max = max.max(squares_of(v, q, squares));
         }
         let mut sums = [0.0f32; ROWS];
         for i in 0..ROW {
-            sums.iter_mut().zip(&squares).for_each(|(sum, row)| *sum += row[i]);
+            sums.iter_mut()
+                .zip(&squares)
+                .for_each(|(sum, row)| *sum += row[i]);
         }
         sse = sums.iter().fold(sse, |sse, &sum| sse + f64::from(sum));
     }
@@ -58,14 +101,21 @@ pub(super) fn squared_error(values: &[f32], decoded: &[i32]) -> LevelError {
         max = max.max(squares_of(v, q, &mut squares[0]));
         sse += f64::from(squares[0][..v.len()].iter().fold(0.0f32, |sum, &s| sum + s));
     }
-    LevelError { sse, max: f64::from(max) }
+    LevelError {
+        sse,
+        max: f64::from(max),
+    }
 }
 
 /// Squared differences of a row; returns the largest absolute difference.
 #[inline(always)]
 fn squares_of(values: &[f32], decoded: &[i32], squares: &mut [f32; ROW]) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    for ((v, q), s) in values.chunks(LANES).zip(decoded.chunks(LANES)).zip(squares.chunks_exact_mut(LANES)) {
+    for ((v, q), s) in values
+        .chunks(LANES)
+        .zip(decoded.chunks(LANES))
+        .zip(squares.chunks_exact_mut(LANES))
+    {
         for (((&v, &q), s), max) in v.iter().zip(q).zip(s).zip(&mut lanes) {
             let d = v - q as f32;
             *s = d * d;
@@ -75,9 +125,32 @@ fn squares_of(values: &[f32], decoded: &[i32], squares: &mut [f32; ROW]) -> f32 
     lanes.iter().fold(0.0, |a: f32, &b| a.max(b))
 }
 
-/// Sum of `(c - k step)^2` over a row.
+/// Sum of `(c - k step)^2` over a band.
+pub(super) struct BandError<'a, E> {
+    pub(super) coefficients: &'a [f32],
+    pub(super) indices: &'a [E],
+    pub(super) shape: &'a BlockShape,
+    pub(super) band: &'a Band,
+    pub(super) step: f32,
+}
+
+impl<E: Coefficient> Loops for BandError<'_, E> {
+    type Output = f64;
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let sum = |row: std::ops::Range<usize>| {
+            row_sse(
+                &self.coefficients[row.clone()],
+                &self.indices[row],
+                self.step,
+            )
+        };
+        rows(self.shape, self.band).map(sum).sum()
+    }
+}
+
 #[inline(always)]
-pub(super) fn row_sse<E: Coefficient>(coefficients: &[f32], indices: &[E], step: f32) -> f64 {
+fn row_sse<E: Coefficient>(coefficients: &[f32], indices: &[E], step: f32) -> f64 {
     let mut lanes = [0.0f32; LANES];
     for (c, k) in coefficients.chunks(LANES).zip(indices.chunks(LANES)) {
         for ((&c, &k), sum) in c.iter().zip(k).zip(&mut lanes) {
@@ -95,7 +168,13 @@ mod tests {
 
     fn numbers(count: usize) -> (Vec<f32>, Vec<i32>) {
         let q: Vec<i32> = (0..count as i32).map(|i| i * 7919 % 4001 - 2000).collect();
-        (q.iter().enumerate().map(|(i, &q)| q as f32 + (i % 13) as f32 * 0.37 - 2.0).collect(), q)
+        (
+            q.iter()
+                .enumerate()
+                .map(|(i, &q)| q as f32 + (i % 13) as f32 * 0.37 - 2.0)
+                .collect(),
+            q,
+        )
     }
 
     /// The definition: one row after the other, one value after the other.
@@ -104,9 +183,18 @@ mod tests {
         for count in [0, 1, 63, 64, 65, 511, 512, 513, 1900] {
             let (v, q) = numbers(count);
             let differences: Vec<f32> = v.iter().zip(&q).map(|(&v, &q)| v - q as f32).collect();
-            let sse = differences.chunks(64).fold(0.0f64, |s, row| s + f64::from(row.iter().fold(0.0f32, |s, d| s + d * d)));
+            let sse = differences.chunks(64).fold(0.0f64, |s, row| {
+                s + f64::from(row.iter().fold(0.0f32, |s, d| s + d * d))
+            });
             let max = differences.iter().fold(0.0f32, |m, d| m.max(d.abs()));
-            assert_eq!(squared_error(&v, &q), LevelError { sse, max: f64::from(max) }, "{count} values");
+            assert_eq!(
+                squared_error(&v, &q),
+                LevelError {
+                    sse,
+                    max: f64::from(max)
+                },
+                "{count} values"
+            );
             let all = row_sse(&v, &q, 1.0);
             assert!((all - sse).abs() <= 1e-5 * sse);
         }
@@ -116,7 +204,9 @@ mod tests {
     fn extrema_pass_over_what_is_not_finite() {
         for count in [1, 15, 16, 17, 100] {
             let (mut v, q) = numbers(count);
-            let (min, max) = v.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+            let (min, max) = v
+                .iter()
+                .fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
             v.extend([f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
             assert_eq!((min_max(&v), q.len()), ((min, max), count));
         }

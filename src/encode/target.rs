@@ -26,20 +26,38 @@ const DEEPEST: f64 = 20.0;
 pub(crate) fn encode_to(job: &Job<'_>, target: Target, path: &Path) -> Result<EncodeReport> {
     let span = (f64::from(job.scan.q_max) - f64::from(job.scan.q_min)).max(1.0);
     match target {
-        Target::Quality(q) => finish(job, (span * (-quality_exponent(q)).exp2()).max(EXACT.exp2()), path, 1),
+        Target::Quality(q) => finish(
+            job,
+            (span * (-quality_exponent(q)).exp2()).max(EXACT.exp2()),
+            path,
+            1,
+        ),
         Target::Lossless => finish(job, lossless_step(job)?, path, 1),
         Target::Psnr(db) => {
-            let wanted = Goal { aim: 0.12, tolerance: 0.3, slope: -4.8, start: (span * (0.5 - (db - 8.0) / 5.5).exp2()).log2() };
-            let gap = |t: &Totals, _: u64| job.psnr(t, t.errors.len() - 1).map_or(f64::INFINITY, |p| p - db);
+            let wanted = Goal {
+                aim: 0.12,
+                tolerance: 0.3,
+                slope: -4.8,
+                start: (span * (0.5 - (db - 8.0) / 5.5).exp2()).log2(),
+            };
+            let gap = |t: &Totals, _: u64| {
+                job.psnr(t, t.errors.len() - 1)
+                    .map_or(f64::INFINITY, |p| p - db)
+            };
             closed_loop(job, path, &wanted, &gap, LESS)
         }
         Target::Ratio(r) => {
-            let raw = Region::whole(job.source.extent()).voxels() as f64 * job.source.dtype().size() as f64;
+            let raw = Region::whole(job.source.extent()).voxels() as f64
+                * job.source.dtype().size() as f64;
             to_bytes(job, path, raw / r)
         }
         Target::Bytes(n) => to_bytes(job, path, n as f64),
         Target::MaxError(e) => to_bound(job, path, e / job.scan.values.unit()),
-        Target::MaxErrorRel(r) => to_bound(job, path, r * (job.scan.max - job.scan.min) / job.scan.values.unit()),
+        Target::MaxErrorRel(r) => to_bound(
+            job,
+            path,
+            r * (job.scan.max - job.scan.min) / job.scan.values.unit(),
+        ),
         Target::Ssim(wanted) => to_ssim(job, path, wanted, span),
     }
 }
@@ -50,16 +68,40 @@ fn quality_exponent(q: f64) -> f64 {
 }
 
 fn to_bytes(job: &Job<'_>, path: &Path, bytes: f64) -> Result<EncodeReport> {
-    let goal = Goal { aim: 0.02, tolerance: 0.07, slope: 0.9, start: job.first_step_for(bytes) };
-    closed_loop(job, path, &goal, &|_, file| (bytes / file as f64).log2(), "even the coarsest encode is larger; allow more bytes")
+    let goal = Goal {
+        aim: 0.02,
+        tolerance: 0.07,
+        slope: 0.9,
+        start: job.first_step_for(bytes),
+    };
+    closed_loop(
+        job,
+        path,
+        &goal,
+        &|_, file| (bytes / file as f64).log2(),
+        "even the coarsest encode is larger; allow more bytes",
+    )
 }
 
 fn to_bound(job: &Job<'_>, path: &Path, bound: f64) -> Result<EncodeReport> {
     if bound < 0.5 && !job.source.dtype().is_float() {
-        return Err(Error::Target(format!("a largest error under {bound} of integers is lossless; use --lossless")));
+        return Err(Error::Target(format!(
+            "a largest error under {bound} of integers is lossless; use --lossless"
+        )));
     }
-    let goal = Goal { aim: 0.03, tolerance: 0.12, slope: -1.0, start: (bound * 0.6).log2() };
-    closed_loop(job, path, &goal, &|t, _| (bound / t.last().max.max(1e-300)).log2().min(60.0), LESS)
+    let goal = Goal {
+        aim: 0.03,
+        tolerance: 0.12,
+        slope: -1.0,
+        start: (bound * 0.6).log2(),
+    };
+    closed_loop(
+        job,
+        path,
+        &goal,
+        &|t, _| (bound / t.last().max.max(1e-300)).log2().min(60.0),
+        LESS,
+    )
 }
 
 /// How a gap (0 or more = met) depends on log2(step).
@@ -129,7 +171,11 @@ struct Bracket<'a> {
 
 impl<'a> Bracket<'a> {
     fn new(goal: &'a Goal) -> Self {
-        Self { goal, met: None, missed: None }
+        Self {
+            goal,
+            met: None,
+            missed: None,
+        }
     }
 
     /// Takes a measurement; true if it is good enough or nothing is left to try.
@@ -141,7 +187,8 @@ impl<'a> Bracket<'a> {
         } else if self.missed.is_none_or(|m| gap > m.1) {
             self.missed = Some((x, gap));
         }
-        let close = matches!((self.met, self.missed), (Some(a), Some(b)) if (a.0 - b.0).abs() < 0.004);
+        let close =
+            matches!((self.met, self.missed), (Some(a), Some(b)) if (a.0 - b.0).abs() < 0.004);
         let edge = (gap >= 0.0 && x > 40.0) || (gap.is_infinite() && x < -6.0);
         (0.0..=self.goal.tolerance).contains(&gap) || close || edge
     }
@@ -168,7 +215,12 @@ impl<'a> Bracket<'a> {
 
 /// The paper's composite target: SSIM at four levels of detail, measured on the whole decode.
 fn to_ssim(job: &Job<'_>, path: &Path, wanted: [f64; 4], span: f64) -> Result<EncodeReport> {
-    let goal = Goal { aim: 0.002, tolerance: 0.009, slope: -0.02, start: (span / 64.0).log2() };
+    let goal = Goal {
+        aim: 0.002,
+        tolerance: 0.009,
+        slope: -0.02,
+        start: (span / 64.0).log2(),
+    };
     let mut bracket = Bracket::new(&goal);
     let (mut x, mut passes) = (goal.start.max(job.finest()), 0);
     let mut last = None;
@@ -205,10 +257,21 @@ fn to_ssim(job: &Job<'_>, path: &Path, wanted: [f64; 4], span: f64) -> Result<En
 fn ssim_gap(job: &Job<'_>, path: &Path, wanted: [f64; 4]) -> Result<f64> {
     let volume = Volume::open(path)?.with_threads(job.options.threads)?;
     let view = volume.view(0, volume.levels() - 1)?;
-    let options = CompareOptions::default().with_threads(job.options.threads).with_range(job.scan.min, job.scan.max);
-    let report = |done, total| (job.progress)(super::Progress { phase: "verify", done, total });
+    let options = CompareOptions::default()
+        .with_threads(job.options.threads)
+        .with_range(job.scan.min, job.scan.max);
+    let report = |done, total| {
+        (job.progress)(super::Progress {
+            phase: "verify",
+            done,
+            total,
+        })
+    };
     let found = compare(job.source, &view, &options, &report)?.ssim;
-    let margins = found.iter().zip(wanted).filter_map(|(s, w)| s.map(|s| s - w));
+    let margins = found
+        .iter()
+        .zip(wanted)
+        .filter_map(|(s, w)| s.map(|s| s - w));
     Ok(margins.fold(f64::INFINITY, f64::min))
 }
 
@@ -240,12 +303,16 @@ struct Trial {
 
 impl Trial {
     fn new(output: &Path) -> Self {
-        Self { path: with_suffix(output, ".trial.partial") }
+        Self {
+            path: with_suffix(output, ".trial.partial"),
+        }
     }
 
     /// Makes room for the next trial.
     fn set_aside(self, output: &Path) -> Result<Self> {
-        let best = Self { path: with_suffix(output, ".best.partial") };
+        let best = Self {
+            path: with_suffix(output, ".best.partial"),
+        };
         self.rename(&best.path)?;
         Ok(best)
     }
@@ -274,7 +341,8 @@ impl Drop for Trial {
 impl Job<'_> {
     /// A file of these sums, roughly: payload scaled to the whole volume, index, head.
     fn file_estimate(&self, totals: &Totals) -> u64 {
-        let whole = Region::whole(self.source.extent()).voxels() as f64 / totals.voxels.max(1) as f64;
+        let whole =
+            Region::whole(self.source.extent()).voxels() as f64 / totals.voxels.max(1) as f64;
         let layers = totals.layer_bytes.len() as u64;
         let row = 6 * layers + 3 + 2 * u64::from(self.options.levels);
         let payload: u64 = totals.layer_bytes.iter().sum();

@@ -78,7 +78,11 @@ mod tests {
     #[test]
     fn gains_are_the_norms_of_the_synthesis_filters() {
         for depth in 0..6 {
-            for (part, table) in [(AxisPart::Low, LOW), (AxisPart::High, HIGH), (AxisPart::Coarsest, COARSEST)] {
+            for (part, table) in [
+                (AxisPart::Low, LOW),
+                (AxisPart::High, HIGH),
+                (AxisPart::Coarsest, COARSEST),
+            ] {
                 let (mut low, mut high) = (vec![0.0; 64], vec![0.0; 64]);
                 match part {
                     AxisPart::High => high[32] = 1.0,
@@ -91,7 +95,11 @@ mod tests {
                     x = inverse(&scaled, &vec![0.0; scaled.len()]);
                 }
                 let norm = x.iter().map(|v| v * v).sum::<f64>().sqrt();
-                assert_eq!((65_536.0 / norm).round() as u64, table[depth], "{part:?} at depth {depth}");
+                assert_eq!(
+                    (65_536.0 / norm).round() as u64,
+                    table[depth],
+                    "{part:?} at depth {depth}"
+                );
             }
         }
     }

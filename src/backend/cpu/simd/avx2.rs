@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::Loops;
 use super::generic;
 use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
@@ -9,15 +10,20 @@ use crate::codec::bands::BlockShape;
 /// # Safety
 /// The CPU has AVX2; see [`generic::inverse`] for the buffers.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn inverse<E: Working>(values: &mut [E], scratch: &mut [E], shape: &BlockShape, lod: usize) {
+pub(super) unsafe fn inverse<E: Working>(
+    values: &mut [E],
+    scratch: &mut [E],
+    shape: &BlockShape,
+    lod: usize,
+) {
     // SAFETY: passed on from the caller.
     unsafe { generic::inverse::<E::Avx2>(values, scratch, shape, lod) }
 }
 
-/// `work`, built with AVX2 as far as it is inlined.
+/// Plain loops, built with AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) fn call<R>(work: impl FnOnce() -> R) -> R {
-    work()
+pub(super) fn run<L: Loops>(loops: L) -> L::Output {
+    loops.run()
 }
 
 #[derive(Clone, Copy)]

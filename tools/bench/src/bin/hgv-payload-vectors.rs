@@ -323,7 +323,14 @@ impl<'a> Vector<'a> {
             ("block_log2", json!(recipe.block_log2)),
             ("dims", json!(recipe.dims)),
             ("range", json!([payload.range.lo, payload.range.hi])),
-            ("model", json!(hex(&WaveletModel { mask: recipe.mask, ..payload.model }.to_bytes()))),
+            (
+                "model",
+                json!(hex(&WaveletModel {
+                    mask: recipe.mask,
+                    ..payload.model
+                }
+                .to_bytes())),
+            ),
             ("steps", json!(steps)),
             ("layers", json!(lengths)),
             ("bytes_sha256", json!(hex(&Sha256::digest(layers.concat())))),
