@@ -19,6 +19,8 @@ const FULL_PASSES: u32 = 6;
 const LESS: &str = "the coder cannot keep the voxels that exactly; ask for less";
 /// log2 of a step below which every integer comes back as it was.
 const EXACT: f64 = -3.0;
+/// A step below which an exact residual takes fewer bytes than finer coefficients of integers.
+const NEARLY_EXACT: f64 = 0.75;
 /// log2 of range / step beyond which the indices of a layer leave the exact integers of float32.
 const DEEPEST: f64 = 20.0;
 
@@ -26,13 +28,14 @@ const DEEPEST: f64 = 20.0;
 pub(crate) fn encode_to(job: &Job<'_>, target: Target, path: &Path) -> Result<EncodeReport> {
     let span = (f64::from(job.scan.q_max) - f64::from(job.scan.q_min)).max(1.0);
     match target {
-        Target::Quality(q) => finish(
-            job,
-            (span * (-quality_exponent(q)).exp2()).max(EXACT.exp2()),
-            path,
-            1,
-        ),
-        Target::Lossless => finish(job, lossless_step(job)?, path, 1),
+        Target::Quality(q) => {
+            let step = span * (-quality_exponent(q)).exp2();
+            if step < NEARLY_EXACT && !job.source.dtype().is_float() {
+                return lossless(job, path);
+            }
+            finish(job, step, path, 1)
+        }
+        Target::Lossless => lossless(job, path),
         Target::Psnr(db) => {
             let wanted = Goal {
                 aim: 0.12,
@@ -273,6 +276,14 @@ fn ssim_gap(job: &Job<'_>, path: &Path, wanted: [f64; 4]) -> Result<f64> {
         .zip(wanted)
         .filter_map(|(s, w)| s.map(|s| s - w));
     Ok(margins.fold(f64::INFINITY, f64::min))
+}
+
+fn lossless(job: &Job<'_>, path: &Path) -> Result<EncodeReport> {
+    let job = &Job {
+        lossless: true,
+        ..*job
+    };
+    finish(job, lossless_step(job)?, path, 1)
 }
 
 /// The step under the residual that makes a sample smallest.
