@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn narrow_equals_wide() {
         for step in [1i64, 2, 255, 256, 257, 4_000, 65_535, 1 << 20, (1 << 23) - 1, 1 << 23] {
-            for pulls in [(0, 0), (step * 8 >> 8, step * 5 >> 8), (step, step)] {
+            for pulls in [(0, 0), ((step * 8) >> 8, (step * 5) >> 8), (step, step)] {
                 let narrow = NarrowStep::new::<i16>(step, pulls).unwrap();
                 for k in i16::MIN..=i16::MAX {
                     let mut wide = [k];
