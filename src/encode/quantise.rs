@@ -13,6 +13,8 @@ const LONELY: f32 = 0.25;
 const LATER: f32 = 0.04;
 /// Neighbour magnitudes over this many steps say no more.
 const NEIGHBOUR_CAP: f32 = 3.0;
+/// Coefficients that are passed over together.
+const CHUNK: usize = 8;
 
 /// Quantises all bands: `out` gets indices in the block's box.
 pub(crate) fn quantise<E: Coefficient>(
@@ -81,10 +83,22 @@ fn quantise_plain<E: Coefficient>(
     out: &mut [E],
 ) {
     each_row(shape, band, |range, _| {
-        for (o, &c) in out[range.clone()].iter_mut().zip(&c[range]) {
-            let steps = c * inverse;
-            if steps.abs() >= FAST_THRESHOLD {
-                *o = E::saturate(index_of(steps, FAST_THRESHOLD));
+        for (out, c) in out[range.clone()]
+            .chunks_mut(CHUNK)
+            .zip(c[range].chunks(CHUNK))
+        {
+            // Most stretches have nothing that counts.
+            let peak = c
+                .iter()
+                .fold(0.0f32, |a, &c| if c.abs() > a { c.abs() } else { a });
+            if peak * inverse < FAST_THRESHOLD {
+                continue;
+            }
+            for (o, &c) in out.iter_mut().zip(c) {
+                let steps = c * inverse;
+                if steps.abs() >= FAST_THRESHOLD {
+                    *o = E::saturate(index_of(steps, FAST_THRESHOLD));
+                }
             }
         }
     });
