@@ -2,6 +2,7 @@
 //! Pure functions of bytes and integers; knows neither files nor SIMD kernels
 //! (specification, "Payload").
 
+mod band;
 pub mod bands;
 pub mod bits;
 pub mod contexts;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::overview::TierVoxels;
-use super::pass::{Job, Totals, halved};
+use super::pass::{Job, halved};
 use super::plan::Models;
 use super::scan::{Scan, report};
+use super::totals::Totals;
 use super::{EncodeOptions, Progress, ProgressFn};
 use crate::backend::cpu::{CpuBackend, Scratch};
 use crate::decode::BlockDecoder;

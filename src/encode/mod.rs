@@ -6,6 +6,7 @@
 
 mod block;
 mod forward;
+mod masked;
 mod merge;
 mod options;
 mod overview;
@@ -16,6 +17,7 @@ mod reduce;
 mod scan;
 mod sums;
 mod target;
+mod totals;
 
 use std::path::Path;
 

@@ -9,16 +9,14 @@ use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_bl
 use super::overview::TierVoxels;
 use super::plan::{Models, layer_steps};
 use super::scan::{Scan, report};
+use super::totals::Totals;
 use super::{EncodeOptions, Progress, ProgressFn};
 use crate::backend::ValueRange;
 use crate::backend::cpu::CpuBackend;
 use crate::codec::bands::BlockShape;
-use crate::codec::mask::{Class, encode_mask};
-use crate::decode::{LevelInfo, Stats};
 use crate::format::key::Pages;
 use crate::format::range::RangeCoder;
 use crate::format::tier::{self, Tier};
-use crate::model::NON_FINITE;
 use crate::volume::{BlockGrid, Region, VoxelSource};
 use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
@@ -36,29 +34,14 @@ pub(crate) struct Job<'a> {
     pub(crate) lossless: bool,
 }
 
-/// Sums over the blocks of a pass.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Totals {
-    /// Errors of tier 0 for each quality level, in units of `q`.
-    pub(crate) errors: Vec<LevelError>,
-    /// Payload bytes of all tiers for each layer.
-    pub(crate) layer_bytes: Vec<u64>,
-    /// Voxels of tier 0 that were coded.
-    pub(crate) voxels: u64,
-    /// Blocks of all tiers.
-    pub(crate) blocks: u64,
-    /// Blocks with payload.
-    pub(crate) payload_blocks: u64,
-}
-
 /// A block of a tier as the pass made it.
-struct Coded {
-    block: [u64; 3],
-    encoded: EncodedBlock,
-    errors: Vec<LevelError>,
-    coarsest: Vec<i32>,
+pub(super) struct Coded {
+    pub(super) block: [u64; 3],
+    pub(super) encoded: EncodedBlock,
+    pub(super) errors: Vec<LevelError>,
+    pub(super) coarsest: Vec<i32>,
     /// Whether the first layer begins with a mask.
-    masked: bool,
+    pub(super) masked: bool,
 }
 
 /// What may be in the works at once, so that memory stays within its budget for any number of
@@ -109,7 +92,7 @@ enum TierSource<'a> {
 }
 
 impl Job<'_> {
-    fn levels(&self) -> u8 {
+    pub(super) fn levels(&self) -> u8 {
         self.options.levels as u8
     }
 
@@ -434,63 +417,6 @@ impl Job<'_> {
         })
     }
 
-    /// A block with voxels that are not finite: they are filled in, coded like the rest, and
-    /// marked in a mask in front of the first layer. Errors count the filled voxels too.
-    fn code_masked(
-        &self,
-        plan: &BlockPlan<'_>,
-        shape: BlockShape,
-        block: [u64; 3],
-        values: &[f32],
-        scratch: &mut EncodeScratch,
-    ) -> Result<Coded> {
-        let classes: Vec<Class> = values.iter().map(|&v| Class::of(v)).collect();
-        let plan = &BlockPlan {
-            allow_constant: false,
-            ..*plan
-        };
-        let (encoded, errors) =
-            encode_block(plan, shape, &filled(values, self.scan.q_min), scratch)?;
-        let mut coarsest = if plan.want_coarsest {
-            scratch.coarsest(&encoded, &shape)
-        } else {
-            Vec::new()
-        };
-        let ([w, h, _], [nx, ny, _]) = (shape.dims_at(shape.depth), shape.dims);
-        for (i, q) in coarsest.iter_mut().enumerate() {
-            let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << shape.depth);
-            if let class @ 1.. = classes[(z * ny + y) * nx + x] as usize {
-                *q = NON_FINITE[class - 1];
-            }
-        }
-        let EncodedBlock::Payload {
-            wide,
-            range,
-            mut layers,
-        } = encoded
-        else {
-            return Err(Error::Input("a block with a mask has no payload".into()));
-        };
-        if let Some(first) = layers.first_mut() {
-            let mask = encode_mask(&classes, shape.dims);
-            let mut whole = (mask.len() as u32).to_le_bytes().to_vec();
-            whole.extend(mask);
-            whole.append(first);
-            *first = whole;
-        }
-        Ok(Coded {
-            block,
-            encoded: EncodedBlock::Payload {
-                wide,
-                range,
-                layers,
-            },
-            errors,
-            coarsest,
-            masked: true,
-        })
-    }
-
     /// Values of a box in units of `q`.
     fn read(&self, source: &TierSource<'_>, region: &Region, out: &mut Vec<f32>) -> Result<()> {
         out.clear();
@@ -580,79 +506,6 @@ impl Job<'_> {
             self.levels(),
         )
     }
-
-    fn no_totals(&self) -> Totals {
-        Totals {
-            errors: vec![LevelError::default(); usize::from(self.levels())],
-            layer_bytes: vec![0; layer_steps(self.levels()).len()],
-            ..Totals::default()
-        }
-    }
-
-    /// PSNR of a quality level; `None` if it is exact or the volume constant.
-    pub(crate) fn psnr(&self, totals: &Totals, level: usize) -> Option<f64> {
-        let range = (self.scan.max - self.scan.min) / self.scan.values.unit();
-        let mse = totals.errors[level].sse / totals.voxels.max(1) as f64;
-        (mse > 0.0 && range > 0.0).then(|| 10.0 * (range * range / mse).log10())
-    }
-
-    fn stats(&self, totals: &Totals) -> Stats {
-        let coarse = layer_steps(self.levels())
-            .iter()
-            .filter(|s| s.lod > 0)
-            .count();
-        let levels = (0..usize::from(self.levels()))
-            .map(|k| LevelInfo {
-                bytes: totals.layer_bytes[..=coarse + k].iter().sum(),
-                psnr: self.psnr(totals, k),
-                max_abs_error: Some(totals.errors[k].max * self.scan.values.unit()),
-                ..LevelInfo::default()
-            })
-            .collect();
-        Stats { levels }
-    }
-}
-
-impl Totals {
-    fn add(&mut self, coded: &Coded, tier: u8, grid: &BlockGrid) {
-        self.blocks += 1;
-        if let EncodedBlock::Payload { layers, .. } = &coded.encoded {
-            self.payload_blocks += 1;
-            self.layer_bytes
-                .iter_mut()
-                .zip(layers)
-                .for_each(|(sum, l)| *sum += l.len() as u64);
-        }
-        if tier == 0 {
-            self.voxels += grid.region(coded.block).voxels();
-            for (sum, e) in self.errors.iter_mut().zip(&coded.errors) {
-                *sum = LevelError {
-                    sse: sum.sse + e.sse,
-                    max: sum.max.max(e.max),
-                };
-            }
-        }
-    }
-
-    /// Largest error and squared error of the last level.
-    pub(crate) fn last(&self) -> LevelError {
-        self.errors.last().copied().unwrap_or_default()
-    }
-}
-
-/// Values with the mean of the finite ones in place of the others; `q` if there is none.
-fn filled(values: &[f32], q: i32) -> Vec<f32> {
-    let finite = values.iter().filter(|v| v.is_finite());
-    let (sum, count) = finite.fold((0.0f64, 0u32), |(s, n), &v| (s + f64::from(v), n + 1));
-    let mean = if count > 0 {
-        (sum / f64::from(count)).round() as f32
-    } else {
-        q as f32
-    };
-    values
-        .iter()
-        .map(|&v| if v.is_finite() { v } else { mean })
-        .collect()
 }
 
 /// Transform levels of a block.

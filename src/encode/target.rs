@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use super::pass::{Job, Totals};
+use super::pass::Job;
+use super::totals::Totals;
 use super::{EncodeReport, Target};
 use crate::quality::{CompareOptions, compare};
 use crate::volume::Region;

@@ -1,0 +1,82 @@
+//! Blocks with voxels that are not finite.
+
+use super::block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
+use super::pass::{Coded, Job};
+use crate::codec::bands::BlockShape;
+use crate::codec::mask::{Class, encode_mask};
+use crate::model::NON_FINITE;
+use crate::{Error, Result};
+
+impl Job<'_> {
+    /// A block with voxels that are not finite: they are filled in, coded like the rest, and
+    /// marked in a mask in front of the first layer. Errors count the filled voxels too.
+    pub(super) fn code_masked(
+        &self,
+        plan: &BlockPlan<'_>,
+        shape: BlockShape,
+        block: [u64; 3],
+        values: &[f32],
+        scratch: &mut EncodeScratch,
+    ) -> Result<Coded> {
+        let classes: Vec<Class> = values.iter().map(|&v| Class::of(v)).collect();
+        let plan = &BlockPlan {
+            allow_constant: false,
+            ..*plan
+        };
+        let (encoded, errors) =
+            encode_block(plan, shape, &filled(values, self.scan.q_min), scratch)?;
+        let mut coarsest = if plan.want_coarsest {
+            scratch.coarsest(&encoded, &shape)
+        } else {
+            Vec::new()
+        };
+        let ([w, h, _], [nx, ny, _]) = (shape.dims_at(shape.depth), shape.dims);
+        for (i, q) in coarsest.iter_mut().enumerate() {
+            let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << shape.depth);
+            if let class @ 1.. = classes[(z * ny + y) * nx + x] as usize {
+                *q = NON_FINITE[class - 1];
+            }
+        }
+        let EncodedBlock::Payload {
+            wide,
+            range,
+            mut layers,
+        } = encoded
+        else {
+            return Err(Error::Input("a block with a mask has no payload".into()));
+        };
+        if let Some(first) = layers.first_mut() {
+            let mask = encode_mask(&classes, shape.dims);
+            let mut whole = (mask.len() as u32).to_le_bytes().to_vec();
+            whole.extend(mask);
+            whole.append(first);
+            *first = whole;
+        }
+        Ok(Coded {
+            block,
+            encoded: EncodedBlock::Payload {
+                wide,
+                range,
+                layers,
+            },
+            errors,
+            coarsest,
+            masked: true,
+        })
+    }
+}
+
+/// Values with the mean of the finite ones in place of the others; `q` if there is none.
+fn filled(values: &[f32], q: i32) -> Vec<f32> {
+    let finite = values.iter().filter(|v| v.is_finite());
+    let (sum, count) = finite.fold((0.0f64, 0u32), |(s, n), &v| (s + f64::from(v), n + 1));
+    let mean = if count > 0 {
+        (sum / f64::from(count)).round() as f32
+    } else {
+        q as f32
+    };
+    values
+        .iter()
+        .map(|&v| if v.is_finite() { v } else { mean })
+        .collect()
+}
