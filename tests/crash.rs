@@ -80,7 +80,7 @@ fn a_killed_writer_leaves_only_a_partial_that_recovers() {
             }
             Err(e) => {
                 assert_eq!(count, 0, "{e}");
-                assert!(e.to_string().contains("no whole cluster"), "{e}");
+                assert!(e.to_string().contains("no finished cluster"), "{e}");
                 assert!(!path.exists());
             }
         }
