@@ -8,7 +8,9 @@ use crate::codec::bands::BlockShape;
 pub use crate::codec::contexts::{COUNT as CONTEXTS, alphabet, generalise};
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
 use crate::encode::plan::{layer_steps, wavelet_models};
-use crate::encode::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, Preset, encode_block, forward, quantise};
+use crate::encode::{
+    BlockPlan, EncodeScratch, EncodedBlock, LevelError, Preset, encode_block, forward, quantise,
+};
 use crate::model::{Precision, WaveletModel};
 
 pub use crate::codec::symbols::Counter;
@@ -44,9 +46,23 @@ pub struct LabBlock {
 
 impl BlockLab {
     /// For a volume whose integers lie in `q_min..=q_max`; `step` in units of `q`.
-    pub fn new(q_min: i32, q_max: i32, step: f64, levels: u8, block_log2: u32, preset: Preset, lossless: bool) -> Self {
+    pub fn new(
+        q_min: i32,
+        q_max: i32,
+        step: f64,
+        levels: u8,
+        block_log2: u32,
+        preset: Preset,
+        lossless: bool,
+    ) -> Self {
         let (model, wide) = wavelet_models(q_min, q_max, step, levels, lossless);
-        Self { model, wide, steps: layer_steps(levels), preset, depth: block_log2 as usize - 2 }
+        Self {
+            model,
+            wide,
+            steps: layer_steps(levels),
+            preset,
+            depth: block_log2 as usize - 2,
+        }
     }
 
     /// The same with another layer table.
@@ -65,7 +81,10 @@ impl BlockLab {
     /// As the encoder.
     pub fn encode(&self, dims: [usize; 3], values: &[f32]) -> Result<LabBlock> {
         let plan = self.plan();
-        let shape = BlockShape { dims, depth: self.depth };
+        let shape = BlockShape {
+            dims,
+            depth: self.depth,
+        };
         let (block, errors) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
         let layers = match block {
             EncodedBlock::Constant(_) => Vec::new(),
@@ -79,26 +98,56 @@ impl BlockLab {
     /// # Errors
     /// As the encoder.
     pub fn statistics(&self, dims: [usize; 3], values: &[f32]) -> Result<Vec<Counter>> {
-        let shape = BlockShape { dims, depth: self.depth };
-        let model = if self.model.precision == Precision::I16 { &self.model } else { &self.wide };
-        let (min, max) = values.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
-        let range = ValueRange { lo: min.floor() as i32, hi: max.ceil() as i32 };
+        let shape = BlockShape {
+            dims,
+            depth: self.depth,
+        };
+        let model = if self.model.precision == Precision::I16 {
+            &self.model
+        } else {
+            &self.wide
+        };
+        let (min, max) = values
+            .iter()
+            .fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+        let range = ValueRange {
+            lo: min.floor() as i32,
+            hi: max.ceil() as i32,
+        };
         let scale = f32::from(model.frac_bits).exp2();
-        let mut c: Vec<f32> = values.iter().map(|&v| (v - range.centre() as f32) * scale).collect();
+        let mut c: Vec<f32> = values
+            .iter()
+            .map(|&v| (v - range.centre() as f32) * scale)
+            .collect();
         forward(&mut c, &mut Vec::new(), &shape);
         let mut targets = vec![Vec::<i32>::new(); usize::from(model.qualities)];
         for (quality, target) in (0..model.qualities).zip(&mut targets) {
-            quantise(&c, &shape, &Quantiser::new(model, quality), self.preset, target);
+            quantise(
+                &c,
+                &shape,
+                &Quantiser::new(model, quality),
+                self.preset,
+                target,
+            );
         }
         let mut state = CoefficientState::new();
         state.reset(shape);
         let mut all = Vec::new();
         for step in &self.steps {
-            all.push(count_layer(&mut state, usize::from(step.lod), step.quality, &targets[usize::from(step.quality)])?);
+            all.push(count_layer(
+                &mut state,
+                usize::from(step.lod),
+                step.quality,
+                &targets[usize::from(step.quality)],
+            )?);
         }
         if model.lossless {
             let decoded = self.decoded(model, shape, range, &targets);
-            let residual: Vec<i32> = values.iter().zip(&decoded).map(|(&v, &q)| v as i32 - q).collect();
+            let residual: Vec<i32> = values
+                .iter()
+                .zip(&decoded)
+                .map(|(&v, &q)| v as i32 - q)
+                .collect();
             all.push(count_residual(dims, &decoded, &residual)?);
         }
         Ok(all)
@@ -110,13 +159,23 @@ impl BlockLab {
     /// As the encoder.
     pub fn payload(&self, dims: [usize; 3], values: &[f32]) -> Result<Option<LabPayload>> {
         let plan = self.plan();
-        let shape = BlockShape { dims, depth: self.depth };
+        let shape = BlockShape {
+            dims,
+            depth: self.depth,
+        };
         let (block, _) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
         Ok(match block {
             EncodedBlock::Constant(_) => None,
-            EncodedBlock::Payload { wide, range, layers } => {
-                Some(LabPayload { shape, range, layers, model: if wide { self.wide } else { self.model } })
-            }
+            EncodedBlock::Payload {
+                wide,
+                range,
+                layers,
+            } => Some(LabPayload {
+                shape,
+                range,
+                layers,
+                model: if wide { self.wide } else { self.model },
+            }),
         })
     }
 
@@ -124,7 +183,13 @@ impl BlockLab {
     ///
     /// # Errors
     /// As the decoder.
-    pub fn decode(&self, cpu: CpuBackend, payload: &LabPayload, scratch: &mut Scratch, out: &mut Vec<i32>) -> Result<()> {
+    pub fn decode(
+        &self,
+        cpu: CpuBackend,
+        payload: &LabPayload,
+        scratch: &mut Scratch,
+        out: &mut Vec<i32>,
+    ) -> Result<()> {
         let job = BlockJob {
             model: &payload.model,
             shape: payload.shape,
@@ -145,10 +210,17 @@ impl BlockLab {
             cpu: CpuBackend::new(),
             range: &|lo, hi| Ok(ValueRange { lo, hi }),
             want_coarsest: false,
+            allow_constant: true,
         }
     }
 
-    fn decoded(&self, model: &WaveletModel, shape: BlockShape, range: ValueRange, targets: &[Vec<i32>]) -> Vec<i32> {
+    fn decoded(
+        &self,
+        model: &WaveletModel,
+        shape: BlockShape,
+        range: ValueRange,
+        targets: &[Vec<i32>],
+    ) -> Vec<i32> {
         let mut out = Vec::new();
         if let Some(last) = targets.last() {
             let block = crate::backend::cpu::Reconstruction {

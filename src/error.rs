@@ -59,7 +59,7 @@ pub enum Error {
     },
 
     /// File: it is not an hgv file, or one that this version cannot read.
-    #[error("unsupported: {0}")]
+    #[error("{0}")]
     Unsupported(String),
 
     /// File or caller: more than a [`crate::Limits`] value allows.
@@ -79,13 +79,22 @@ pub enum Error {
 
     /// File: this shard does not hold the block; merge it with its sisters first.
     #[error(
-        "block {block:?} of tier {tier} was not written to this file; merge it with the other shards"
+        "block {block:?} of tier {tier} is not in this file; merge it with the other shards, or read only a region that is there"
     )]
     NotWritten {
         /// Tier of the block (0 = full resolution).
         tier: u8,
         /// Block coordinate x, y, z.
         block: [u64; 3],
+    },
+
+    /// File: one of several is at fault; the rest says how.
+    #[error("{name}: {source}")]
+    InFile {
+        /// The path or address of the file.
+        name: String,
+        /// What is wrong with it.
+        source: Box<Error>,
     },
 
     /// Source: the bytes changed while they were being read.
@@ -124,6 +133,24 @@ impl Error {
         Self::Io {
             context: context.into(),
             source,
+        }
+    }
+
+    /// Names the file that is at fault, if the fault is that of a file and it has no name yet.
+    #[must_use]
+    pub fn in_file(self, name: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Truncated { .. }
+            | Self::Corrupt { .. }
+            | Self::Checksum { .. }
+            | Self::Unsupported(_)
+            | Self::LimitExceeded { .. }
+            | Self::Unfinished(_)
+            | Self::NotWritten { .. } => Self::InFile {
+                name: name.to_string(),
+                source: Box::new(self),
+            },
+            other => other,
         }
     }
 

@@ -61,7 +61,9 @@
 #![deny(unsafe_code)]
 
 #[cfg(target_endian = "big")]
-compile_error!("voxels are handed out as little-endian memory; big-endian machines are not supported yet");
+compile_error!(
+    "voxels are handed out as little-endian memory; big-endian machines are not supported yet"
+);
 
 // Unit tests share helpers with the integration tests, which know the crate by its name.
 #[cfg(test)]

@@ -99,7 +99,11 @@ impl Vector {
                 .map(step)
                 .collect(),
             classes: model.mask.then(|| split_mask(&mut layers[0], dims)),
-            model,
+            // Masks are taken off above, as a second opinion on what the backend does.
+            model: WaveletModel {
+                mask: false,
+                ..model
+            },
             layers,
             decoded: about["decoded"].as_array().unwrap().clone(),
         }
@@ -145,9 +149,6 @@ impl Vector {
             stream = &layer[4..];
             out.push(layer[..3].to_vec());
             out.push([&(layer.len() as u32 - 3).to_le_bytes(), stream].concat());
-        }
-        if self.steps[number].quality > 0 {
-            out.push(around(&[]));
         }
         out.push(around(&[&[6], &stream[1..]].concat()));
         out.push(around(&[&stream[..3], &[0, 0], &stream[5..]].concat()));

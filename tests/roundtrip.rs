@@ -33,11 +33,26 @@ fn field(extent: [u64; 3], amplitude: f64, seed: u64) -> Vec<f64> {
 
 fn volume(extent: [u64; 3], dtype: DType, seed: u64) -> MemoryVolume {
     let bytes: Vec<u8> = match dtype {
-        DType::Uint8 => field(extent, 255.0, seed).iter().map(|&v| v as u8).collect(),
-        DType::Int8 => field(extent, 255.0, seed).iter().map(|&v| (v as i32 - 128) as i8 as u8).collect(),
-        DType::Uint16 => field(extent, 65535.0, seed).iter().flat_map(|&v| (v as u16).to_le_bytes()).collect(),
-        DType::Int16 => field(extent, 4000.0, seed).iter().flat_map(|&v| (v as i16 - 1000).to_le_bytes()).collect(),
-        _ => field(extent, 1e-3, seed).iter().flat_map(|&v| (v as f32 - 7e-4).to_le_bytes()).collect(),
+        DType::Uint8 => field(extent, 255.0, seed)
+            .iter()
+            .map(|&v| v as u8)
+            .collect(),
+        DType::Int8 => field(extent, 255.0, seed)
+            .iter()
+            .map(|&v| (v as i32 - 128) as i8 as u8)
+            .collect(),
+        DType::Uint16 => field(extent, 65535.0, seed)
+            .iter()
+            .flat_map(|&v| (v as u16).to_le_bytes())
+            .collect(),
+        DType::Int16 => field(extent, 4000.0, seed)
+            .iter()
+            .flat_map(|&v| (v as i16 - 1000).to_le_bytes())
+            .collect(),
+        _ => field(extent, 1e-3, seed)
+            .iter()
+            .flat_map(|&v| (v as f32 - 7e-4).to_le_bytes())
+            .collect(),
     };
     MemoryVolume::from_bytes(extent, dtype, bytes, Metadata::default()).unwrap()
 }
@@ -54,8 +69,16 @@ fn run(source: &MemoryVolume, change: impl FnOnce(&mut EncodeOptions)) -> Encode
     let mut options = EncodeOptions::default();
     change(&mut options);
     let report = encode(source, &path, &options, &|_| ControlFlow::Continue(())).unwrap();
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "only the output is left");
-    Encoded { _folder: folder, path, report }
+    assert_eq!(
+        std::fs::read_dir(&folder).unwrap().count(),
+        1,
+        "only the output is left"
+    );
+    Encoded {
+        _folder: folder,
+        path,
+        report,
+    }
 }
 
 fn read_all(v: &Volume, lod: u32, level: u32) -> Vec<u8> {
@@ -69,14 +92,27 @@ fn values(bytes: &[u8], dtype: DType) -> Vec<f64> {
     match dtype {
         DType::Uint8 => bytes.iter().map(|&b| f64::from(b)).collect(),
         DType::Int8 => bytes.iter().map(|&b| f64::from(b as i8)).collect(),
-        DType::Uint16 => bytes.chunks(2).map(|b| f64::from(u16::from_le_bytes([b[0], b[1]]))).collect(),
-        DType::Int16 => bytes.chunks(2).map(|b| f64::from(i16::from_le_bytes([b[0], b[1]]))).collect(),
-        _ => bytes.chunks(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
+        DType::Uint16 => bytes
+            .chunks(2)
+            .map(|b| f64::from(u16::from_le_bytes([b[0], b[1]])))
+            .collect(),
+        DType::Int16 => bytes
+            .chunks(2)
+            .map(|b| f64::from(i16::from_le_bytes([b[0], b[1]])))
+            .collect(),
+        _ => bytes
+            .chunks(4)
+            .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+            .collect(),
     }
 }
 
 fn largest_error(a: &[u8], b: &[u8], dtype: DType) -> f64 {
-    values(a, dtype).iter().zip(values(b, dtype)).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
+    values(a, dtype)
+        .iter()
+        .zip(values(b, dtype))
+        .map(|(x, y)| (x - y).abs())
+        .fold(0.0, f64::max)
 }
 
 proptest! {
@@ -129,7 +165,10 @@ fn threads_change_neither_file_nor_voxels() {
     let source = volume([150, 90, 70], DType::Int16, 5);
     let one = run(&source, |o| o.threads = 1);
     let two = run(&source, |o| o.threads = 2);
-    assert_eq!(std::fs::read(&one.path).unwrap(), std::fs::read(&two.path).unwrap());
+    assert_eq!(
+        std::fs::read(&one.path).unwrap(),
+        std::fs::read(&two.path).unwrap()
+    );
     let a = Volume::open(&one.path).unwrap().with_threads(1).unwrap();
     let b = Volume::open(&one.path).unwrap().with_threads(2).unwrap();
     assert_eq!(read_all(&a, 0, 2), read_all(&b, 0, 2));
@@ -141,14 +180,29 @@ fn targets_hold() {
     let source = volume([130, 70, 66], DType::Uint8, 9);
     let raw = 130.0 * 70.0 * 66.0;
     for preset in [Preset::Fast, Preset::Balanced] {
-        let psnr = run(&source, |o| (o.preset, o.target) = (preset, Target::Psnr(40.0))).report.psnr.unwrap();
+        let psnr = run(&source, |o| {
+            (o.preset, o.target) = (preset, Target::Psnr(40.0))
+        })
+        .report
+        .psnr
+        .unwrap();
         assert!((40.0..40.7).contains(&psnr), "{psnr}");
-        let bytes = run(&source, |o| (o.preset, o.target) = (preset, Target::Bytes(20_000))).report.file_bytes;
+        let bytes = run(&source, |o| {
+            (o.preset, o.target) = (preset, Target::Bytes(20_000))
+        })
+        .report
+        .file_bytes;
         assert!((18_000..=20_000).contains(&bytes), "{bytes}");
-        let ratio = run(&source, |o| (o.preset, o.target) = (preset, Target::Ratio(20.0))).report.file_bytes as f64;
+        let ratio = run(&source, |o| {
+            (o.preset, o.target) = (preset, Target::Ratio(20.0))
+        })
+        .report
+        .file_bytes as f64;
         assert!((raw / 22.5..=raw / 20.0).contains(&ratio), "{ratio}");
     }
-    let bound = run(&source, |o| o.target = Target::MaxError(6.0)).report.max_abs_error;
+    let bound = run(&source, |o| o.target = Target::MaxError(6.0))
+        .report
+        .max_abs_error;
     assert!(bound <= 6.0, "{bound}");
 }
 
@@ -165,7 +219,11 @@ fn levels_of_detail_keep_the_mean() {
     };
     let full = mean(0);
     for lod in 1..v.lods() {
-        assert!((mean(lod) - full).abs() < 3e-5, "lod {lod}: {} {full}", mean(lod));
+        assert!(
+            (mean(lod) - full).abs() < 3e-5,
+            "lod {lod}: {} {full}",
+            mean(lod)
+        );
     }
 }
 
@@ -177,7 +235,11 @@ fn masks_come_back() {
     let mut v: Vec<f32> = field(extent, 10.0, 4).iter().map(|&v| v as f32).collect();
     let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     for (i, value) in v.iter_mut().enumerate() {
-        let (x, y, z) = (i as u64 % extent[0], i as u64 / extent[0] % extent[1], i as u64 / (extent[0] * extent[1]));
+        let (x, y, z) = (
+            i as u64 % extent[0],
+            i as u64 / extent[0] % extent[1],
+            i as u64 / (extent[0] * extent[1]),
+        );
         if (x + y + z) % 97 == 3 || x < 70 && y < 70 && z < 70 {
             *value = special[(x / 8 % 3) as usize];
         }
@@ -187,22 +249,46 @@ fn masks_come_back() {
     let path = folder.path().join("v.hgv");
     let mut options = EncodeOptions::default();
     options.block = 32;
-    let refused = encode(&source, &path, &options, &|_| ControlFlow::Continue(())).unwrap_err().to_string();
-    assert!(refused.contains("--nan-mask") && refused.contains("at 0, 0, 0"), "{refused}");
+    let refused = encode(&source, &path, &options, &|_| ControlFlow::Continue(()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("--nan-mask") && refused.contains("at 0, 0, 0"),
+        "{refused}"
+    );
     options.nan_mask = true;
     encode(&source, &path, &options, &|_| ControlFlow::Continue(())).unwrap();
     let file = Volume::open(&path).unwrap();
     assert!(file.reader().tiers().len() > 1);
-    let class = |v: f32| if v.is_finite() { 0 } else if v.is_nan() { 1 } else if v > 0.0 { 2 } else { 3 };
+    let class = |v: f32| {
+        if v.is_finite() {
+            0
+        } else if v.is_nan() {
+            1
+        } else if v > 0.0 {
+            2
+        } else {
+            3
+        }
+    };
     for lod in 0..file.lods() {
         let at = file.lod_extent(lod).unwrap();
         let mut out = vec![0f32; (at[0] * at[1] * at[2]) as usize];
-        file.read_region(lod, 0, &Region::whole(at), &mut out).unwrap();
+        file.read_region(lod, 0, &Region::whole(at), &mut out)
+            .unwrap();
         for (i, &got) in out.iter().enumerate() {
-            let p = [i as u64 % at[0], i as u64 / at[0] % at[1], i as u64 / (at[0] * at[1])].map(|c| c << lod);
+            let p = [
+                i as u64 % at[0],
+                i as u64 / at[0] % at[1],
+                i as u64 / (at[0] * at[1]),
+            ]
+            .map(|c| c << lod);
             let was = v[((p[2] * extent[1] + p[1]) * extent[0] + p[0]) as usize];
             assert_eq!(class(got), class(was), "lod {lod} at {p:?}");
-            assert!(lod > 0 || !was.is_finite() || (got - was).abs() < 5.0, "{got} {was}");
+            assert!(
+                lod > 0 || !was.is_finite() || (got - was).abs() < 5.0,
+                "{got} {was}"
+            );
         }
     }
 }

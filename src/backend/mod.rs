@@ -59,5 +59,10 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`crate::Error::Corrupt`] if a layer breaks a rule.
-    fn decode_block(&self, job: &BlockJob<'_>, scratch: &mut cpu::Scratch, out: &mut Vec<i32>) -> Result<()>;
+    fn decode_block(
+        &self,
+        job: &BlockJob<'_>,
+        scratch: &mut cpu::Scratch,
+        out: &mut Vec<i32>,
+    ) -> Result<()>;
 }

@@ -41,7 +41,12 @@ impl BlockShape {
 
     /// The coarsest band.
     pub fn coarsest(&self) -> Band {
-        Band { depth: self.depth, index: 0, origin: [0; 3], dims: self.dims_at(self.depth) }
+        Band {
+            depth: self.depth,
+            index: 0,
+            origin: [0; 3],
+            dims: self.dims_at(self.depth),
+        }
     }
 
     /// Band `index` (1..=7) of the split at `depth`.
@@ -59,10 +64,14 @@ impl BlockShape {
     /// How each axis of a band came about; decides its step.
     pub fn parts(&self, band: &Band) -> [AxisPart; 3] {
         // The coarsest band was made by the last split; an axis is whole if that left it alone.
-        let split = if band.index == 0 { band.depth.saturating_sub(1) } else { band.depth };
+        let split = if band.index == 0 {
+            band.depth.saturating_sub(1)
+        } else {
+            band.depth
+        };
         let whole = self.dims_at(split);
         [0, 1, 2].map(|a| match (whole[a], band.index) {
-            (1, _) => AxisPart::Whole,
+            (1, _) => AxisPart::Whole(self.dims[a]),
             (_, 0) => AxisPart::Coarsest,
             (_, i) if i >> a & 1 == 1 => AxisPart::High,
             _ => AxisPart::Low,
@@ -71,7 +80,11 @@ impl BlockShape {
 
     /// Depth whose gains the band uses.
     pub fn gain_depth(&self, band: &Band) -> usize {
-        if band.index == 0 { band.depth.saturating_sub(1) } else { band.depth }
+        if band.index == 0 {
+            band.depth.saturating_sub(1)
+        } else {
+            band.depth
+        }
     }
 }
 
@@ -97,7 +110,10 @@ mod tests {
             let shape = BlockShape { dims, depth: 4 };
             let mut seen = vec![0u8; shape.voxels()];
             let bands = (0..4).flat_map(|d| (1..8).map(move |b| (d, b)));
-            for band in bands.map(|(d, b)| shape.band(d, b)).chain([shape.coarsest()]) {
+            for band in bands
+                .map(|(d, b)| shape.band(d, b))
+                .chain([shape.coarsest()])
+            {
                 for z in 0..band.dims[2] {
                     for y in 0..band.dims[1] {
                         for x in 0..band.dims[0] {

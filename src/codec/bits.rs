@@ -45,7 +45,11 @@ pub struct BitReader<'a> {
 impl<'a> BitReader<'a> {
     /// Reads `bytes` from their end.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, acc: 0, filled: 0 }
+        Self {
+            bytes,
+            acc: 0,
+            filled: 0,
+        }
     }
 
     /// The next `count` bits, `count <= 32`.
@@ -65,6 +69,11 @@ impl<'a> BitReader<'a> {
         self.acc >>= count;
         self.filled -= count;
         Ok(value)
+    }
+
+    /// Whether the bits of the last touched byte that were not taken are 0.
+    pub fn rest_is_zero(&self) -> bool {
+        self.acc == 0
     }
 
     /// Bytes not touched yet, counted from the start of the layer.

@@ -75,7 +75,14 @@ pub(crate) fn variant(depth: usize) -> usize {
 /// `parents`: sum of the parent magnitudes; `neighbours`: active face neighbours of earlier
 /// passes; `cousins`: active groups at the same place in the bands before.
 #[inline]
-pub(crate) fn group_flag(depth: usize, refines: bool, pass: usize, parents: u32, neighbours: u32, cousins: u32) -> usize {
+pub(crate) fn group_flag(
+    depth: usize,
+    refines: bool,
+    pass: usize,
+    parents: u32,
+    neighbours: u32,
+    cousins: u32,
+) -> usize {
     let p = [0, 1, 2, 2, 3, 3, 3, 3][(parents as usize).min(7)] + usize::from(parents > 11);
     let n = [0, 1, 2, 3, 3, 4, 4][(neighbours as usize).min(6)];
     let c = [0, 1, 2, 2, 3, 3, 3][(cousins as usize).min(6)];
@@ -128,8 +135,16 @@ impl Around {
     #[inline]
     pub(crate) fn shift(&self, blind: bool) -> u32 {
         // Expected magnitude times 24.
-        let expected = if blind { self.parent + self.cousins + (self.cousins >> 1) } else { self.neighbours * 2 };
-        if expected < 192 { 0 } else { (expected / 96).ilog2() }
+        let expected = if blind {
+            self.parent + self.cousins + (self.cousins >> 1)
+        } else {
+            self.neighbours * 2
+        };
+        if expected < 192 {
+            0
+        } else {
+            (expected / 96).ilog2()
+        }
     }
 
     /// Context of a coefficient that was zero so far, in the table [`coefficients`] of its band
@@ -137,9 +152,15 @@ impl Around {
     #[inline]
     pub(crate) fn coefficient(&self, table: usize, blind: bool) -> usize {
         let (inner, outer) = if blind {
-            (level(&PARENT_LEVEL, self.parent), level(&OUTER_LEVEL, self.cousins * 2))
+            (
+                level(&PARENT_LEVEL, self.parent),
+                level(&OUTER_LEVEL, self.cousins * 2),
+            )
         } else {
-            (level(&NEIGHBOUR_LEVEL, self.neighbours), level(&OUTER_LEVEL, self.parent + self.cousins))
+            (
+                level(&NEIGHBOUR_LEVEL, self.neighbours),
+                level(&OUTER_LEVEL, self.parent + self.cousins),
+            )
         };
         table + inner * OUTER_LEVELS + outer
     }
@@ -178,7 +199,11 @@ pub(crate) fn residual(pass: usize, neighbours: u32, texture: u32) -> usize {
 /// Low bits of a residual that are sent raw.
 #[inline]
 pub(crate) fn residual_shift(neighbours: u32) -> u32 {
-    if neighbours < 96 { 0 } else { (neighbours / 48).ilog2() }
+    if neighbours < 96 {
+        0
+    } else {
+        (neighbours / 48).ilog2()
+    }
 }
 
 /// Sum of absolute differences to the six face neighbours, in steps -> level 0..6.
@@ -205,13 +230,21 @@ mod tests {
             for depth in 0..6 {
                 for pass in 0..PASSES {
                     for big in [0, 1, 4000] {
-                        let around = Around { neighbours: big, parent: big, cousins: big };
+                        let around = Around {
+                            neighbours: big,
+                            parent: big,
+                            cousins: big,
+                        };
                         for blind in [false, true] {
-                            let c = around.coefficient(coefficients(band, depth, pass, true), blind);
+                            let c =
+                                around.coefficient(coefficients(band, depth, pass, true), blind);
                             assert!((COEFFICIENT..REFINE).contains(&c));
                         }
                         assert!((REFINE..COARSEST).contains(&around.refinement(big, pass)));
-                        assert!((FLAG..COEFFICIENT).contains(&group_flag(depth, true, pass, big, big, big)));
+                        assert!(
+                            (FLAG..COEFFICIENT)
+                                .contains(&group_flag(depth, true, pass, big, big, big))
+                        );
                         assert!((RESIDUAL_FLAG..RESIDUAL).contains(&residual_flag(pass, big, big)));
                         top = top.max(residual(pass, big, big));
                     }

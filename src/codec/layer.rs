@@ -12,7 +12,12 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the bytes break a rule.
-pub fn decode_layer<E: Coefficient>(state: &mut CoefficientState<E>, lod: usize, quality: u8, bytes: &[u8]) -> Result<()> {
+pub fn decode_layer<E: Coefficient>(
+    state: &mut CoefficientState<E>,
+    lod: usize,
+    quality: u8,
+    bytes: &[u8],
+) -> Result<()> {
     if bytes.is_empty() {
         return skip_layer(state, lod, quality);
     }
@@ -32,7 +37,12 @@ pub fn decode_layer<E: Coefficient>(state: &mut CoefficientState<E>, lod: usize,
 ///
 /// # Errors
 /// [`Error::Corrupt`] if a refined index is more than 4 away from four times the one before.
-pub fn encode_layer<E: Coefficient>(state: &mut CoefficientState<E>, lod: usize, quality: u8, target: &[E]) -> Result<Vec<u8>> {
+pub fn encode_layer<E: Coefficient>(
+    state: &mut CoefficientState<E>,
+    lod: usize,
+    quality: u8,
+    target: &[E],
+) -> Result<Vec<u8>> {
     if is_idle(state, lod, quality, target)? {
         skip_layer(state, lod, quality)?;
         return Ok(Vec::new());
@@ -48,15 +58,27 @@ pub fn encode_layer<E: Coefficient>(state: &mut CoefficientState<E>, lod: usize,
 /// # Errors
 /// As [`encode_layer`].
 #[doc(hidden)]
-pub fn count_layer<E: Coefficient>(state: &mut CoefficientState<E>, lod: usize, quality: u8, target: &[E]) -> Result<Counter> {
+pub fn count_layer<E: Coefficient>(
+    state: &mut CoefficientState<E>,
+    lod: usize,
+    quality: u8,
+    target: &[E],
+) -> Result<Counter> {
     let mut counter = Counter::default();
     let signs = traverse(state, &mut counter, lod, quality, target)?;
     apply_signs(state, signs, target);
     Ok(counter)
 }
 
-fn apply_signs<E: Coefficient>(state: &mut CoefficientState<E>, signs: Vec<u32>, target: &[E]) -> Vec<bool> {
-    let negative: Vec<bool> = signs.iter().map(|&i| target[i as usize].into() < 0).collect();
+fn apply_signs<E: Coefficient>(
+    state: &mut CoefficientState<E>,
+    signs: Vec<u32>,
+    target: &[E],
+) -> Vec<bool> {
+    let negative: Vec<bool> = signs
+        .iter()
+        .map(|&i| target[i as usize].into() < 0)
+        .collect();
     for (&i, _) in signs.iter().zip(&negative).filter(|(_, n)| **n) {
         state.indices[i as usize] = target[i as usize];
     }
@@ -65,7 +87,9 @@ fn apply_signs<E: Coefficient>(state: &mut CoefficientState<E>, signs: Vec<u32>,
 }
 
 fn shape_of<E>(state: &CoefficientState<E>) -> Result<BlockShape> {
-    state.shape.ok_or_else(|| Error::argument("the coefficient state has no block yet"))
+    state
+        .shape
+        .ok_or_else(|| Error::argument("the coefficient state has no block yet"))
 }
 
 /// Splits that the layer works on, coarse to fine, after checking that it may come now.
@@ -78,21 +102,44 @@ fn depths<E>(state: &CoefficientState<E>, lod: usize, quality: u8) -> Result<Vec
         if reached == wanted - 1 {
             depths.push(depth);
         } else if reached != wanted {
-            return Err(Error::corrupt("layer table", 0, format!("quality {wanted} of split {depth} follows {reached}")));
+            return Err(Error::corrupt(
+                "layer table",
+                0,
+                format!("quality {wanted} of split {depth} follows {reached}"),
+            ));
         }
     }
     Ok(depths)
 }
 
 /// Whether the layer would change nothing: all that it adds is zero.
-fn is_idle<E: Coefficient>(state: &CoefficientState<E>, lod: usize, quality: u8, target: &[E]) -> Result<bool> {
+fn is_idle<E: Coefficient>(
+    state: &CoefficientState<E>,
+    lod: usize,
+    quality: u8,
+    target: &[E],
+) -> Result<bool> {
     let shape = shape_of(state)?;
-    if quality > 0 {
-        return Ok(target.iter().chain(&state.indices).all(|&k| k.into() == 0));
-    }
-    let coarsest = (state.coarsest_quality < 0).then(|| shape.coarsest());
-    let bands = depths(state, lod, quality)?.into_iter().flat_map(|d| (1..8).map(move |b| shape.band(d, b)));
-    Ok(coarsest.into_iter().chain(bands).all(|band| !any_nonzero(&shape, &band, target)))
+    let mut places = brought(state, &shape, lod, quality)?
+        .into_iter()
+        .flat_map(|band| rows(&shape, &band))
+        .flatten();
+    let kept = |i: usize| E::saturate(4 * i64::from(state.indices[i].into()));
+    Ok(places.all(|i| target[i] == if quality > 0 { kept(i) } else { E::default() }))
+}
+
+/// The bands that a layer brings to its quality.
+fn brought<E>(
+    state: &CoefficientState<E>,
+    shape: &BlockShape,
+    lod: usize,
+    quality: u8,
+) -> Result<Vec<Band>> {
+    let coarsest = (state.coarsest_quality < quality as i8).then(|| shape.coarsest());
+    let bands = depths(state, lod, quality)?
+        .into_iter()
+        .flat_map(|d| (1..8).map(move |b| shape.band(d, b)));
+    Ok(coarsest.into_iter().chain(bands).collect())
 }
 
 fn any_nonzero<E: Coefficient>(shape: &BlockShape, band: &Band, target: &[E]) -> bool {
@@ -100,7 +147,10 @@ fn any_nonzero<E: Coefficient>(shape: &BlockShape, band: &Band, target: &[E]) ->
 }
 
 /// Index ranges of the rows of a band in the block's box.
-pub(crate) fn rows(shape: &BlockShape, band: &Band) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+pub(crate) fn rows(
+    shape: &BlockShape,
+    band: &Band,
+) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
     let ([nx, ny, _], [ox, oy, oz], [w, h, d]) = (shape.dims, band.origin, band.dims);
     (0..d).flat_map(move |z| {
         (0..h).map(move |y| {
@@ -111,18 +161,32 @@ pub(crate) fn rows(shape: &BlockShape, band: &Band) -> impl Iterator<Item = std:
 }
 
 /// An empty layer: what was zero stays zero, what was not becomes four times itself.
-fn skip_layer<E: Coefficient>(state: &mut CoefficientState<E>, lod: usize, quality: u8) -> Result<()> {
+fn skip_layer<E: Coefficient>(
+    state: &mut CoefficientState<E>,
+    lod: usize,
+    quality: u8,
+) -> Result<()> {
     let shape = shape_of(state)?;
-    if quality > 0 && state.indices.iter().any(|&k| k.into() != 0) {
-        return Err(Error::corrupt("layer", 0, "an empty refinement of a block that is not zero"));
+    if quality > 0 {
+        for band in brought(state, &shape, lod, quality)? {
+            for k in rows(&shape, &band).flatten() {
+                state.indices[k] = E::saturate(4 * i64::from(state.indices[k].into()));
+            }
+            if band.index > 0 {
+                quadruple(&mut state.scales[band.depth].magnitudes[band.index]);
+            }
+        }
     }
     for depth in depths(state, lod, quality)? {
         state.scales[depth].quality = quality as i8;
     }
-    if lod <= shape.depth {
-        state.coarsest_quality = quality as i8;
-    }
+    state.coarsest_quality = quality as i8;
     Ok(())
+}
+
+/// What the magnitudes of a band are worth at the next quality.
+fn quadruple(magnitudes: &mut [u8]) {
+    magnitudes.iter_mut().for_each(|m| *m = m.saturating_mul(4));
 }
 
 fn traverse<E: Coefficient, C: SymbolCoder>(
@@ -167,7 +231,11 @@ fn code_coarsest<E: Coefficient, C: SymbolCoder>(
     let context = contexts::coarsest(quality > 0);
     coder.begin_band(contexts::variant(2));
     coder.restart();
-    let shift = if quality == 0 { coarsest_shift(coder, state, shape, &band, target)? } else { 0 };
+    let shift = if quality == 0 {
+        coarsest_shift(coder, state, shape, &band, target)?
+    } else {
+        0
+    };
     for z in 0..band.dims[2] {
         for y in 0..band.dims[1] {
             for x in 0..band.dims[0] {
@@ -177,10 +245,18 @@ fn code_coarsest<E: Coefficient, C: SymbolCoder>(
                 } else {
                     predict(&state.indices, shape, [x, y, z])
                 };
-                let wanted = if C::ENCODES { i64::from(target[i].into()) - guess } else { 0 };
+                let wanted = if C::ENCODES {
+                    i64::from(target[i].into()) - guess
+                } else {
+                    0
+                };
                 let magnitude = coder.magnitude(context, shift, wanted.unsigned_abs() as u32)?;
                 let negative = magnitude != 0 && coder.raw(u32::from(wanted < 0), 1)? == 1;
-                let delta = if negative { -i64::from(magnitude) } else { i64::from(magnitude) };
+                let delta = if negative {
+                    -i64::from(magnitude)
+                } else {
+                    i64::from(magnitude)
+                };
                 state.indices[i] = E::saturate(guess + delta);
             }
         }
@@ -219,7 +295,8 @@ fn coarsest_shift<E: Coefficient, C: SymbolCoder>(
             for y in 0..band.dims[1] {
                 for x in 0..band.dims[0] {
                     let i = (z * shape.dims[1] + y) * shape.dims[0] + x;
-                    sum += (i64::from(target[i].into()) - predict(target, shape, [x, y, z])).unsigned_abs();
+                    sum += (i64::from(target[i].into()) - predict(target, shape, [x, y, z]))
+                        .unsigned_abs();
                 }
             }
         }
@@ -246,15 +323,25 @@ fn code_band<E: Coefficient, C: SymbolCoder>(
         }
         state.scales[band.depth].nonempty[index] = true;
     } else if refines {
-        for m in &mut state.scales[band.depth].magnitudes[index] {
-            *m = m.saturating_mul(4);
-        }
+        quadruple(&mut state.scales[band.depth].magnitudes[index]);
     }
     let parent_cells = state.load_parents(band.depth, index);
     coder.begin_band(contexts::variant(band.depth));
     let mut scale = std::mem::take(&mut state.scales[band.depth]);
-    let parents = if parent_cells.len == 0 { &[][..] } else { &state.parents[..] };
-    let mut walk = BandWalk { shape, band, refines, scale: &mut scale, parents, parent_cells, target };
+    let parents = if parent_cells.len == 0 {
+        &[][..]
+    } else {
+        &state.parents[..]
+    };
+    let mut walk = BandWalk {
+        shape,
+        band,
+        refines,
+        scale: &mut scale,
+        parents,
+        parent_cells,
+        target,
+    };
     walk.code_flags(coder, &mut state.active);
     let result = walk.code_coefficients(coder, &state.active, &mut state.indices, signs);
     walk.add_to_cousins();
@@ -296,7 +383,8 @@ impl<E: Coefficient> BandWalk<'_, E> {
                 }
                 let context = self.flag_context(pass, [x, y, z], at);
                 let any = C::ENCODES && self.group_has_any([x, y, z]);
-                self.scale.flags[self.band.index][at] = coder.band_symbol(context, u32::from(any)).min(1) as u8;
+                self.scale.flags[self.band.index][at] =
+                    coder.band_symbol(context, u32::from(any)).min(1) as u8;
             });
         }
         active.clear();
@@ -310,7 +398,10 @@ impl<E: Coefficient> BandWalk<'_, E> {
     fn flag_context(&self, pass: usize, [x, y, z]: [usize; 3], at: usize) -> usize {
         let (sy, sz) = (self.scale.groups.stride_y, self.scale.groups.stride_z);
         let flags = &self.scale.flags[self.band.index];
-        let neighbours = [at - 1, at + 1, at - sy, at + sy, at - sz, at + sz].iter().map(|&j| u32::from(flags[j])).sum();
+        let neighbours = [at - 1, at + 1, at - sy, at + sy, at - sz, at + sz]
+            .iter()
+            .map(|&j| u32::from(flags[j]))
+            .sum();
         let mut parents = 0;
         if !self.parents.is_empty() {
             for (dx, dy, dz) in CORNERS {
@@ -320,7 +411,14 @@ impl<E: Coefficient> BandWalk<'_, E> {
             parents = parents.div_ceil(8);
         }
         let cousins = u32::from(self.scale.cousin_flags[at]);
-        contexts::group_flag(self.band.depth, self.refines, pass, parents, neighbours, cousins)
+        contexts::group_flag(
+            self.band.depth,
+            self.refines,
+            pass,
+            parents,
+            neighbours,
+            cousins,
+        )
     }
 
     fn group_has_any(&self, [gx, gy, gz]: [usize; 3]) -> bool {
@@ -368,7 +466,13 @@ impl<E: Coefficient> BandWalk<'_, E> {
                 cell: z * sz + y * sy + x,
                 place: (z * ny + y) * nx + x,
                 parent: z / 2 * parents.stride_z + y / 2 * parents.stride_y + x / 2,
-                plane: if x & 1 == 0 { [sy, sz] } else if y & 1 == 0 { [1, sz] } else { [1, sy] },
+                plane: if x & 1 == 0 {
+                    [sy, sz]
+                } else if y & 1 == 0 {
+                    [1, sz]
+                } else {
+                    [1, sy]
+                },
             };
         }
         spots
@@ -391,14 +495,21 @@ impl<E: Coefficient> BandWalk<'_, E> {
         for group in active {
             let [gx, gy, gz] = group.map(|g| 4 * usize::from(g));
             let whole = gx + 4 <= w && gy + 4 <= h && gz + 4 <= d;
-            let first = (self.scale.cells.at(gx, gy, gz), self.place(gx, gy, gz), self.parent_cells.at(gx / 2, gy / 2, gz / 2));
+            let first = (
+                self.scale.cells.at(gx, gy, gz),
+                self.place(gx, gy, gz),
+                self.parent_cells.at(gx / 2, gy / 2, gz / 2),
+            );
             for spot in &spots[..PASS_PLACES[PASS].len()] {
                 let [x, y, z] = spot.at;
                 if whole || (gx + x < w && gy + y < h && gz + z < d) {
                     let cell = first.0 + spot.cell;
-                    let around = self.around::<PASS>(magnitudes, cell, first.2 + spot.parent, spot.plane);
+                    let around =
+                        self.around::<PASS>(magnitudes, cell, first.2 + spot.parent, spot.plane);
                     let place = first.1 + spot.place;
-                    magnitudes[cell] = self.code_coefficient::<C, PASS>(coder, table, &around, place, indices, signs)?;
+                    magnitudes[cell] = self.code_coefficient::<C, PASS>(
+                        coder, table, &around, place, indices, signs,
+                    )?;
                 }
             }
         }
@@ -417,10 +528,22 @@ impl<E: Coefficient> BandWalk<'_, E> {
         signs: &mut Vec<u32>,
     ) -> Result<u8> {
         let blind = PASS == 0 && !self.refines;
-        let before: i32 = if self.refines { indices[place].into() } else { 0 };
-        let wanted: i32 = if C::ENCODES { self.target[place].into() } else { 0 };
+        let before: i32 = if self.refines {
+            indices[place].into()
+        } else {
+            0
+        };
+        let wanted: i32 = if C::ENCODES {
+            self.target[place].into()
+        } else {
+            0
+        };
         let magnitude = if before == 0 {
-            let magnitude = coder.magnitude(around.coefficient(table, blind), around.shift(blind), wanted.unsigned_abs())?;
+            let magnitude = coder.magnitude(
+                around.coefficient(table, blind),
+                around.shift(blind),
+                wanted.unsigned_abs(),
+            )?;
             if magnitude == 0 {
                 return Ok(0);
             }
@@ -428,18 +551,35 @@ impl<E: Coefficient> BandWalk<'_, E> {
             indices[place] = E::saturate(i64::from(magnitude));
             magnitude
         } else {
-            self.refine::<C>(coder, around.refinement(before.unsigned_abs(), PASS), before, wanted, &mut indices[place])?
+            self.refine::<C>(
+                coder,
+                around.refinement(before.unsigned_abs(), PASS),
+                before,
+                wanted,
+                &mut indices[place],
+            )?
         };
         Ok(magnitude.min(255) as u8)
     }
 
     /// Four times the magnitude before, and -4..=4.
-    fn refine<C: SymbolCoder>(&self, coder: &mut C, context: usize, before: i32, wanted: i32, index: &mut E) -> Result<u32> {
+    fn refine<C: SymbolCoder>(
+        &self,
+        coder: &mut C,
+        context: usize,
+        before: i32,
+        wanted: i32,
+        index: &mut E,
+    ) -> Result<u32> {
         let base = 4 * i64::from(before).abs();
         let sign = i64::from(before.signum());
         let delta = i64::from(wanted) * sign - base;
         if C::ENCODES && !(-4..=4).contains(&delta) {
-            return Err(Error::corrupt("layer", 0, format!("refinement by {delta}, -4..=4 is allowed")));
+            return Err(Error::corrupt(
+                "layer",
+                0,
+                format!("refinement by {delta}, -4..=4 is allowed"),
+            ));
         }
         let symbol = coder.band_symbol(context, (delta + 4) as u32);
         let magnitude = (base + i64::from(symbol) - 4).max(0);
@@ -450,27 +590,55 @@ impl<E: Coefficient> BandWalk<'_, E> {
     /// What is known around a cell. `plane` = strides of the plane in which the diagonals of a
     /// place with exactly one even coordinate lie.
     #[inline(always)]
-    fn around<const PASS: usize>(&self, m: &[u8], cell: usize, parent: usize, [a, b]: [usize; 2]) -> Around {
+    fn around<const PASS: usize>(
+        &self,
+        m: &[u8],
+        cell: usize,
+        parent: usize,
+        [a, b]: [usize; 2],
+    ) -> Around {
         let (sy, sz) = (self.scale.cells.stride_y, self.scale.cells.stride_z);
         let neighbours = match (PASS, self.refines) {
             (0, false) => 0,
             (1, refines) => {
                 let edges = sum_at(m, [cell - a - b, cell - a + b, cell + a - b, cell + a + b]);
-                if refines { 2 * edges + sum_at(m, faces(cell, sy, sz)) } else { 3 * edges }
+                if refines {
+                    2 * edges + sum_at(m, faces(cell, sy, sz))
+                } else {
+                    3 * edges
+                }
             }
             _ => 2 * sum_at(m, faces(cell, sy, sz)),
         };
         let cousins = (u32::from(self.scale.cousins[cell]) * COUSIN_WEIGHT[self.band.index]) >> 4;
-        let parent = if self.parents.is_empty() { 0 } else { u32::from(self.parents[parent]) };
-        Around { neighbours, parent, cousins }
+        let parent = if self.parents.is_empty() {
+            0
+        } else {
+            u32::from(self.parents[parent])
+        };
+        Around {
+            neighbours,
+            parent,
+            cousins,
+        }
     }
 
     fn add_to_cousins(&mut self) {
         let index = self.band.index;
-        for (sum, &m) in self.scale.cousins.iter_mut().zip(&self.scale.magnitudes[index]) {
+        for (sum, &m) in self
+            .scale
+            .cousins
+            .iter_mut()
+            .zip(&self.scale.magnitudes[index])
+        {
             *sum += u16::from(m);
         }
-        for (sum, &f) in self.scale.cousin_flags.iter_mut().zip(&self.scale.flags[index]) {
+        for (sum, &f) in self
+            .scale
+            .cousin_flags
+            .iter_mut()
+            .zip(&self.scale.flags[index])
+        {
             *sum += f;
         }
     }
@@ -491,7 +659,14 @@ struct Spot {
 
 #[inline(always)]
 fn faces(cell: usize, sy: usize, sz: usize) -> [usize; 6] {
-    [cell - 1, cell + 1, cell - sy, cell + sy, cell - sz, cell + sz]
+    [
+        cell - 1,
+        cell + 1,
+        cell - sy,
+        cell + sy,
+        cell - sz,
+        cell + sz,
+    ]
 }
 
 #[inline(always)]
@@ -502,8 +677,16 @@ fn sum_at<const N: usize>(m: &[u8], at: [usize; N]) -> u32 {
 /// `128 / (bands before)`: turns a sum over the cousins into eight times their mean.
 const COUSIN_WEIGHT: [u32; 8] = [0, 0, 128, 64, 43, 32, 26, 21];
 
-const CORNERS: [(usize, usize, usize); 8] =
-    [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1)];
+const CORNERS: [(usize, usize, usize); 8] = [
+    (0, 0, 0),
+    (1, 0, 0),
+    (0, 1, 0),
+    (1, 1, 0),
+    (0, 0, 1),
+    (1, 0, 1),
+    (0, 1, 1),
+    (1, 1, 1),
+];
 
 /// Calls `f` for every x, y, z of a box in raster order.
 fn each([w, h, d]: [usize; 3], mut f: impl FnMut([usize; 3])) {
@@ -517,7 +700,8 @@ fn each([w, h, d]: [usize; 3], mut f: impl FnMut([usize; 3])) {
 }
 
 /// Places of each pass inside a 4^3 group, raster order.
-static PASS_PLACES: [&[(u8, u8, u8)]; PASSES] = [&places::<8>(0), &places::<24>(1), &places::<32>(2)];
+static PASS_PLACES: [&[(u8, u8, u8)]; PASSES] =
+    [&places::<8>(0), &places::<24>(1), &places::<32>(2)];
 
 const fn places<const N: usize>(pass: usize) -> [(u8, u8, u8); N] {
     let (mut out, mut n, mut i) = ([(0, 0, 0); N], 0, 0);

@@ -18,4 +18,4 @@ pub(crate) use layer::rows;
 pub use layer::{count_layer, decode_layer, encode_layer};
 pub use quant::{Quantiser, dequantise_band};
 pub use residual::{count_residual, decode_residual, encode_residual};
-pub use state::{CoefficientState, Coefficient};
+pub use state::{Coefficient, CoefficientState};

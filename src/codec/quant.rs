@@ -35,14 +35,23 @@ impl Quantiser {
 
     /// What to take off `|k| * step` for `|k|` = 1 and over 1. Nothing in the coarsest band.
     pub fn pull(&self, step: i64, band: &Band) -> (i64, i64) {
-        if band.index == 0 { (0, 0) } else { ((step * self.recon_one) >> 8, (step * self.recon_more) >> 8) }
+        if band.index == 0 {
+            (0, 0)
+        } else {
+            ((step * self.recon_one) >> 8, (step * self.recon_more) >> 8)
+        }
     }
 }
 
 /// Turns the indices of a band into working values in place:
 /// `sign(k) * ((|k| * step - pull + 128) >> 8)`, saturated.
 #[inline(always)]
-pub fn dequantise_band<E: Coefficient>(values: &mut [E], shape: &BlockShape, band: &Band, quantiser: &Quantiser) {
+pub fn dequantise_band<E: Coefficient>(
+    values: &mut [E],
+    shape: &BlockShape,
+    band: &Band,
+    quantiser: &Quantiser,
+) {
     let step = quantiser.step(shape, band);
     let pulls = quantiser.pull(step, band);
     let narrow = NarrowStep::new::<E>(step, pulls);
@@ -58,8 +67,14 @@ fn wide_row<E: Coefficient>(row: &mut [E], step: i64, (pull_one, pull_more): (i6
     for v in row {
         let k: i32 = (*v).into();
         if k != 0 {
-            let pull = if k.unsigned_abs() == 1 { pull_one } else { pull_more };
-            let magnitude = (i64::from(k.unsigned_abs()) * step - pull + 128) >> 8;
+            let pull = if k.unsigned_abs() == 1 {
+                pull_one
+            } else {
+                pull_more
+            };
+            // Saturating, for hostile steps: such a product is past every working value anyway.
+            let product = i64::from(k.unsigned_abs()).saturating_mul(step);
+            let magnitude = product.saturating_sub(pull).saturating_add(128) >> 8;
             *v = E::saturate(if k < 0 { -magnitude } else { magnitude });
         }
     }
@@ -77,17 +92,33 @@ struct NarrowStep {
 impl NarrowStep {
     /// `None` if the values or the step are wider.
     fn new<E: Coefficient>(step: i64, (pull_one, pull_more): (i64, i64)) -> Option<Self> {
-        let fits = E::MAX == i32::from(i16::MAX) && (1..=1 << 23).contains(&step) && pull_one <= step && pull_more <= step;
+        let fits = E::MAX == i32::from(i16::MAX)
+            && (1..=1 << 23).contains(&step)
+            && pull_one <= step
+            && pull_more <= step;
         let cap = ((1 << 23) + pull_more) / step.max(1) + 2;
-        fits.then_some(Self { step: step as i32, pull_one: pull_one as i32, pull_more: pull_more as i32, cap: cap as i32 })
+        fits.then_some(Self {
+            step: step as i32,
+            pull_one: pull_one as i32,
+            pull_more: pull_more as i32,
+            cap: cap as i32,
+        })
     }
 
     #[inline(always)]
     fn value<E: Coefficient>(&self, k: E) -> E {
         let k: i32 = k.into();
         let magnitude = k.abs().min(self.cap);
-        let pull = if magnitude == 1 { self.pull_one } else { self.pull_more };
-        let value = if magnitude == 0 { 0 } else { (magnitude * self.step - pull + 128) >> 8 };
+        let pull = if magnitude == 1 {
+            self.pull_one
+        } else {
+            self.pull_more
+        };
+        let value = if magnitude == 0 {
+            0
+        } else {
+            (magnitude * self.step - pull + 128) >> 8
+        };
         E::saturate_i32(if k < 0 { -value } else { value })
     }
 }
@@ -100,16 +131,34 @@ mod tests {
     /// 32 bits give what the definition in 64 bits gives, saturation included.
     #[test]
     fn narrow_equals_wide() {
-        for step in [1i64, 2, 255, 256, 257, 4_000, 65_535, 1 << 20, (1 << 23) - 1, 1 << 23] {
+        for step in [
+            1i64,
+            2,
+            255,
+            256,
+            257,
+            4_000,
+            65_535,
+            1 << 20,
+            (1 << 23) - 1,
+            1 << 23,
+        ] {
             for pulls in [(0, 0), ((step * 8) >> 8, (step * 5) >> 8), (step, step)] {
                 let narrow = NarrowStep::new::<i16>(step, pulls).unwrap();
                 for k in i16::MIN..=i16::MAX {
                     let mut wide = [k];
                     wide_row(&mut wide, step, pulls);
-                    assert_eq!(narrow.value(k), wide[0], "index {k}, step {step}, pulls {pulls:?}");
+                    assert_eq!(
+                        narrow.value(k),
+                        wide[0],
+                        "index {k}, step {step}, pulls {pulls:?}"
+                    );
                 }
             }
         }
-        assert!(NarrowStep::new::<i16>((1 << 23) + 1, (0, 0)).is_none() && NarrowStep::new::<i32>(1, (0, 0)).is_none());
+        assert!(
+            NarrowStep::new::<i16>((1 << 23) + 1, (0, 0)).is_none()
+                && NarrowStep::new::<i32>(1, (0, 0)).is_none()
+        );
     }
 }

@@ -39,7 +39,10 @@ pub fn encode(
 ) {
     let lanes = 1usize << lanes_log2;
     let mut states = [0u32; MAX_LANES];
-    for (state, seed) in states.iter_mut().zip(seeds.iter().chain(std::iter::repeat(&0))) {
+    for (state, seed) in states
+        .iter_mut()
+        .zip(seeds.iter().chain(std::iter::repeat(&0)))
+    {
         *state = LOWER | u32::from(*seed);
     }
     let mut words = Vec::with_capacity(symbols.len() / 4);
@@ -84,7 +87,11 @@ impl<'a> Decoder<'a> {
     pub fn new(bytes: &'a [u8], lanes_log2: u32) -> Result<Self> {
         let lanes = 1usize << lanes_log2;
         let Some(stored) = bytes.get(..4 * lanes) else {
-            return Err(Error::corrupt("layer", 0, format!("{} bytes cannot hold {lanes} coder states", bytes.len())));
+            return Err(Error::corrupt(
+                "layer",
+                0,
+                format!("{} bytes cannot hold {lanes} coder states", bytes.len()),
+            ));
         };
         let mut states = [LOWER; MAX_LANES];
         for (state, raw) in states.iter_mut().zip(stored.chunks_exact(4)) {
@@ -93,7 +100,13 @@ impl<'a> Decoder<'a> {
                 return Err(Error::corrupt("layer", 0, "a coder state is under 65536"));
             }
         }
-        Ok(Self { states, lane: 0, mask: lanes - 1, bytes, at: 4 * lanes })
+        Ok(Self {
+            states,
+            lane: 0,
+            mask: lanes - 1,
+            bytes,
+            at: 4 * lanes,
+        })
     }
 
     /// The next symbol starts on lane 0.
@@ -137,7 +150,11 @@ impl<'a> Decoder<'a> {
                 if x >> 17 == 0 {
                     Ok(x as u16)
                 } else {
-                    Err(Error::corrupt("layer", 0, "a coder state does not end at its start"))
+                    Err(Error::corrupt(
+                        "layer",
+                        0,
+                        "a coder state does not end at its start",
+                    ))
                 }
             })
             .collect()
@@ -154,7 +171,11 @@ impl<'a> Decoder<'a> {
         Err(Error::corrupt(
             "layer",
             0,
-            format!("coder words end at {}, raw bits begin at {}", self.at, raw.untouched()),
+            format!(
+                "coder words end at {}, raw bits begin at {}",
+                self.at,
+                raw.untouched()
+            ),
         ))
     }
 }

@@ -20,7 +20,11 @@ pub fn encode_residual(dims: [usize; 3], decoded: &[i32], residual: &[i32]) -> R
     let mut recorder = Recorder::new()?;
     let mut walk = Walk::new(dims, decoded, residual);
     walk.run(&mut recorder)?;
-    let negative: Vec<bool> = walk.signs.iter().map(|&i| residual[i as usize] < 0).collect();
+    let negative: Vec<bool> = walk
+        .signs
+        .iter()
+        .map(|&i| residual[i as usize] < 0)
+        .collect();
     Ok(recorder.finish(&negative))
 }
 
@@ -35,20 +39,28 @@ pub fn decode_residual(dims: [usize; 3], decoded: &mut [i32], bytes: &[u8]) -> R
     let mut player = Player::new(bytes)?;
     let mut walk = Walk::new(dims, decoded, &[]);
     walk.run(&mut player)?;
-    let Walk { mut values, signs, .. } = walk;
+    let Walk {
+        mut values, signs, ..
+    } = walk;
     player.finish(signs.len(), |i| {
         let v = &mut values[signs[i] as usize];
         *v = v.wrapping_neg();
     })?;
     for (d, r) in decoded.iter_mut().zip(&values) {
-        *d = d.checked_add(*r).ok_or_else(|| Error::corrupt("residual", 0, "a voxel overflows"))?;
+        *d = d
+            .checked_add(*r)
+            .ok_or_else(|| Error::corrupt("residual", 0, "a voxel overflows"))?;
     }
     Ok(())
 }
 
 /// Counts the symbols of a residual, to train tables.
 #[doc(hidden)]
-pub fn count_residual(dims: [usize; 3], decoded: &[i32], residual: &[i32]) -> Result<super::symbols::Counter> {
+pub fn count_residual(
+    dims: [usize; 3],
+    decoded: &[i32],
+    residual: &[i32],
+) -> Result<super::symbols::Counter> {
     let mut counter = super::symbols::Counter::default();
     Walk::new(dims, decoded, residual).run(&mut counter)?;
     Ok(counter)
@@ -96,8 +108,15 @@ impl<'a> Walk<'a> {
     fn run<C: SymbolCoder>(&mut self, coder: &mut C) -> Result<()> {
         let mut base = 0;
         if C::ENCODES {
-            let sum: u64 = self.target.iter().map(|r| u64::from(r.unsigned_abs())).sum();
-            base = (sum / self.target.len().max(1) as u64 / 4).checked_ilog2().unwrap_or(0).min(31);
+            let sum: u64 = self
+                .target
+                .iter()
+                .map(|r| u64::from(r.unsigned_abs()))
+                .sum();
+            base = (sum / self.target.len().max(1) as u64 / 4)
+                .checked_ilog2()
+                .unwrap_or(0)
+                .min(31);
         }
         let base = coder.raw(base, 5)?;
         coder.begin_band(contexts::variant(0));
@@ -115,7 +134,9 @@ impl<'a> Walk<'a> {
 
     fn code_flags<C: SymbolCoder>(&mut self, coder: &mut C, pass: usize) {
         let [gx, gy, gz] = self.dims.map(|n| n.div_ceil(4));
-        for (z, y, x) in (0..gz).flat_map(|z| (0..gy).flat_map(move |y| (0..gx).map(move |x| (z, y, x)))) {
+        for (z, y, x) in
+            (0..gz).flat_map(|z| (0..gy).flat_map(move |y| (0..gx).map(move |x| (z, y, x))))
+        {
             if pass_of(x, y, z) != pass {
                 continue;
             }
@@ -128,8 +149,12 @@ impl<'a> Walk<'a> {
                 texture = texture.max(self.texture[i] >> self.texture_shift);
                 any |= C::ENCODES && self.target[i] != 0;
             });
-            self.flags[at] =
-                coder.band_symbol(contexts::residual_flag(pass, neighbours, texture), u32::from(any)).min(1) as u8;
+            self.flags[at] = coder
+                .band_symbol(
+                    contexts::residual_flag(pass, neighbours, texture),
+                    u32::from(any),
+                )
+                .min(1) as u8;
         }
     }
 
@@ -159,16 +184,31 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn code_voxel<C: SymbolCoder>(&mut self, coder: &mut C, pass: usize, base: u32, [x, y, z]: [usize; 3]) -> Result<()> {
+    fn code_voxel<C: SymbolCoder>(
+        &mut self,
+        coder: &mut C,
+        pass: usize,
+        base: u32,
+        [x, y, z]: [usize; 3],
+    ) -> Result<()> {
         let (cell, place) = (self.cells.at(x, y, z), self.place(x, y, z));
         let neighbours = self.neighbours(pass, cell, [x, y, z]);
         let texture = self.texture[place] >> self.texture_shift;
         let context = contexts::residual(pass, neighbours, texture);
-        let shift = if pass == 0 { base } else { contexts::residual_shift(neighbours) };
-        let wanted = if C::ENCODES { self.target[place].unsigned_abs() } else { 0 };
+        let shift = if pass == 0 {
+            base
+        } else {
+            contexts::residual_shift(neighbours)
+        };
+        let wanted = if C::ENCODES {
+            self.target[place].unsigned_abs()
+        } else {
+            0
+        };
         let magnitude = coder.magnitude(context, shift, wanted)?;
         if magnitude != 0 {
-            let value = i32::try_from(magnitude).map_err(|_| Error::corrupt("residual", 0, "a value over 2^31"))?;
+            let value = i32::try_from(magnitude)
+                .map_err(|_| Error::corrupt("residual", 0, "a value over 2^31"))?;
             self.values[place] = value;
             self.magnitudes[cell] = magnitude.min(1 << 20);
             self.signs.push(place as u32);
@@ -183,10 +223,23 @@ impl<'a> Walk<'a> {
         match pass {
             0 => 0,
             1 => {
-                let (a, b) = if x & 1 == 0 { (sy, sz) } else if y & 1 == 0 { (1, sz) } else { (1, sy) };
+                let (a, b) = if x & 1 == 0 {
+                    (sy, sz)
+                } else if y & 1 == 0 {
+                    (1, sz)
+                } else {
+                    (1, sy)
+                };
                 3 * (m[cell - a - b] + m[cell - a + b] + m[cell + a - b] + m[cell + a + b])
             }
-            _ => 2 * (m[cell - 1] + m[cell + 1] + m[cell - sy] + m[cell + sy] + m[cell - sz] + m[cell + sz]),
+            _ => {
+                2 * (m[cell - 1]
+                    + m[cell + 1]
+                    + m[cell - sy]
+                    + m[cell + sy]
+                    + m[cell - sz]
+                    + m[cell + sz])
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 use super::bands::{Band, BlockShape};
 
 /// Integer that holds a coefficient index and, later, a working value.
-pub trait Coefficient: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + Into<i32> + 'static {
+pub trait Coefficient:
+    Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + Into<i32> + 'static
+{
     /// Largest value.
     const MAX: i32;
     /// The nearest value that fits.
@@ -52,7 +54,11 @@ pub(crate) struct Padded {
 impl Padded {
     pub(crate) fn new(dims: [usize; 3]) -> Self {
         let [x, y, z] = dims.map(|n| n + PAD);
-        Self { stride_y: x, stride_z: x * y, len: x * y * z }
+        Self {
+            stride_y: x,
+            stride_z: x * y,
+            len: x * y * z,
+        }
     }
 
     #[inline(always)]
@@ -152,7 +158,11 @@ impl<E: Coefficient> CoefficientState<E> {
 
     /// Whether the band has any coefficient that is not zero.
     pub fn band_is_zero(&self, band: &Band) -> bool {
-        band.index != 0 && self.scales.get(band.depth).is_none_or(|s| !s.nonempty[band.index & 7])
+        band.index != 0
+            && self
+                .scales
+                .get(band.depth)
+                .is_none_or(|s| !s.nonempty[band.index & 7])
     }
 
     /// Fills `parents` with the activity of the band one scale coarser: twice the magnitude plus
@@ -171,9 +181,14 @@ impl<E: Coefficient> CoefficientState<E> {
         // checks.
         let n = cells.len - 2 * sz;
         let from = |at: usize| &m[at..at + n];
-        let (centre, faces) = (from(sz), [sz - 1, sz + 1, sz - sy, sz + sy, 0, 2 * sz].map(from));
+        let (centre, faces) = (
+            from(sz),
+            [sz - 1, sz + 1, sz - sy, sz + sy, 0, 2 * sz].map(from),
+        );
         for (i, p) in self.parents[sz..sz + n].iter_mut().enumerate() {
-            *p = faces.iter().fold(2 * u16::from(centre[i]), |sum, f| sum + u16::from(f[i]));
+            *p = faces
+                .iter()
+                .fold(2 * u16::from(centre[i]), |sum, f| sum + u16::from(f[i]));
         }
         cells
     }

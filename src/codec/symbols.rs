@@ -43,7 +43,11 @@ pub(crate) trait SymbolCoder {
         if token == ESCAPE {
             high = ESCAPE.saturating_add(self.exp_golomb((value >> shift).wrapping_sub(ESCAPE))?);
         }
-        let low = if shift > 0 { self.raw(value & ((1 << shift) - 1), shift)? } else { 0 };
+        let low = if shift > 0 {
+            self.raw(value & ((1 << shift) - 1), shift)?
+        } else {
+            0
+        };
         high.checked_shl(shift)
             .filter(|v| v >> shift == high)
             .map(|v| v | low)
@@ -52,12 +56,20 @@ pub(crate) trait SymbolCoder {
 
     /// An Exp-Golomb number: as many zero bits as the number plus one has bits after its first.
     fn exp_golomb(&mut self, value: u32) -> Result<u32> {
-        let bits = if Self::ENCODES { value.saturating_add(1).ilog2() } else { 0 };
+        let bits = if Self::ENCODES {
+            value.saturating_add(1).ilog2()
+        } else {
+            0
+        };
         let mut n = 0;
         while self.raw(u32::from(n == bits), 1)? == 0 {
             n += 1;
             if n > 30 {
-                return Err(Error::corrupt("layer", 0, "an escape is longer than 30 bits"));
+                return Err(Error::corrupt(
+                    "layer",
+                    0,
+                    "an escape is longer than 30 bits",
+                ));
             }
         }
         Ok((1 << n) - 1 + self.raw(value.wrapping_add(1) & ((1 << n) - 1), n)?)
@@ -91,7 +103,10 @@ impl Recorder {
     }
 
     fn push(&mut self, distribution: u8, value: u32) {
-        self.symbols.push(Symbol { distribution, value: value as u8 });
+        self.symbols.push(Symbol {
+            distribution,
+            value: value as u8,
+        });
     }
 
     /// The cheapest variant for the symbols of the band.
@@ -122,13 +137,24 @@ impl Recorder {
         let (seeds, rest) = signs.split_at(signs.len().min((BITS_PER_LANE as usize) << lanes_log2));
         let seeds: Vec<u16> = seeds
             .chunks(BITS_PER_LANE as usize)
-            .map(|c| c.iter().enumerate().fold(0, |n, (i, &b)| n | u16::from(b) << i))
+            .map(|c| {
+                c.iter()
+                    .enumerate()
+                    .fold(0, |n, (i, &b)| n | u16::from(b) << i)
+            })
             .collect();
         for &sign in rest {
             self.bits.put(u32::from(sign), 1);
         }
         let mut out = vec![lanes_log2 as u8];
-        rans::encode(&self.symbols, &self.starts, &self.tables.distributions, lanes_log2, &seeds, &mut out);
+        rans::encode(
+            &self.symbols,
+            &self.starts,
+            &self.tables.distributions,
+            lanes_log2,
+            &seeds,
+            &mut out,
+        );
         out.extend(self.bits.finish().into_iter().rev());
         out
     }
@@ -164,7 +190,10 @@ impl SymbolCoder for Recorder {
         let variant = self.cheapest();
         self.symbols[self.variant_at].value = variant as u8;
         let map = &self.tables.map[variant];
-        for (symbol, &(context, _)) in self.symbols[self.variant_at + 1..].iter_mut().zip(&self.band) {
+        for (symbol, &(context, _)) in self.symbols[self.variant_at + 1..]
+            .iter_mut()
+            .zip(&self.band)
+        {
             symbol.distribution = map[usize::from(context)];
         }
     }
@@ -187,10 +216,15 @@ pub(crate) struct Player<'a> {
 impl<'a> Player<'a> {
     /// Starts a layer that is not empty.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
-        let (&lanes_log2, body) =
-            bytes.split_first().ok_or_else(|| Error::corrupt("layer", 0, "it has no bytes"))?;
+        let (&lanes_log2, body) = bytes
+            .split_first()
+            .ok_or_else(|| Error::corrupt("layer", 0, "it has no bytes"))?;
         if lanes_log2 > 5 {
-            return Err(Error::corrupt("layer", 0, format!("2^{lanes_log2} lanes, 32 are allowed")));
+            return Err(Error::corrupt(
+                "layer",
+                0,
+                format!("2^{lanes_log2} lanes, 32 are allowed"),
+            ));
         }
         let tables = tables()?;
         Ok(Self {
@@ -210,10 +244,15 @@ impl<'a> Player<'a> {
                 negate(i);
             }
         }
+        let unused = (carried..seeds.len() * BITS_PER_LANE as usize)
+            .any(|i| seeds[i / BITS_PER_LANE as usize] >> (i % BITS_PER_LANE as usize) & 1 == 1);
         for i in carried..signs {
             if self.bits.take(1)? == 1 {
                 negate(i);
             }
+        }
+        if unused || !self.bits.rest_is_zero() {
+            return Err(Error::corrupt("layer", 0, "unused bits are set"));
         }
         self.rans.meets(&self.bits)
     }
@@ -228,7 +267,8 @@ impl SymbolCoder for Player<'_> {
 
     #[inline]
     fn symbol(&mut self, context: usize, _value: u32) -> u32 {
-        self.rans.next(&self.tables.distributions[usize::from(self.tables.map[0][context])])
+        self.rans
+            .next(&self.tables.distributions[usize::from(self.tables.map[0][context])])
     }
 
     fn begin_band(&mut self, variant_context: usize) {
@@ -238,7 +278,8 @@ impl SymbolCoder for Player<'_> {
 
     #[inline(always)]
     fn band_symbol(&mut self, context: usize, _value: u32) -> u32 {
-        self.rans.next(&self.tables.distributions[usize::from(self.map[context])])
+        self.rans
+            .next(&self.tables.distributions[usize::from(self.map[context])])
     }
 
     fn end_band(&mut self) {}

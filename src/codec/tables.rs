@@ -37,7 +37,11 @@ impl Distribution {
             cumulative[i + 1] = sum.min(1 << PROBABILITY_BITS) as u16;
         }
         if sum != 1 << PROBABILITY_BITS {
-            return Err(Error::corrupt("distribution", 0, format!("frequencies sum to {sum}, not to 4096")));
+            return Err(Error::corrupt(
+                "distribution",
+                0,
+                format!("frequencies sum to {sum}, not to 4096"),
+            ));
         }
         Ok(Self { cumulative })
     }
@@ -58,7 +62,9 @@ impl Distribution {
             return (0, 0, u32::from(self.cumulative[1]));
         }
         // Counting all bounds at once costs less than a branch that is hard to foresee.
-        let above = self.cumulative[1..].iter().fold(0, |n, &bound| n + u16::from(slot >= bound));
+        let above = self.cumulative[1..]
+            .iter()
+            .fold(0, |n, &bound| n + u16::from(slot >= bound));
         let s = usize::from(above) & (SYMBOLS - 1);
         let low = u32::from(self.cumulative[s]);
         (s as u32, low, u32::from(self.cumulative[s + 1]) - low)
@@ -92,11 +98,18 @@ impl Tables {
     pub fn parse(file: &[u8]) -> Result<Self> {
         let bad = |what: &str| Error::corrupt("coder tables", 0, what);
         let head = file.get(..12).ok_or_else(|| bad("no header"))?;
-        let (count, variants) = (Le::read_u16(&head[4..]) as usize, Le::read_u16(&head[6..]) as usize);
+        let (count, variants) = (
+            Le::read_u16(&head[4..]) as usize,
+            Le::read_u16(&head[6..]) as usize,
+        );
         let contexts = Le::read_u32(&head[8..]) as usize;
         let frequencies = 12..12 + count * SYMBOLS * 2;
         let size = frequencies.end + variants * contexts;
-        if &head[..4] != b"HGVR" || variants != VARIANTS || contexts != contexts::COUNT || file.len() != size {
+        if &head[..4] != b"HGVR"
+            || variants != VARIANTS
+            || contexts != contexts::COUNT
+            || file.len() != size
+        {
             return Err(bad("another version"));
         }
         let distributions = file[frequencies.clone()]
@@ -107,13 +120,26 @@ impl Tables {
                 Distribution::new(&f)
             })
             .collect::<Result<Vec<_>>>()?;
-        let map: Vec<Vec<u8>> = file[frequencies.end..].chunks_exact(contexts).map(<[u8]>::to_vec).collect();
+        let map: Vec<Vec<u8>> = file[frequencies.end..]
+            .chunks_exact(contexts)
+            .map(<[u8]>::to_vec)
+            .collect();
         if map.iter().flatten().any(|&d| usize::from(d) >= count) {
             return Err(bad("a context names no distribution"));
         }
-        let costs = distributions.iter().map(|d| std::array::from_fn(|s| d.cost(s as u8))).collect();
-        let variants = (0..contexts).map(|c| std::array::from_fn(|v| map[v][c])).collect();
-        Ok(Self { distributions, map, variants, costs })
+        let costs = distributions
+            .iter()
+            .map(|d| std::array::from_fn(|s| d.cost(s as u8)))
+            .collect();
+        let variants = (0..contexts)
+            .map(|c| std::array::from_fn(|v| map[v][c]))
+            .collect();
+        Ok(Self {
+            distributions,
+            map,
+            variants,
+            costs,
+        })
     }
 }
 
@@ -123,7 +149,9 @@ impl Tables {
 /// [`Error::Corrupt`] if the crate was built with a damaged table file.
 pub fn tables() -> Result<&'static Tables> {
     static TABLES: LazyLock<Option<Tables>> = LazyLock::new(|| Tables::parse(FILE).ok());
-    TABLES.as_ref().ok_or_else(|| Error::corrupt("coder tables", 0, "the built-in table file is damaged"))
+    TABLES
+        .as_ref()
+        .ok_or_else(|| Error::corrupt("coder tables", 0, "the built-in table file is damaged"))
 }
 
 #[cfg(test)]
@@ -138,7 +166,13 @@ mod tests {
         for map in &tables.map {
             for (context, &d) in map.iter().enumerate() {
                 for symbol in 0..contexts::alphabet(context) {
-                    assert!(tables.distributions[usize::from(d)].interval(symbol as u8).1 > 0, "context {context}");
+                    assert!(
+                        tables.distributions[usize::from(d)]
+                            .interval(symbol as u8)
+                            .1
+                            > 0,
+                        "context {context}"
+                    );
                 }
             }
         }

@@ -8,8 +8,8 @@ mod region;
 mod verify;
 mod volume;
 
+pub(crate) use blocks::{BlockDecoder, parse_models};
 pub use info::{Info, LevelInfo, Stats};
+pub use verify::{VerifyReport, verify};
 pub(crate) use volume::threads;
 pub use volume::{BlockInfo, BlockKind, Volume, VolumeView};
-pub use verify::{VerifyReport, verify};
-pub(crate) use blocks::{BlockDecoder, parse_models};

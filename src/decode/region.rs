@@ -28,13 +28,30 @@ pub(super) struct Place {
 }
 
 /// Decodes `region` (voxels of the level of detail at `place`) at quality `level` into `out`.
-pub(super) fn decode(volume: &Volume, place: Place, level: u32, region: &Region, out: &mut [u8]) -> Result<()> {
+pub(super) fn decode(
+    volume: &Volume,
+    place: Place,
+    level: u32,
+    region: &Region,
+    out: &mut [u8],
+) -> Result<()> {
     let size = volume.dtype().size();
-    Limits::check("bytes of a decoded region", region.voxels().saturating_mul(size as u64), volume.limits.max_output)?;
+    Limits::check(
+        "bytes of a decoded region",
+        region.voxels().saturating_mul(size as u64),
+        volume.limits.max_output,
+    )?;
     let blocks = touched(place, region);
-    let layers = volume.reader.layers().prefix(place.inner as u8, level as u8);
+    let layers = volume
+        .reader
+        .layers()
+        .prefix(place.inner as u8, level as u8);
     let most = BATCH_BYTES / ((size + WORK_BYTES) << (3 * place.grid.block_log2));
-    for batch in blocks.chunks((BATCH * volume.pool.current_num_threads().max(1)).min(most).max(1)) {
+    for batch in blocks.chunks(
+        (BATCH * volume.pool.current_num_threads().max(1))
+            .min(most)
+            .max(1),
+    ) {
         let entries = volume.reader.blocks_at(place.tier, batch)?;
         let wanted: Vec<_> = entries.iter().map(|e| (e, layers)).collect();
         let payloads = volume.reader.read_many(&wanted)?;
@@ -61,11 +78,28 @@ struct Buffers {
 }
 
 /// Voxels of a block and where they lie in its level of detail.
-fn decode_one(volume: &Volume, place: Place, entry: &BlockEntry, layers: &[Vec<u8>], buffers: &mut Buffers) -> Result<(Region, Vec<u8>)> {
+fn decode_one(
+    volume: &Volume,
+    place: Place,
+    entry: &BlockEntry,
+    layers: &[Vec<u8>],
+    buffers: &mut Buffers,
+) -> Result<(Region, Vec<u8>)> {
     let shape = volume.decoder.shape(&place.grid, entry.block);
     let Buffers { scratch, integers } = buffers;
-    volume.decoder.decode(entry, layers, shape, place.inner as usize, scratch, integers)?;
-    let start = place.grid.region(entry.block).start.map(|v| v >> place.inner);
+    volume.decoder.decode(
+        entry,
+        layers,
+        shape,
+        place.inner as usize,
+        scratch,
+        integers,
+    )?;
+    let start = place
+        .grid
+        .region(entry.block)
+        .start
+        .map(|v| v >> place.inner);
     let dims = shape.dims_at(place.inner as usize);
     let end = [0, 1, 2].map(|a| start[a] + dims[a] as u64);
     let mut bytes = vec![0; integers.len() * volume.dtype().size()];
@@ -76,7 +110,10 @@ fn decode_one(volume: &Volume, place: Place, entry: &BlockEntry, layers: &[Vec<u
 /// Blocks that a region of a level of detail touches, x fastest.
 fn touched(place: Place, region: &Region) -> Vec<[u64; 3]> {
     let side = place.grid.block_log2 - place.inner;
-    let (first, last) = (region.start.map(|v| v >> side), region.end.map(|v| v.saturating_sub(1) >> side));
+    let (first, last) = (
+        region.start.map(|v| v >> side),
+        region.end.map(|v| v.saturating_sub(1) >> side),
+    );
     let mut blocks = Vec::new();
     if region.voxels() == 0 {
         return blocks;
@@ -101,7 +138,10 @@ fn copy_box(from: &[u8], at: &Region, region: &Region, size: usize, out: &mut [u
     };
     for z in common.start[2]..common.end[2] {
         for y in common.start[1]..common.end[1] {
-            let (a, b) = (offset(at, common.start[0], y, z), offset(region, common.start[0], y, z));
+            let (a, b) = (
+                offset(at, common.start[0], y, z),
+                offset(region, common.start[0], y, z),
+            );
             out[b..b + row].copy_from_slice(&from[a..a + row]);
         }
     }

@@ -46,21 +46,40 @@ impl VerifyReport {
 /// [`Error::Io`], [`Error::Cancelled`], [`Error::Unsupported`] for a foreign file,
 /// [`Error::InvalidArgument`] if the original has another extent. What is wrong with the file is
 /// not an error but part of the report.
-pub fn verify(path: &Path, against: Option<&dyn VoxelSource>, threads: usize, progress: &ProgressFn) -> Result<VerifyReport> {
+pub fn verify(
+    path: &Path,
+    against: Option<&dyn VoxelSource>,
+    threads: usize,
+    progress: &ProgressFn,
+) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     let opened = Volume::open(path).and_then(|v| v.with_threads(threads));
     let Some(volume) = finding(opened, &mut report)? else {
         return Ok(report);
     };
     if against.is_some_and(|a| a.extent() != volume.extent() || a.dtype() != volume.dtype()) {
-        return Err(Error::argument("the original has another extent or voxel type than the file"));
+        return Err(Error::argument(
+            "the original has another extent or voxel type than the file",
+        ));
     }
     if let Some(structure) = finding(volume.reader.verify_structure(), &mut report)? {
         (report.clusters, report.blocks) = (structure.clusters, structure.blocks);
     }
-    let bytes = |done, total| progress(Progress { phase: "checksums", done, total });
-    if let Some(payloads) = finding(volume.reader.verify_payloads(&mut |d, t| bytes(d, t)), &mut report)? {
-        payloads.faults.into_iter().for_each(|e| report.add(e.to_string()));
+    let bytes = |done, total| {
+        progress(Progress {
+            phase: "checksums",
+            done,
+            total,
+        })
+    };
+    if let Some(payloads) = finding(
+        volume.reader.verify_payloads(&mut |d, t| bytes(d, t)),
+        &mut report,
+    )? {
+        payloads
+            .faults
+            .into_iter()
+            .for_each(|e| report.add(e.to_string()));
     }
     if report.problem_count == 0 {
         decode_all(&volume, against, progress, &mut report)?;
@@ -72,7 +91,12 @@ pub fn verify(path: &Path, against: Option<&dyn VoxelSource>, threads: usize, pr
 fn finding<T>(result: Result<T>, report: &mut VerifyReport) -> Result<Option<T>> {
     match result {
         Ok(v) => Ok(Some(v)),
-        Err(e @ (Error::Corrupt { .. } | Error::Checksum { .. } | Error::Truncated { .. } | Error::Unfinished(_))) => {
+        Err(
+            e @ (Error::Corrupt { .. }
+            | Error::Checksum { .. }
+            | Error::Truncated { .. }
+            | Error::Unfinished(_)),
+        ) => {
             report.add(e.to_string());
             Ok(None)
         }
@@ -80,23 +104,48 @@ fn finding<T>(result: Result<T>, report: &mut VerifyReport) -> Result<Option<T>>
     }
 }
 
-fn decode_all(volume: &Volume, against: Option<&dyn VoxelSource>, progress: &ProgressFn, report: &mut VerifyReport) -> Result<()> {
+fn decode_all(
+    volume: &Volume,
+    against: Option<&dyn VoxelSource>,
+    progress: &ProgressFn,
+    report: &mut VerifyReport,
+) -> Result<()> {
     for (index, tier) in volume.reader.tiers().iter().enumerate() {
-        let grid = BlockGrid { extent: tier.extent, block_log2: u32::from(volume.reader.shape().block_log2) };
+        let grid = BlockGrid {
+            extent: tier.extent,
+            block_log2: u32::from(volume.reader.shape().block_log2),
+        };
         let original = against.filter(|_| index == 0);
         let (mut done, total) = (0, crate::volume::Region::whole(tier.extent).voxels());
         let mut entries = volume.reader.blocks(index as u8)?.peekable();
         while entries.peek().is_some() {
-            let batch: Vec<BlockEntry> =
-                entries.by_ref().take(8 * volume.pool.current_num_threads()).collect::<Result<_>>()?;
+            let batch: Vec<BlockEntry> = entries
+                .by_ref()
+                .take(8 * volume.pool.current_num_threads())
+                .collect::<Result<_>>()?;
             let checked: Vec<Result<Vec<String>>> = volume.pool.install(|| {
-                batch.par_iter().map_init(Scratch::default, |s, e| check_block(volume, &grid, e, original, s)).collect()
+                batch
+                    .par_iter()
+                    .map_init(Scratch::default, |s, e| {
+                        check_block(volume, &grid, e, original, s)
+                    })
+                    .collect()
             });
             for found in checked {
-                finding(found, report)?.into_iter().flatten().for_each(|p| report.add(p));
+                finding(found, report)?
+                    .into_iter()
+                    .flatten()
+                    .for_each(|p| report.add(p));
             }
-            done += batch.iter().map(|e| grid.region(e.block).voxels()).sum::<u64>();
-            if let ControlFlow::Break(()) = progress(Progress { phase: "decode", done, total }) {
+            done += batch
+                .iter()
+                .map(|e| grid.region(e.block).voxels())
+                .sum::<u64>();
+            if let ControlFlow::Break(()) = progress(Progress {
+                phase: "decode",
+                done,
+                total,
+            }) {
                 return Err(Error::Cancelled);
             }
         }
@@ -112,12 +161,17 @@ fn check_block(
     original: Option<&dyn VoxelSource>,
     scratch: &mut Scratch,
 ) -> Result<Vec<String>> {
-    let (layers, shape) = (volume.reader.layers(), volume.decoder.shape(grid, entry.block));
+    let (layers, shape) = (
+        volume.reader.layers(),
+        volume.decoder.shape(grid, entry.block),
+    );
     let payload = volume.reader.read_layers(entry, layers.len())?;
     let mut decoded = Vec::new();
     let mut problems = Vec::new();
     let (Some(original), BlockState::Payload(stored)) = (original, &entry.state) else {
-        volume.decoder.decode(entry, &payload, shape, 0, scratch, &mut decoded)?;
+        volume
+            .decoder
+            .decode(entry, &payload, shape, 0, scratch, &mut decoded)?;
         return Ok(problems);
     };
     let mut bytes = vec![0; shape.voxels() * original.dtype().size()];
@@ -127,11 +181,16 @@ fn check_block(
     let coder = volume.reader.shape().coder;
     for (level, codes) in stored.errors.iter().enumerate() {
         let prefix = layers.prefix(0, level as u8);
-        volume.decoder.decode(entry, &payload[..prefix], shape, 0, scratch, &mut decoded)?;
+        volume
+            .decoder
+            .decode(entry, &payload[..prefix], shape, 0, scratch, &mut decoded)?;
         let mut stats = crate::quality::ErrorStats::default();
         let voxels: Vec<f32> = decoded.iter().map(|&q| q as f32).collect();
         stats.add_f32(&units, &voxels);
-        for (name, measured, code) in [("RMSE", stats.rmse(), codes[0]), ("largest error", stats.max_abs, codes[1])] {
+        for (name, measured, code) in [
+            ("RMSE", stats.rmse(), codes[0]),
+            ("largest error", stats.max_abs, codes[1]),
+        ] {
             // The encoder sums in another order.
             if measured > coder.decode_error(code) * (1.0 + 1e-5) {
                 let unit = volume.values.unit();

@@ -115,8 +115,18 @@ impl Volume {
         let reader = HgvReader::open(source, limits)?;
         let shape = reader.shape();
         let decoder = BlockDecoder::new(shape, CpuBackend::new(), &limits)?;
-        let values = ValueMap { dtype: shape.dtype, exponent: shape.value_exp };
-        Ok(Self { decoder, values, limits, pool: threads(0)?, file_bytes, reader })
+        let values = ValueMap {
+            dtype: shape.dtype,
+            exponent: shape.value_exp,
+        };
+        Ok(Self {
+            decoder,
+            values,
+            limits,
+            pool: threads(0)?,
+            file_bytes,
+            reader,
+        })
     }
 
     /// Uses this many threads for decoding; 0 = all cores. Never changes a voxel.
@@ -218,7 +228,10 @@ impl Volume {
 
     /// Figures of the quality levels: as stored at encode, or at least the bytes.
     fn level_infos(&self) -> Result<Vec<LevelInfo>> {
-        let stored = self.reader.stats_json().and_then(|s| serde_json::from_str::<Stats>(s).ok());
+        let stored = self
+            .reader
+            .stats_json()
+            .and_then(|s| serde_json::from_str::<Stats>(s).ok());
         if let Some(stats) = stored.filter(|s| s.levels.len() as u32 == self.levels()) {
             return Ok(stats.levels);
         }
@@ -242,13 +255,22 @@ impl Volume {
     /// a page is damaged.
     pub fn blocks(&self, lod: u32) -> Result<impl Iterator<Item = Result<BlockInfo>> + '_> {
         let place = self.place(lod)?;
-        Ok(self.reader.blocks(place.tier)?.map(move |entry| entry.map(|e| self.block_info(&place.grid, &e))))
+        Ok(self
+            .reader
+            .blocks(place.tier)?
+            .map(move |entry| entry.map(|e| self.block_info(&place.grid, &e))))
     }
 
     fn block_info(&self, grid: &BlockGrid, entry: &BlockEntry) -> BlockInfo {
         let (coder, unit) = (self.reader.shape().coder, self.values.unit());
         let (range, errors) = match &entry.state {
-            BlockState::Payload(p) => (p.range, p.errors.iter().map(|e| e.map(|c| coder.decode_error(c) * unit)).collect()),
+            BlockState::Payload(p) => (
+                p.range,
+                p.errors
+                    .iter()
+                    .map(|e| e.map(|c| coder.decode_error(c) * unit))
+                    .collect(),
+            ),
             BlockState::Constant(q) => ((*q, *q), Vec::new()),
             BlockState::NotWritten => ((0, 0), Vec::new()),
         };
@@ -257,7 +279,9 @@ impl Volume {
             region: grid.region(entry.block),
             kind: kind(entry),
             range: [range.0, range.1].map(|q| f64::from(q) * unit),
-            bytes: (0..self.levels()).map(|k| entry.bytes(self.reader.layers().prefix(0, k as u8))).collect(),
+            bytes: (0..self.levels())
+                .map(|k| entry.bytes(self.reader.layers().prefix(0, k as u8)))
+                .collect(),
             errors,
         }
     }
@@ -269,9 +293,19 @@ impl Volume {
     /// # Errors
     /// [`Error::InvalidArgument`] if type, region, buffer or levels do not fit;
     /// [`Error::NotWritten`] for a shard; otherwise what is wrong with the file.
-    pub fn read_region<T: Voxel>(&self, lod: u32, level: u32, region: &Region, out: &mut [T]) -> Result<()> {
+    pub fn read_region<T: Voxel>(
+        &self,
+        lod: u32,
+        level: u32,
+        region: &Region,
+        out: &mut [T],
+    ) -> Result<()> {
         if T::DTYPE != self.dtype() {
-            return Err(Error::argument(format!("the volume holds {}, the buffer {}", self.dtype(), T::DTYPE)));
+            return Err(Error::argument(format!(
+                "the volume holds {}, the buffer {}",
+                self.dtype(),
+                T::DTYPE
+            )));
         }
         self.read_region_bytes(lod, level, region, out.as_mut_bytes())
     }
@@ -280,7 +314,13 @@ impl Volume {
     ///
     /// # Errors
     /// As [`Self::read_region`].
-    pub fn read_region_bytes(&self, lod: u32, level: u32, region: &Region, out: &mut [u8]) -> Result<()> {
+    pub fn read_region_bytes(
+        &self,
+        lod: u32,
+        level: u32,
+        region: &Region,
+        out: &mut [u8],
+    ) -> Result<()> {
         let (extent, place) = (self.lod_extent(lod)?, self.place(lod)?);
         self.check_level(level)?;
         if !region.fits(extent) {
@@ -291,7 +331,10 @@ impl Volume {
         }
         let need = region.voxels().saturating_mul(self.dtype().size() as u64);
         if out.len() as u64 != need {
-            return Err(Error::argument(format!("the buffer has {} bytes, the region {need}", out.len())));
+            return Err(Error::argument(format!(
+                "the buffer has {} bytes, the region {need}",
+                out.len()
+            )));
         }
         region::decode(self, place, level, region, out)
     }
@@ -301,11 +344,23 @@ impl Volume {
     /// # Errors
     /// As [`Self::read_region`].
     #[cfg(feature = "ndarray")]
-    pub fn read_array<T: Voxel>(&self, lod: u32, level: u32, region: &Region) -> Result<ndarray::Array3<T>> {
+    pub fn read_array<T: Voxel>(
+        &self,
+        lod: u32,
+        level: u32,
+        region: &Region,
+    ) -> Result<ndarray::Array3<T>> {
         let [x, y, z] = region.extent().map(|n| n as usize);
-        Limits::check("bytes of a decoded region", region.voxels().saturating_mul(size_of::<T>() as u64), self.limits.max_output)?;
+        Limits::check(
+            "bytes of a decoded region",
+            region.voxels().saturating_mul(size_of::<T>() as u64),
+            self.limits.max_output,
+        )?;
         if !region.fits(self.lod_extent(lod)?) {
-            return Err(Error::argument(format!("region {:?}..{:?} leaves the volume", region.start, region.end)));
+            return Err(Error::argument(format!(
+                "region {:?}..{:?} leaves the volume",
+                region.start, region.end
+            )));
         }
         let mut out = vec![T::default(); x * y * z];
         self.read_region(lod, level, region, &mut out)?;
@@ -319,21 +374,33 @@ impl Volume {
     pub fn view(&self, lod: u32, level: u32) -> Result<VolumeView<'_>> {
         self.check_level(level)?;
         let (extent, metadata) = (self.lod_extent(lod)?, self.metadata().at_lod(lod));
-        Ok(VolumeView { volume: self, lod, level, extent, metadata })
+        Ok(VolumeView {
+            volume: self,
+            lod,
+            level,
+            extent,
+            metadata,
+        })
     }
 
     fn check_lod(&self, lod: u32) -> Result<()> {
         if lod < self.lods() {
             return Ok(());
         }
-        Err(Error::argument(format!("level of detail {lod} does not exist; the file has 0..={}", self.lods() - 1)))
+        Err(Error::argument(format!(
+            "level of detail {lod} does not exist; the file has 0..={}",
+            self.lods() - 1
+        )))
     }
 
     fn check_level(&self, level: u32) -> Result<()> {
         if level < self.levels() {
             return Ok(());
         }
-        Err(Error::argument(format!("quality level {level} does not exist; the file has 0..={}", self.levels() - 1)))
+        Err(Error::argument(format!(
+            "quality level {level} does not exist; the file has 0..={}",
+            self.levels() - 1
+        )))
     }
 
     /// The last tier that starts at or above this level of detail serves it.
@@ -348,7 +415,10 @@ impl Volume {
         Ok(Place {
             tier: tier as u8,
             inner: lod - u32::from(found.base_lod),
-            grid: BlockGrid { extent: found.extent, block_log2: u32::from(shape.block_log2) },
+            grid: BlockGrid {
+                extent: found.extent,
+                block_log2: u32::from(shape.block_log2),
+            },
         })
     }
 }
@@ -364,7 +434,8 @@ fn kind(entry: &BlockEntry) -> BlockKind {
 /// A pool of `count` threads; 0 = all cores.
 pub(crate) fn threads(count: usize) -> Result<Arc<rayon::ThreadPool>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build();
-    pool.map(Arc::new).map_err(|e| Error::io("starting threads", std::io::Error::other(e)))
+    pool.map(Arc::new)
+        .map_err(|e| Error::io("starting threads", std::io::Error::other(e)))
 }
 
 /// One level of detail and quality of a [`Volume`], as a source of voxels.
@@ -388,6 +459,7 @@ impl VoxelSource for VolumeView<'_> {
         &self.metadata
     }
     fn read(&self, region: &Region, out: &mut [u8]) -> Result<()> {
-        self.volume.read_region_bytes(self.lod, self.level, region, out)
+        self.volume
+            .read_region_bytes(self.lod, self.level, region, out)
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) range: &'a (dyn Fn(i32, i32) -> Result<ValueRange> + Sync),
     /// Whether the coarsest band of the decoder's output is wanted afterwards.
     pub(crate) want_coarsest: bool,
+    /// Whether a block may become a constant without payload.
+    pub(crate) allow_constant: bool,
 }
 
 /// Error of one quality level of one block against its source, in units of `q`.
@@ -40,7 +42,11 @@ pub(crate) enum EncodedBlock {
     /// Every voxel is this integer.
     Constant(i32),
     /// Coded.
-    Payload { wide: bool, range: ValueRange, layers: Vec<Vec<u8>> },
+    Payload {
+        wide: bool,
+        range: ValueRange,
+        layers: Vec<Vec<u8>>,
+    },
 }
 
 /// Buffers that a thread keeps from block to block.
@@ -82,21 +88,40 @@ pub(crate) fn encode_block(
 ) -> Result<(EncodedBlock, Vec<LevelError>)> {
     let (min, max) = plan.cpu.with_vectors(MinMax(values));
     let levels = usize::from(plan.model.qualities);
-    if min == max && (!plan.model.lossless || min.fract() == 0.0) {
+    if plan.allow_constant && min == max && (!plan.model.lossless || min.fract() == 0.0) {
         let q = min.round() as i32;
-        return Ok((EncodedBlock::Constant(q), vec![constant_error(values, q); levels]));
+        return Ok((
+            EncodedBlock::Constant(q),
+            vec![constant_error(values, q); levels],
+        ));
     }
     let range = (plan.range)(min.floor() as i32, max.ceil() as i32)?;
-    let EncodeScratch { coefficients, lines, narrow, wide, coarsest } = scratch;
+    let EncodeScratch {
+        coefficients,
+        lines,
+        narrow,
+        wide,
+        coarsest,
+    } = scratch;
     let scale = f32::from(plan.model.frac_bits).exp2();
-    let block = Block { plan, shape, values, range };
+    let block = Block {
+        plan,
+        shape,
+        values,
+        range,
+    };
     if plan.model.precision == Precision::I16 {
         transform(coefficients, lines, &block, scale);
         if let Some(done) = block.encode(&plan.model, coefficients, narrow, coarsest, false)? {
             return Ok(done);
         }
     }
-    transform(coefficients, lines, &block, f32::from(plan.wide.frac_bits).exp2());
+    transform(
+        coefficients,
+        lines,
+        &block,
+        f32::from(plan.wide.frac_bits).exp2(),
+    );
     let done = block.encode(&plan.wide, coefficients, wide, coarsest, true)?;
     done.ok_or_else(|| crate::Error::Input("a block overflows 32-bit working values".into()))
 }
@@ -112,7 +137,10 @@ fn transform(coefficients: &mut Vec<f32>, lines: &mut Vec<f32>, block: &Block<'_
 fn constant_error(values: &[f32], q: i32) -> LevelError {
     values.iter().fold(LevelError::default(), |e, &v| {
         let d = (f64::from(v) - f64::from(q)).abs();
-        LevelError { sse: e.sse + d * d, max: e.max.max(d) }
+        LevelError {
+            sse: e.sse + d * d,
+            max: e.max.max(d),
+        }
     })
 }
 
@@ -136,10 +164,16 @@ impl Block<'_> {
         let levels = usize::from(model.qualities);
         buffers.targets.resize_with(levels, Vec::new);
         for (quality, target) in (0..model.qualities).zip(&mut buffers.targets) {
-            quantise(coefficients, &self.shape, &Quantiser::new(model, quality), self.plan.preset, target);
+            quantise(
+                coefficients,
+                &self.shape,
+                &Quantiser::new(model, quality),
+                self.plan.preset,
+                target,
+            );
         }
         let last = &buffers.targets[levels - 1];
-        if !model.lossless && last.iter().all(|&k| k.into() == 0) {
+        if self.plan.allow_constant && !model.lossless && last.iter().all(|&k| k.into() == 0) {
             return Ok(Some(self.flat(levels)));
         }
         if self.plan.want_coarsest {
@@ -150,7 +184,10 @@ impl Block<'_> {
         for quality in 0..model.qualities {
             let error = self.measure(model, quality, buffers);
             let last = quality + 1 == model.qualities;
-            if last && !wide && self.wrapped(error.sse, model, coefficients, &buffers.targets[levels - 1]) {
+            if last
+                && !wide
+                && self.wrapped(error.sse, model, coefficients, &buffers.targets[levels - 1])
+            {
                 return Ok(None);
             }
             errors.push(error);
@@ -160,25 +197,56 @@ impl Block<'_> {
             self.add_residual(&mut layers, &buffers.decoded)?;
             errors[levels - 1] = LevelError::default();
         }
-        Ok(Some((EncodedBlock::Payload { wide, range: self.range, layers }, errors)))
+        Ok(Some((
+            EncodedBlock::Payload {
+                wide,
+                range: self.range,
+                layers,
+            },
+            errors,
+        )))
     }
 
     /// A block of which quantisation leaves nothing: its mean.
     fn flat(&self, levels: usize) -> (EncodedBlock, Vec<LevelError>) {
         let sum: f64 = self.values.iter().map(|&v| f64::from(v)).sum();
-        let q = ((sum / self.values.len() as f64).round() as i32).clamp(self.range.lo, self.range.hi);
-        (EncodedBlock::Constant(q), vec![constant_error(self.values, q); levels])
+        let q =
+            ((sum / self.values.len() as f64).round() as i32).clamp(self.range.lo, self.range.hi);
+        (
+            EncodedBlock::Constant(q),
+            vec![constant_error(self.values, q); levels],
+        )
     }
 
     /// Error of the decoder's output at `quality`; leaves that output in `buffers.decoded`.
-    fn measure<E: Working>(&self, model: &WaveletModel, quality: u8, buffers: &mut Buffers<E>) -> LevelError {
+    fn measure<E: Working>(
+        &self,
+        model: &WaveletModel,
+        quality: u8,
+        buffers: &mut Buffers<E>,
+    ) -> LevelError {
         self.reconstruct(model, quality, 0, buffers);
-        self.plan.cpu.with_vectors(SquaredError { values: self.values, decoded: &buffers.decoded })
+        self.plan.cpu.with_vectors(SquaredError {
+            values: self.values,
+            decoded: &buffers.decoded,
+        })
     }
 
     /// The decoder's output at a quality and level of detail, into `buffers.decoded`.
-    fn reconstruct<E: Working>(&self, model: &WaveletModel, quality: u8, lod: usize, buffers: &mut Buffers<E>) {
-        let Buffers { targets, working, other, decoded, .. } = buffers;
+    fn reconstruct<E: Working>(
+        &self,
+        model: &WaveletModel,
+        quality: u8,
+        lod: usize,
+        buffers: &mut Buffers<E>,
+    ) {
+        let Buffers {
+            targets,
+            working,
+            other,
+            decoded,
+            ..
+        } = buffers;
         working.clone_from(&targets[usize::from(quality)]);
         let block = Reconstruction {
             shape: self.shape,
@@ -193,18 +261,35 @@ impl Block<'_> {
 
     /// Whether working values must have wrapped around: the squared error is far over what
     /// quantisation, were the transform orthogonal, and rounding make.
-    fn wrapped<E: Working>(&self, sse: f64, model: &WaveletModel, coefficients: &[f32], indices: &[E]) -> bool {
+    fn wrapped<E: Working>(
+        &self,
+        sse: f64,
+        model: &WaveletModel,
+        coefficients: &[f32],
+        indices: &[E],
+    ) -> bool {
         let unit = (-f64::from(model.frac_bits)).exp2();
         let rounding = self.values.len() as f64 * (4.0 * unit * unit + 0.5);
-        sse > 4.0 * rounding && sse > 4.0 * (self.quantisation_sse(model, coefficients, indices) * unit * unit + rounding)
+        sse > 4.0 * rounding
+            && sse
+                > 4.0
+                    * (self.quantisation_sse(model, coefficients, indices) * unit * unit + rounding)
     }
 
-    fn quantisation_sse<E: Working>(&self, model: &WaveletModel, coefficients: &[f32], indices: &[E]) -> f64 {
+    fn quantisation_sse<E: Working>(
+        &self,
+        model: &WaveletModel,
+        coefficients: &[f32],
+        indices: &[E],
+    ) -> f64 {
         let quantiser = Quantiser::new(model, model.qualities - 1);
         let coarsest = [self.shape.coarsest()];
-        let bands = (0..self.shape.depth).flat_map(|d| (1..8).map(move |b| (d, b))).map(|(d, b)| self.shape.band(d, b));
+        let bands = (0..self.shape.depth)
+            .flat_map(|d| (1..8).map(move |b| (d, b)))
+            .map(|(d, b)| self.shape.band(d, b));
         let each = bands.chain(coarsest).filter(|b| !b.is_empty());
-        each.map(|band| self.band_sse(&quantiser, model, &band, coefficients, indices)).sum()
+        each.map(|band| self.band_sse(&quantiser, model, &band, coefficients, indices))
+            .sum()
     }
 
     fn band_sse<E: Working>(
@@ -218,7 +303,14 @@ impl Block<'_> {
         let step = quantiser.step(&self.shape, band) as f32 / 256.0;
         // A step in the band is the model's step in the value domain.
         let gain = model.step_q16 as f64 / 65_536.0 / f64::from(step);
-        self.plan.cpu.with_vectors(BandError { coefficients, indices, shape: &self.shape, band, step }) * gain * gain
+        self.plan.cpu.with_vectors(BandError {
+            coefficients,
+            indices,
+            shape: &self.shape,
+            band,
+            step,
+        }) * gain
+            * gain
     }
 
     fn layers<E: Working>(&self, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {
@@ -227,13 +319,25 @@ impl Block<'_> {
         self.plan
             .steps
             .iter()
-            .map(|step| encode_layer(state, usize::from(step.lod), step.quality, &targets[usize::from(step.quality)]))
+            .map(|step| {
+                encode_layer(
+                    state,
+                    usize::from(step.lod),
+                    step.quality,
+                    &targets[usize::from(step.quality)],
+                )
+            })
             .collect()
     }
 
     /// Appends the exact residual to the last layer: u32 length of the coefficients first.
     fn add_residual(&self, layers: &mut [Vec<u8>], decoded: &[i32]) -> Result<()> {
-        let residual: Vec<i32> = self.values.iter().zip(decoded).map(|(&v, &q)| v as i32 - q).collect();
+        let residual: Vec<i32> = self
+            .values
+            .iter()
+            .zip(decoded)
+            .map(|(&v, &q)| v as i32 - q)
+            .collect();
         let coded = encode_residual(self.shape.dims, decoded, &residual)?;
         if let Some(last) = layers.last_mut() {
             let mut whole = (last.len() as u32).to_le_bytes().to_vec();

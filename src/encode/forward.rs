@@ -28,7 +28,10 @@ fn forward_avx2(values: &mut [f32], scratch: &mut Vec<f32>, shape: &BlockShape) 
 
 #[inline(always)]
 fn run(values: &mut [f32], scratch: &mut Vec<f32>, shape: &BlockShape) {
-    scratch.resize(shape.dims.iter().max().map_or(0, |n| n * shape.dims[0]), 0.0);
+    scratch.resize(
+        shape.dims.iter().max().map_or(0, |n| n * shape.dims[0]),
+        0.0,
+    );
     let [nx, ny, _] = shape.dims;
     for depth in 0..shape.depth {
         let [w, h, d] = shape.dims_at(depth);
@@ -60,7 +63,9 @@ fn scale_low(values: &mut [f32], shape: &BlockShape, depth: usize, gain: f32) {
     let ([w, h, d], [nx, ny, _]) = (shape.dims_at(depth + 1), shape.dims);
     for z in 0..d {
         for y in 0..h {
-            values[(z * ny + y) * nx..][..w].iter_mut().for_each(|v| *v *= gain);
+            values[(z * ny + y) * nx..][..w]
+                .iter_mut()
+                .for_each(|v| *v *= gain);
         }
     }
 }
@@ -127,12 +132,22 @@ fn split_rows(rows: &mut [f32], stride: usize, n: usize, width: usize, scratch: 
     for (c, odd) in [(a, true), (b, false), (g, true), (e, false)] {
         if odd {
             for i in 0..high {
-                add_pair(&mut d[i * width..][..width], &s[i * width..][..width], &s[(i + 1).min(low - 1) * width..][..width], c);
+                add_pair(
+                    &mut d[i * width..][..width],
+                    &s[i * width..][..width],
+                    &s[(i + 1).min(low - 1) * width..][..width],
+                    c,
+                );
             }
         } else {
             for i in 0..low {
                 let (before, after) = (i.saturating_sub(1), i.min(high - 1));
-                add_pair(&mut s[i * width..][..width], &d[before * width..][..width], &d[after * width..][..width], c);
+                add_pair(
+                    &mut s[i * width..][..width],
+                    &d[before * width..][..width],
+                    &d[after * width..][..width],
+                    c,
+                );
             }
         }
     }

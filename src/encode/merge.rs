@@ -1,6 +1,7 @@
 //! Joining shards, overview included: its voxels come from the blocks that the shards hold.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -11,6 +12,7 @@ use super::scan::{Scan, report};
 use super::{EncodeOptions, Progress, ProgressFn};
 use crate::backend::cpu::{CpuBackend, Scratch};
 use crate::decode::BlockDecoder;
+use crate::io::{FileSource, RangeSource};
 use crate::model::ValueMap;
 use crate::reader::{BlockEntry, HgvReader};
 use crate::volume::{BlockGrid, DType, Extent, Metadata, Region, VoxelSource};
@@ -24,11 +26,32 @@ use crate::{Error, Limits, Result};
 /// # Errors
 /// [`Error::InvalidArgument`] if the shards do not belong together or overlap; what is wrong with
 /// one of them; [`Error::Exists`], [`Error::Cancelled`], [`Error::Io`].
-pub fn merge(inputs: &[PathBuf], output: &Path, options: &EncodeOptions, progress: &ProgressFn) -> Result<MergeReport> {
-    let paths: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+pub fn merge(
+    inputs: &[PathBuf],
+    output: &Path,
+    options: &EncodeOptions,
+    progress: &ProgressFn,
+) -> Result<MergeReport> {
+    let open = |p: &PathBuf| Ok(Arc::new(FileSource::open(p)?) as Arc<dyn RangeSource>);
+    let sources = inputs.iter().map(open).collect::<Result<Vec<_>>>()?;
+    merge_sources(&sources, output, options, progress)
+}
+
+/// [`merge`] from any sources.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_sources(
+    sources: &[Arc<dyn RangeSource>],
+    output: &Path,
+    options: &EncodeOptions,
+    progress: &ProgressFn,
+) -> Result<MergeReport> {
     let pool = crate::decode::threads(options.threads)?;
-    let mut build = |readers: &[HgvReader], out: &mut HgvWriter| overviews(readers, out, output, options, &pool, progress);
-    writer::merge(&paths, output, options.force, Some(&mut build))
+    let mut build = |readers: &[HgvReader], out: &mut HgvWriter| {
+        overviews(readers, out, output, options, &pool, progress)
+    };
+    writer::merge_sources(sources, output, options.force, Some(&mut build))
 }
 
 fn overviews(
@@ -43,9 +66,20 @@ fn overviews(
     let Some(first) = readers.first().filter(|_| shape.tiers.len() > 1) else {
         return Ok(());
     };
-    let values = ValueMap { dtype: shape.dtype, exponent: shape.value_exp };
-    let source = NoVoxels { extent: shape.extent, dtype: shape.dtype, metadata: first.metadata().clone() };
-    let options = EncodeOptions { levels: u32::from(shape.layers.levels()), shard: None, ..options.clone() };
+    let values = ValueMap {
+        dtype: shape.dtype,
+        exponent: shape.value_exp,
+    };
+    let source = NoVoxels {
+        extent: shape.extent,
+        dtype: shape.dtype,
+        metadata: first.metadata().clone(),
+    };
+    let options = EncodeOptions {
+        levels: u32::from(shape.layers.levels()),
+        shard: None,
+        ..options.clone()
+    };
     let unit = values.unit();
     let models = Models::from_records(&shape.models)?;
     let job = Job {
@@ -67,17 +101,37 @@ fn overviews(
         lossless: false,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
-    let voxels = TierVoxels::new(shape.tiers[1].extent, options.memory / 4, &job.scratch(output))?;
+    let voxels = TierVoxels::new(
+        shape.tiers[1].extent,
+        options.memory / 4,
+        &job.scratch(output),
+    )?;
     for reader in readers {
         coarsest(reader, &decoder, &voxels, pool, progress)?;
     }
-    job.write_overviews(&models, &shape.tiers, voxels, out, output, &mut Totals::default())
+    job.write_overviews(
+        &models,
+        &shape.tiers,
+        voxels,
+        out,
+        output,
+        &mut Totals::default(),
+    )
 }
 
 /// Decodes the coarsest band of every block of tier 0 that a shard holds.
-fn coarsest(reader: &HgvReader, decoder: &BlockDecoder, voxels: &TierVoxels, pool: &rayon::ThreadPool, progress: &ProgressFn) -> Result<()> {
+fn coarsest(
+    reader: &HgvReader,
+    decoder: &BlockDecoder,
+    voxels: &TierVoxels,
+    pool: &rayon::ThreadPool,
+    progress: &ProgressFn,
+) -> Result<()> {
     let (tier, layers) = (reader.tiers()[0], reader.layers().len());
-    let grid = BlockGrid { extent: tier.extent, block_log2: u32::from(reader.shape().block_log2) };
+    let grid = BlockGrid {
+        extent: tier.extent,
+        block_log2: u32::from(reader.shape().block_log2),
+    };
     let total = Region::whole(tier.extent).voxels();
     let mut done = 0;
     let mut entries = reader.blocks(0)?.peekable();
@@ -89,7 +143,14 @@ fn coarsest(reader: &HgvReader, decoder: &BlockDecoder, voxels: &TierVoxels, poo
                 .map_init(Scratch::default, |scratch, entry| {
                     let shape = decoder.shape(&grid, entry.block);
                     let mut q = Vec::new();
-                    decoder.decode(entry, &reader.read_layers(entry, layers)?, shape, shape.depth, scratch, &mut q)?;
+                    decoder.decode(
+                        entry,
+                        &reader.read_layers(entry, layers)?,
+                        shape,
+                        shape.depth,
+                        scratch,
+                        &mut q,
+                    )?;
                     Ok(q)
                 })
                 .collect::<Result<_>>()
@@ -99,7 +160,14 @@ fn coarsest(reader: &HgvReader, decoder: &BlockDecoder, voxels: &TierVoxels, poo
             voxels.put(&halved(&grid, entry.block, depth), q)?;
             done += grid.region(entry.block).voxels();
         }
-        report(progress, Progress { phase: "overview", done, total })?;
+        report(
+            progress,
+            Progress {
+                phase: "overview",
+                done,
+                total,
+            },
+        )?;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ pub use block::LevelError;
 pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 #[cfg(feature = "bench")]
 pub(crate) use forward::forward;
-pub use merge::merge;
+pub use merge::{merge, merge_sources};
 pub use options::*;
 #[cfg(feature = "bench")]
 pub(crate) use quantise::quantise;
@@ -32,8 +32,9 @@ pub use reduce::reduced;
 
 use crate::backend::cpu::CpuBackend;
 use crate::format::range::RangeCoder;
-use crate::volume::VoxelSource;
 pub use crate::progress::{Progress, ProgressFn};
+use crate::volume::VoxelSource;
+use crate::writer::{UNFINISHED, with_suffix};
 use crate::{Error, Result};
 
 /// Encodes `source` into a new file at `path`, which appears only when it is complete.
@@ -44,9 +45,15 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::InvalidArgument`] for options that make no sense, [`Error::Input`] for voxels that
 /// cannot be coded, [`Error::Exists`], [`Error::Target`], [`Error::Cancelled`], [`Error::Io`].
-pub fn encode(source: &dyn VoxelSource, path: &Path, options: &EncodeOptions, progress: &ProgressFn) -> Result<EncodeReport> {
+pub fn encode(
+    source: &dyn VoxelSource,
+    path: &Path,
+    options: &EncodeOptions,
+    progress: &ProgressFn,
+) -> Result<EncodeReport> {
     check(source, options)?;
     refuse_existing(path, options.force)?;
+    refuse_partial(path, options.force)?;
     let pool = crate::decode::threads(options.threads)?;
     let scan = scan::scan(source, options.nan_mask, &pool, progress)?;
     let job = pass::Job {
@@ -66,25 +73,40 @@ pub fn encode(source: &dyn VoxelSource, path: &Path, options: &EncodeOptions, pr
 fn check(source: &dyn VoxelSource, options: &EncodeOptions) -> Result<()> {
     let bad = |message: String| Err(Error::InvalidArgument(message));
     if source.extent().contains(&0) {
-        return Err(Error::Input(format!("the volume has an empty axis: {:?} voxels", source.extent())));
+        return Err(Error::Input(format!(
+            "the volume has an empty axis: {:?} voxels",
+            source.extent()
+        )));
     }
     if !(1..=8).contains(&options.levels) {
-        return bad(format!("{} quality levels, 1..=8 are possible", options.levels));
+        return bad(format!(
+            "{} quality levels, 1..=8 are possible",
+            options.levels
+        ));
     }
     if ![32, 64, 128].contains(&options.block) {
-        return bad(format!("blocks of {} voxels; 32, 64 or 128 are possible", options.block));
+        return bad(format!(
+            "blocks of {} voxels; 32, 64 or 128 are possible",
+            options.block
+        ));
     }
     if options.shard.is_some_and(|(i, n)| i >= n) {
         return bad("shard I/N needs I under N".into());
     }
     if options.shard.is_some() && !matches!(options.target, Target::Quality(_)) {
-        return bad("shards need --quality: a search would end at another step in each of them".into());
+        return bad(
+            "shards need --quality: a search would end at another step in each of them".into(),
+        );
     }
     if options.model == ModelChoice::Hashgrid {
-        return Err(Error::Unsupported("hash-grid models are not built yet; use --model auto or dense".into()));
+        return Err(Error::Unsupported(
+            "hash-grid models are not built yet; use --model auto or dense".into(),
+        ));
     }
     if options.target == Target::Lossless && source.dtype().is_float() {
-        return Err(Error::Unsupported("lossless float32 is not built yet; give an error bound instead".into()));
+        return Err(Error::Unsupported(
+            "lossless float32 is not built yet; give an error bound instead".into(),
+        ));
     }
     check_target(options.target)
 }
@@ -92,18 +114,41 @@ fn check(source: &dyn VoxelSource, options: &EncodeOptions) -> Result<()> {
 fn check_target(target: Target) -> Result<()> {
     let fits = match target {
         Target::Quality(q) => (0.0..=100.0).contains(&q),
-        Target::Psnr(v) | Target::Ratio(v) | Target::MaxError(v) | Target::MaxErrorRel(v) => v > 0.0 && v.is_finite(),
+        Target::Psnr(v) | Target::Ratio(v) | Target::MaxError(v) | Target::MaxErrorRel(v) => {
+            v > 0.0 && v.is_finite()
+        }
         Target::Ssim(s) => s.iter().all(|v| (0.0..=1.0).contains(v)),
         Target::Bytes(n) => n > 0,
         Target::Lossless => true,
     };
-    if fits { Ok(()) } else { Err(Error::InvalidArgument(format!("the target {target:?} is out of range"))) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::InvalidArgument(format!(
+            "the target {target:?} is out of range"
+        )))
+    }
+}
+
+/// Fails if an earlier write of `path` was not finished, before a trial of this one replaces it.
+fn refuse_partial(path: &Path, force: bool) -> Result<()> {
+    let partial = with_suffix(path, ".partial");
+    if !force && partial.exists() {
+        return Err(Error::Exists {
+            path: partial,
+            hint: UNFINISHED,
+        });
+    }
+    Ok(())
 }
 
 /// Fails if `path` exists and may not be replaced, before any work is done.
 pub(crate) fn refuse_existing(path: &Path, force: bool) -> Result<()> {
     if !force && path.exists() {
-        return Err(Error::Exists { path: path.to_path_buf(), hint: "pass --force to replace it" });
+        return Err(Error::Exists {
+            path: path.to_path_buf(),
+            hint: "use --force to replace it",
+        });
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
-    /// Open loop, 0..=100: one step size for the whole volume, no search.
+    /// Open loop, 0..=100: one step size for the whole volume, no search. Integers of few values
+    /// come back exactly at the upper end.
     Quality(f64),
     /// At least this PSNR in dB over the whole volume.
     Psnr(f64),
@@ -151,7 +152,10 @@ impl EncodeOptions {
     /// Encodes only part `index` of `count` of the clusters.
     #[must_use]
     pub fn with_shard(self, index: u32, count: u32) -> Self {
-        Self { shard: Some((index, count)), ..self }
+        Self {
+            shard: Some((index, count)),
+            ..self
+        }
     }
 
     /// Codes NaN and infinities as a mask, or refuses them.

@@ -42,7 +42,9 @@ impl TierVoxels {
     fn rows(&self, region: &Region) -> (Vec<u64>, usize) {
         let [w, h, _] = self.extent;
         let starts = (region.start[2]..region.end[2])
-            .flat_map(|z| (region.start[1]..region.end[1]).map(move |y| (z * h + y) * w + region.start[0]))
+            .flat_map(|z| {
+                (region.start[1]..region.end[1]).map(move |y| (z * h + y) * w + region.start[0])
+            })
             .collect();
         (starts, region.extent()[0] as usize)
     }
@@ -61,7 +63,9 @@ impl TierVoxels {
                 let mut file = lock(file);
                 for (&at, line) in starts.iter().zip(q.chunks_exact(row)) {
                     let bytes: Vec<u8> = line.iter().flat_map(|v| v.to_le_bytes()).collect();
-                    file.seek(SeekFrom::Start(at * 4)).and_then(|_| file.write_all(&bytes)).map_err(scratch_failed)?;
+                    file.seek(SeekFrom::Start(at * 4))
+                        .and_then(|_| file.write_all(&bytes))
+                        .map_err(scratch_failed)?;
                 }
             }
         }
@@ -75,14 +79,24 @@ impl TierVoxels {
             Store::Memory(cells) => {
                 let cells = lock(cells);
                 for &at in &starts {
-                    out.extend(cells[at as usize..at as usize + row].iter().map(|&q| unit_of(q)));
+                    out.extend(
+                        cells[at as usize..at as usize + row]
+                            .iter()
+                            .map(|&q| unit_of(q)),
+                    );
                 }
             }
             Store::Scratch(file) => {
                 let (mut file, mut bytes) = (lock(file), vec![0; row * 4]);
                 for &at in &starts {
-                    file.seek(SeekFrom::Start(at * 4)).and_then(|_| file.read_exact(&mut bytes)).map_err(scratch_failed)?;
-                    out.extend(bytes.chunks_exact(4).map(|b| unit_of(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))));
+                    file.seek(SeekFrom::Start(at * 4))
+                        .and_then(|_| file.read_exact(&mut bytes))
+                        .map_err(scratch_failed)?;
+                    out.extend(
+                        bytes
+                            .chunks_exact(4)
+                            .map(|b| unit_of(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+                    );
                 }
             }
         }
@@ -92,7 +106,9 @@ impl TierVoxels {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A panicking thread leaves cells, at worst, unwritten; the panic itself is passed on.
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn scratch_failed(e: std::io::Error) -> Error {
@@ -107,8 +123,12 @@ mod tests {
     #[test]
     fn memory_and_scratch_hold_the_same() {
         let (extent, folder) = ([7, 5, 3], tempfile::tempdir().unwrap());
-        let stores = [u64::MAX, 0].map(|budget| TierVoxels::new(extent, budget, folder.path()).unwrap());
-        let region = Region { start: [2, 1, 0], end: [6, 4, 2] };
+        let stores =
+            [u64::MAX, 0].map(|budget| TierVoxels::new(extent, budget, folder.path()).unwrap());
+        let region = Region {
+            start: [2, 1, 0],
+            end: [6, 4, 2],
+        };
         let q: Vec<i32> = (0..24).map(|i| i * 1000 - 7).collect();
         let read = stores.each_ref().map(|s| {
             s.put(&region, &q).unwrap();

@@ -20,7 +20,7 @@ use crate::format::range::RangeCoder;
 use crate::format::tier::{self, Tier};
 use crate::model::NON_FINITE;
 use crate::volume::{BlockGrid, Region, VoxelSource};
-use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions};
+use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
 
 /// What every pass over the same volume shares.
@@ -87,7 +87,13 @@ impl Flight {
         let at_once = (memory / 2 / (work + read)).clamp(1, threads);
         let row = ((memory / 2 / at_once).saturating_sub(work) / read).clamp(1, PAGE_ROW);
         let waiting = memory / 8 / (block_voxels * voxel_bytes);
-        let rounds = |per_thread: u64| if at_once < threads { at_once } else { per_thread * threads };
+        let rounds = |per_thread: u64| {
+            if at_once < threads {
+                at_once
+            } else {
+                per_thread * threads
+            }
+        };
         Self {
             row: row as usize,
             rows: rounds(2).min(waiting / row).max(1) as usize,
@@ -108,11 +114,21 @@ impl Job<'_> {
     }
 
     fn grid(&self, tier: &Tier) -> BlockGrid {
-        BlockGrid { extent: tier.extent, block_log2: self.block_log2 }
+        BlockGrid {
+            extent: tier.extent,
+            block_log2: self.block_log2,
+        }
     }
 
     fn models(&self, step: f64) -> Models {
-        Models::new(self.scan.q_min, self.scan.q_max, step, self.levels(), self.lossless, self.scan.masked)
+        Models::new(
+            self.scan.q_min,
+            self.scan.q_max,
+            step,
+            self.levels(),
+            self.lossless,
+            self.scan.masked,
+        )
     }
 
     /// Blocks of tier 0 that a search looks at: all, or an even sample of at least `wanted`.
@@ -120,9 +136,14 @@ impl Job<'_> {
         let grid = self.grid(&tier::tier(self.source.extent(), self.block_log2 as u8, 0));
         let every = (grid.count() / wanted.max(1)).max(1);
         let pages = Pages::new(grid.blocks(), 3)?;
-        let all = pages.iter().flat_map(|p| (0..pages.slots(p)).map(move |s| (p, s)));
+        let all = pages
+            .iter()
+            .flat_map(|p| (0..pages.slots(p)).map(move |s| (p, s)));
         // An odd stride does not stay on one plane of the page order.
-        Ok(all.step_by(every as usize | usize::from(every > 1)).map(|(p, s)| pages.block(p, s)).collect())
+        Ok(all
+            .step_by(every as usize | usize::from(every > 1))
+            .map(|(p, s)| pages.block(p, s))
+            .collect())
     }
 
     /// Encodes blocks of tier 0 and keeps only the sums.
@@ -142,8 +163,16 @@ impl Job<'_> {
                         let region = grid.region(block);
                         let mut values = Vec::new();
                         self.read(&TierSource::Volume(self.source), &region, &mut values)?;
-                        let done = done.fetch_add(region.voxels(), Ordering::Relaxed) + region.voxels();
-                        report(self.progress, Progress { phase: "search", done, total })?;
+                        let done =
+                            done.fetch_add(region.voxels(), Ordering::Relaxed) + region.voxels();
+                        report(
+                            self.progress,
+                            Progress {
+                                phase: "search",
+                                done,
+                                total,
+                            },
+                        )?;
                         self.code(&plan, &grid, block, &values, scratch)
                     })
                     .collect::<Result<_>>()
@@ -153,8 +182,14 @@ impl Job<'_> {
         Ok(totals)
     }
 
-    /// Encodes the volume into a file at `path`.
-    pub(crate) fn write(&self, step: f64, path: &Path, force: bool) -> Result<(Totals, u64)> {
+    /// Encodes the volume into a file at `path`; until it is whole it is the `.partial` of `output`.
+    pub(crate) fn write(
+        &self,
+        step: f64,
+        path: &Path,
+        output: &Path,
+        force: bool,
+    ) -> Result<(Totals, u64)> {
         let models = self.models(step);
         let plan = self.file_plan(&models)?;
         let options = WriterOptions {
@@ -163,7 +198,8 @@ impl Job<'_> {
             scratch: self.options.scratch.clone(),
             ..WriterOptions::default()
         };
-        let mut writer = HgvWriter::create(path, &plan, options)?;
+        let mut writer =
+            HgvWriter::create_as(path, &plan, options, with_suffix(output, ".partial"))?;
         let result = self.write_tiers(&models, &plan, &mut writer, path);
         match result {
             Ok(totals) => {
@@ -194,13 +230,29 @@ impl Job<'_> {
         Ok(plan)
     }
 
-    fn write_tiers(&self, models: &Models, plan: &FilePlan, writer: &mut HgvWriter, path: &Path) -> Result<Totals> {
+    fn write_tiers(
+        &self,
+        models: &Models,
+        plan: &FilePlan,
+        writer: &mut HgvWriter,
+        path: &Path,
+    ) -> Result<Totals> {
         let mut totals = self.no_totals();
         // A shard has no overview: merging makes it.
         let next = plan.tiers.get(1).filter(|_| self.options.shard.is_none());
-        let above = next.map(|t| TierVoxels::new(t.extent, self.options.memory / 4, &self.scratch(path))).transpose()?;
+        let above = next
+            .map(|t| TierVoxels::new(t.extent, self.options.memory / 4, &self.scratch(path)))
+            .transpose()?;
         let source = TierSource::Volume(self.source);
-        self.write_tier(models, 0, &plan.tiers[0], &source, above.as_ref(), writer, &mut totals)?;
+        self.write_tier(
+            models,
+            0,
+            &plan.tiers[0],
+            &source,
+            above.as_ref(),
+            writer,
+            &mut totals,
+        )?;
         if let Some(voxels) = above {
             self.write_overviews(models, &plan.tiers, voxels, writer, path, &mut totals)?;
         }
@@ -220,11 +272,23 @@ impl Job<'_> {
         let mut voxels = voxels;
         for index in 1..tiers.len() {
             let above = match tiers.get(index + 1) {
-                Some(next) => Some(TierVoxels::new(next.extent, self.options.memory / 4, &self.scratch(path))?),
+                Some(next) => Some(TierVoxels::new(
+                    next.extent,
+                    self.options.memory / 4,
+                    &self.scratch(path),
+                )?),
                 None => None,
             };
             let source = TierSource::Overview(&voxels);
-            self.write_tier(models, index as u8, &tiers[index], &source, above.as_ref(), writer, totals)?;
+            self.write_tier(
+                models,
+                index as u8,
+                &tiers[index],
+                &source,
+                above.as_ref(),
+                writer,
+                totals,
+            )?;
             match above {
                 Some(next) => voxels = next,
                 None => break,
@@ -234,11 +298,20 @@ impl Job<'_> {
     }
 
     pub(crate) fn scratch(&self, path: &Path) -> PathBuf {
-        let beside = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        self.options.scratch.clone().unwrap_or_else(|| beside.to_path_buf())
+        let beside = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        self.options
+            .scratch
+            .clone()
+            .unwrap_or_else(|| beside.to_path_buf())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, from the loop over tiers")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, from the loop over tiers"
+    )]
     fn write_tier(
         &self,
         models: &Models,
@@ -255,7 +328,11 @@ impl Job<'_> {
         let total = Region::whole(tier.extent).voxels();
         let done = AtomicU64::new(0);
         for (n, page) in pages.iter().enumerate() {
-            if self.options.shard.is_some_and(|(i, of)| n as u64 % u64::from(of) != u64::from(i)) {
+            if self
+                .options
+                .shard
+                .is_some_and(|(i, of)| n as u64 % u64::from(of) != u64::from(i))
+            {
                 continue;
             }
             writer.begin_cluster(index, page)?;
@@ -277,7 +354,10 @@ impl Job<'_> {
                 for c in coded.iter().flatten() {
                     totals.add(c, index, &grid);
                     if let Some(above) = above {
-                        above.put(&halved(&grid, c.block, plan_depth(self.block_log2)), &c.coarsest)?;
+                        above.put(
+                            &halved(&grid, c.block, plan_depth(self.block_log2)),
+                            &c.coarsest,
+                        )?;
                     }
                     writer.put_block(c.block, &self.record(c, models, index)?)?;
                 }
@@ -300,14 +380,20 @@ impl Job<'_> {
         let (Some(&first), Some(&last)) = (row.first(), row.last()) else {
             return Ok(Vec::new());
         };
-        let whole = Region { start: grid.region(first).start, end: grid.region(last).end };
+        let whole = Region {
+            start: grid.region(first).start,
+            end: grid.region(last).end,
+        };
         let (mut line, mut values) = (Vec::new(), Vec::new());
         self.read(source, &whole, &mut line)?;
         row.iter()
             .map(|&block| {
                 let region = grid.region(block);
                 values.clear();
-                let (from, width) = ((region.start[0] - whole.start[0]) as usize, region.extent()[0] as usize);
+                let (from, width) = (
+                    (region.start[0] - whole.start[0]) as usize,
+                    region.extent()[0] as usize,
+                );
                 for l in line.chunks_exact(whole.extent()[0] as usize) {
                     values.extend_from_slice(&l[from..from + width]);
                 }
@@ -326,13 +412,26 @@ impl Job<'_> {
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
         let dims = grid.region(block).extent().map(|n| n as usize);
-        let shape = BlockShape { dims, depth: plan_depth(self.block_log2) };
+        let shape = BlockShape {
+            dims,
+            depth: plan_depth(self.block_log2),
+        };
         if self.scan.masked && values.iter().any(|v| !v.is_finite()) {
             return self.code_masked(plan, shape, block, values, scratch);
         }
         let (encoded, errors) = encode_block(plan, shape, values, scratch)?;
-        let coarsest = if plan.want_coarsest { scratch.coarsest(&encoded, &shape) } else { Vec::new() };
-        Ok(Coded { block, encoded, errors, coarsest, masked: false })
+        let coarsest = if plan.want_coarsest {
+            scratch.coarsest(&encoded, &shape)
+        } else {
+            Vec::new()
+        };
+        Ok(Coded {
+            block,
+            encoded,
+            errors,
+            coarsest,
+            masked: false,
+        })
     }
 
     /// A block with voxels that are not finite: they are filled in, coded like the rest, and
@@ -346,8 +445,17 @@ impl Job<'_> {
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
         let classes: Vec<Class> = values.iter().map(|&v| Class::of(v)).collect();
-        let (encoded, errors) = encode_block(plan, shape, &filled(values, self.scan.q_min), scratch)?;
-        let mut coarsest = if plan.want_coarsest { scratch.coarsest(&encoded, &shape) } else { Vec::new() };
+        let plan = &BlockPlan {
+            allow_constant: false,
+            ..*plan
+        };
+        let (encoded, errors) =
+            encode_block(plan, shape, &filled(values, self.scan.q_min), scratch)?;
+        let mut coarsest = if plan.want_coarsest {
+            scratch.coarsest(&encoded, &shape)
+        } else {
+            Vec::new()
+        };
         let ([w, h, _], [nx, ny, _]) = (shape.dims_at(shape.depth), shape.dims);
         for (i, q) in coarsest.iter_mut().enumerate() {
             let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << shape.depth);
@@ -355,9 +463,13 @@ impl Job<'_> {
                 *q = NON_FINITE[class - 1];
             }
         }
-        let (wide, range, mut layers) = match encoded {
-            EncodedBlock::Payload { wide, range, layers } => (wide, range, layers),
-            EncodedBlock::Constant(q) => (false, self.range(q, q)?, vec![Vec::new(); plan.steps.len()]),
+        let EncodedBlock::Payload {
+            wide,
+            range,
+            mut layers,
+        } = encoded
+        else {
+            return Err(Error::Input("a block with a mask has no payload".into()));
         };
         if let Some(first) = layers.first_mut() {
             let mask = encode_mask(&classes, shape.dims);
@@ -366,7 +478,17 @@ impl Job<'_> {
             whole.append(first);
             *first = whole;
         }
-        Ok(Coded { block, encoded: EncodedBlock::Payload { wide, range, layers }, errors, coarsest, masked: true })
+        Ok(Coded {
+            block,
+            encoded: EncodedBlock::Payload {
+                wide,
+                range,
+                layers,
+            },
+            errors,
+            coarsest,
+            masked: true,
+        })
     }
 
     /// Values of a box in units of `q`.
@@ -392,29 +514,54 @@ impl Job<'_> {
         want_coarsest: bool,
     ) -> BlockPlan<'p> {
         let (model, wide) = models.of_tier(tier);
-        BlockPlan { model, wide, steps, preset: self.options.preset, cpu: self.cpu, range, want_coarsest }
+        BlockPlan {
+            model,
+            wide,
+            steps,
+            preset: self.options.preset,
+            cpu: self.cpu,
+            range,
+            want_coarsest,
+            allow_constant: true,
+        }
     }
 
     /// The smallest range that the index can state and that holds `lo..=hi`.
     fn range(&self, lo: i32, hi: i32) -> Result<ValueRange> {
         let bounds = self.scan.q_min..=self.scan.q_max;
         let within = |q: i32| q.clamp(*bounds.start(), *bounds.end());
-        let (lo, hi) = self.coder.decode(self.coder.encode(within(lo), within(hi))?);
+        let (lo, hi) = self
+            .coder
+            .decode(self.coder.encode(within(lo), within(hi))?);
         Ok(ValueRange { lo, hi })
     }
 
     fn record(&self, coded: &Coded, models: &Models, tier: u8) -> Result<BlockRecord> {
         Ok(match &coded.encoded {
             EncodedBlock::Constant(q) => BlockRecord::Constant(*q),
-            EncodedBlock::Payload { wide, range, layers } => {
-                let voxels = self.grid(&tier::tier(self.source.extent(), self.block_log2 as u8, tier)).region(coded.block).voxels();
+            EncodedBlock::Payload {
+                wide,
+                range,
+                layers,
+            } => {
+                let voxels = self
+                    .grid(&tier::tier(
+                        self.source.extent(),
+                        self.block_log2 as u8,
+                        tier,
+                    ))
+                    .region(coded.block)
+                    .voxels();
                 BlockRecord::Payload(BlockPayload {
                     model: models.id(tier, *wide, coded.masked),
                     range: self.coder.encode(range.lo, range.hi)?,
                     errors: coded
                         .errors
                         .iter()
-                        .map(|e| [(e.sse / voxels as f64).sqrt(), e.max].map(|v| self.coder.encode_error(v)))
+                        .map(|e| {
+                            [(e.sse / voxels as f64).sqrt(), e.max]
+                                .map(|v| self.coder.encode_error(v))
+                        })
                         .collect(),
                     layers: layers.clone(),
                 })
@@ -425,7 +572,13 @@ impl Job<'_> {
     /// How much may be in the works at once.
     fn flight(&self) -> Flight {
         let threads = self.pool.current_num_threads();
-        Flight::new(self.options.memory, threads, 1 << (3 * self.block_log2), self.scan.values.dtype.size() as u64, self.levels())
+        Flight::new(
+            self.options.memory,
+            threads,
+            1 << (3 * self.block_log2),
+            self.scan.values.dtype.size() as u64,
+            self.levels(),
+        )
     }
 
     fn no_totals(&self) -> Totals {
@@ -444,7 +597,10 @@ impl Job<'_> {
     }
 
     fn stats(&self, totals: &Totals) -> Stats {
-        let coarse = layer_steps(self.levels()).iter().filter(|s| s.lod > 0).count();
+        let coarse = layer_steps(self.levels())
+            .iter()
+            .filter(|s| s.lod > 0)
+            .count();
         let levels = (0..usize::from(self.levels()))
             .map(|k| LevelInfo {
                 bytes: totals.layer_bytes[..=coarse + k].iter().sum(),
@@ -462,12 +618,18 @@ impl Totals {
         self.blocks += 1;
         if let EncodedBlock::Payload { layers, .. } = &coded.encoded {
             self.payload_blocks += 1;
-            self.layer_bytes.iter_mut().zip(layers).for_each(|(sum, l)| *sum += l.len() as u64);
+            self.layer_bytes
+                .iter_mut()
+                .zip(layers)
+                .for_each(|(sum, l)| *sum += l.len() as u64);
         }
         if tier == 0 {
             self.voxels += grid.region(coded.block).voxels();
             for (sum, e) in self.errors.iter_mut().zip(&coded.errors) {
-                *sum = LevelError { sse: sum.sse + e.sse, max: sum.max.max(e.max) };
+                *sum = LevelError {
+                    sse: sum.sse + e.sse,
+                    max: sum.max.max(e.max),
+                };
             }
         }
     }
@@ -482,8 +644,15 @@ impl Totals {
 fn filled(values: &[f32], q: i32) -> Vec<f32> {
     let finite = values.iter().filter(|v| v.is_finite());
     let (sum, count) = finite.fold((0.0f64, 0u32), |(s, n), &v| (s + f64::from(v), n + 1));
-    let mean = if count > 0 { (sum / f64::from(count)).round() as f32 } else { q as f32 };
-    values.iter().map(|&v| if v.is_finite() { v } else { mean }).collect()
+    let mean = if count > 0 {
+        (sum / f64::from(count)).round() as f32
+    } else {
+        q as f32
+    };
+    values
+        .iter()
+        .map(|&v| if v.is_finite() { v } else { mean })
+        .collect()
 }
 
 /// Transform levels of a block.
@@ -495,15 +664,22 @@ fn plan_depth(block_log2: u32) -> usize {
 pub(crate) fn halved(grid: &BlockGrid, block: [u64; 3], depth: usize) -> Region {
     let region = grid.region(block);
     let start = region.start.map(|v| v >> depth);
-    let end = [0, 1, 2].map(|a| start[a] + crate::volume::ceil_shift(region.extent()[a], depth as u32));
+    let end =
+        [0, 1, 2].map(|a| start[a] + crate::volume::ceil_shift(region.extent()[a], depth as u32));
     Region { start, end }
 }
 
 /// The blocks of a page as rows along x of at most `longest`, in slot order.
 fn rows_of(pages: &Pages, page: [u64; 3], longest: usize) -> Vec<Vec<[u64; 3]>> {
     let width = pages.sides(page)[0].max(1) as usize;
-    let blocks: Vec<_> = (0..pages.slots(page)).map(|slot| pages.block(page, slot)).collect();
-    blocks.chunks(width).flat_map(|row| row.chunks(longest)).map(<[_]>::to_vec).collect()
+    let blocks: Vec<_> = (0..pages.slots(page))
+        .map(|slot| pages.block(page, slot))
+        .collect();
+    blocks
+        .chunks(width)
+        .flat_map(|row| row.chunks(longest))
+        .map(<[_]>::to_vec)
+        .collect()
 }
 
 #[cfg(test)]
@@ -513,13 +689,29 @@ mod tests {
     #[test]
     fn what_is_in_the_works_fits_the_budget() {
         let memory = 768 << 20;
-        assert_eq!(Flight::new(memory, 2, 1 << 18, 4, 3), Flight { row: 8, rows: 4, blocks: 32 });
-        for (threads, log2, bytes, levels) in [(2, 21, 4, 8), (64, 18, 4, 3), (64, 21, 4, 8), (256, 15, 1, 1), (1, 21, 2, 8)] {
+        assert_eq!(
+            Flight::new(memory, 2, 1 << 18, 4, 3),
+            Flight {
+                row: 8,
+                rows: 4,
+                blocks: 32
+            }
+        );
+        for (threads, log2, bytes, levels) in [
+            (2, 21, 4, 8),
+            (64, 18, 4, 3),
+            (64, 21, 4, 8),
+            (256, 15, 1, 1),
+            (1, 21, 2, 8),
+        ] {
             let f = Flight::new(memory, threads, 1 << log2, bytes, levels);
             let at_once = (f.rows.min(threads) as u64, f.blocks.min(threads) as u64);
             let work = (64 + 6 * u64::from(levels)) << log2;
             let read = (bytes + 4) << log2;
-            assert!(at_once.0 * (work + f.row as u64 * read) <= memory / 2, "{threads} threads, blocks of 2^{log2}: {f:?}");
+            assert!(
+                at_once.0 * (work + f.row as u64 * read) <= memory / 2,
+                "{threads} threads, blocks of 2^{log2}: {f:?}"
+            );
             assert!(at_once.1 * (work + read) <= memory / 2);
             assert!((f.rows * f.row) as u64 * (bytes << log2) <= memory / 8);
         }

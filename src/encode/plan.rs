@@ -2,13 +2,16 @@
 
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
-use crate::{Error, Result};
 use crate::model::{Precision, WaveletModel};
+use crate::{Error, Result};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
 pub(crate) fn layer_steps(levels: u8) -> Vec<LayerStep> {
     let coarse = [2, 1].map(|lod| LayerStep { lod, quality: 0 });
-    coarse.into_iter().chain((0..levels).map(|quality| LayerStep { lod: 0, quality })).collect()
+    coarse
+        .into_iter()
+        .chain((0..levels).map(|quality| LayerStep { lod: 0, quality }))
+        .collect()
 }
 
 /// Half the range of values, in working units, that 16-bit arithmetic has room for: the gain of
@@ -22,14 +25,21 @@ const NARROW_MIN_STEP: f64 = 8.0;
 
 /// The model of a volume whose integers span `q_min..=q_max`, and its 32-bit twin for blocks that
 /// overflow it. `step` is in units of `q`.
-pub(crate) fn wavelet_models(q_min: i32, q_max: i32, step: f64, levels: u8, lossless: bool) -> (WaveletModel, WaveletModel) {
+pub(crate) fn wavelet_models(
+    q_min: i32,
+    q_max: i32,
+    step: f64,
+    levels: u8,
+    lossless: bool,
+) -> (WaveletModel, WaveletModel) {
     let half = ((f64::from(q_max) - f64::from(q_min)) / 2.0).max(1.0);
     let bits = |room: f64| (room / half).log2().floor().clamp(-16.0, 24.0) as i8;
     let model = |precision, frac_bits: i8| WaveletModel {
         precision,
         frac_bits,
         qualities: levels,
-        step_q16: ((step * f64::from(frac_bits).exp2() * 65_536.0).round() as u64).clamp(1, 1 << 48),
+        step_q16: ((step * f64::from(frac_bits).exp2() * 65_536.0).round() as u64)
+            .clamp(1, 1 << 48),
         recon_one: 8,
         recon_more: 5,
         lossless,
@@ -38,7 +48,14 @@ pub(crate) fn wavelet_models(q_min: i32, q_max: i32, step: f64, levels: u8, loss
     let wide = model(Precision::I32, bits(WIDE_HALF_RANGE).min(12));
     let narrow_bits = bits(NARROW_HALF_RANGE);
     let fine_enough = step * f64::from(narrow_bits).exp2() >= NARROW_MIN_STEP;
-    (if fine_enough { model(Precision::I16, narrow_bits) } else { wide }, wide)
+    (
+        if fine_enough {
+            model(Precision::I16, narrow_bits)
+        } else {
+            wide
+        },
+        wide,
+    )
 }
 
 /// The models of a file: one for the volume, one for its overview tiers, each with a 32-bit twin.
@@ -52,7 +69,14 @@ pub(crate) struct Models {
 
 impl Models {
     /// Models for a step in units of `q`. Overviews are never lossless.
-    pub(crate) fn new(q_min: i32, q_max: i32, step: f64, levels: u8, lossless: bool, masked: bool) -> Self {
+    pub(crate) fn new(
+        q_min: i32,
+        q_max: i32,
+        step: f64,
+        levels: u8,
+        lossless: bool,
+        masked: bool,
+    ) -> Self {
         Self {
             masked,
             volume: wavelet_models(q_min, q_max, step, levels, lossless),
@@ -65,33 +89,54 @@ impl Models {
     /// # Errors
     /// As reading the records; [`Error::Unsupported`] if there is none for overviews.
     pub(crate) fn from_records(records: &[ModelRecord]) -> Result<Self> {
-        let list: Vec<WaveletModel> = crate::decode::parse_models(records)?.into_values().collect();
+        let list: Vec<WaveletModel> = crate::decode::parse_models(records)?
+            .into_values()
+            .collect();
         let masked = list.iter().any(|m| m.mask);
         let list: Vec<WaveletModel> = list.into_iter().filter(|m| !m.mask).collect();
         let find = |lossless| {
             let first = list.iter().find(|m| m.lossless == lossless);
-            let wide = list.iter().find(|m| m.lossless == lossless && m.precision == Precision::I32);
+            let wide = list
+                .iter()
+                .find(|m| m.lossless == lossless && m.precision == Precision::I32);
             first.map(|m| (*m, *wide.unwrap_or(m)))
         };
-        let overview = find(false).ok_or_else(|| Error::Unsupported("the file has no model for overviews".into()))?;
-        Ok(Self { volume: find(true).unwrap_or(overview), overview, masked })
+        let overview = find(false)
+            .ok_or_else(|| Error::Unsupported("the file has no model for overviews".into()))?;
+        Ok(Self {
+            volume: find(true).unwrap_or(overview),
+            overview,
+            masked,
+        })
     }
 
     /// Model and 32-bit twin of a tier.
     pub(crate) fn of_tier(&self, tier: u8) -> (WaveletModel, WaveletModel) {
-        if tier == 0 { self.volume } else { self.overview }
+        if tier == 0 {
+            self.volume
+        } else {
+            self.overview
+        }
     }
 
     /// The distinct models in order of their ids.
     fn list(&self) -> Vec<WaveletModel> {
         let mut list: Vec<WaveletModel> = Vec::new();
-        for model in [self.volume.0, self.volume.1, self.overview.0, self.overview.1] {
+        for model in [
+            self.volume.0,
+            self.volume.1,
+            self.overview.0,
+            self.overview.1,
+        ] {
             if !list.contains(&model) {
                 list.push(model);
             }
         }
         if self.masked {
-            let masked: Vec<_> = list.iter().map(|m| WaveletModel { mask: true, ..*m }).collect();
+            let masked: Vec<_> = list
+                .iter()
+                .map(|m| WaveletModel { mask: true, ..*m })
+                .collect();
             list.extend(masked);
         }
         list
@@ -115,7 +160,10 @@ impl Models {
     /// Id of the model, or of its 32-bit twin, that a tier uses for blocks with or without a mask.
     pub(crate) fn id(&self, tier: u8, wide: bool, mask: bool) -> u16 {
         let (model, twin) = self.of_tier(tier);
-        let wanted = WaveletModel { mask, ..if wide { twin } else { model } };
+        let wanted = WaveletModel {
+            mask,
+            ..if wide { twin } else { model }
+        };
         self.list().iter().position(|m| *m == wanted).unwrap_or(0) as u16
     }
 }

@@ -45,7 +45,11 @@ pub(crate) fn quantise<E: Coefficient>(
     }
 }
 
-fn each_row(shape: &BlockShape, band: &Band, mut f: impl FnMut(std::ops::Range<usize>, [usize; 2])) {
+fn each_row(
+    shape: &BlockShape,
+    band: &Band,
+    mut f: impl FnMut(std::ops::Range<usize>, [usize; 2]),
+) {
     let ([nx, ny, _], [ox, oy, oz], [w, h, d]) = (shape.dims, band.origin, band.dims);
     for z in 0..d {
         for y in 0..h {
@@ -63,15 +67,30 @@ fn index_of(steps: f32, threshold: f32) -> i64 {
         return 0;
     }
     let index = (magnitude + 1.0 - (threshold.min(FAST_THRESHOLD) - LATER)) as i64;
-    let index = if magnitude < 1.5 { index.clamp(1, 1) } else { index };
+    let index = if magnitude < 1.5 {
+        index.clamp(1, 1)
+    } else {
+        index
+    };
     if steps < 0.0 { -index } else { index }
 }
 
-fn quantise_plain<E: Coefficient>(c: &[f32], shape: &BlockShape, band: &Band, inverse: f32, out: &mut [E]) {
+fn quantise_plain<E: Coefficient>(
+    c: &[f32],
+    shape: &BlockShape,
+    band: &Band,
+    inverse: f32,
+    out: &mut [E],
+) {
     each_row(shape, band, |range, _| {
-        for (out, c) in out[range.clone()].chunks_mut(CHUNK).zip(c[range].chunks(CHUNK)) {
+        for (out, c) in out[range.clone()]
+            .chunks_mut(CHUNK)
+            .zip(c[range].chunks(CHUNK))
+        {
             // Most stretches have nothing that counts.
-            let peak = c.iter().fold(0.0f32, |a, &c| if c.abs() > a { c.abs() } else { a });
+            let peak = c
+                .iter()
+                .fold(0.0f32, |a, &c| if c.abs() > a { c.abs() } else { a });
             if peak * inverse < FAST_THRESHOLD {
                 continue;
             }
@@ -87,7 +106,13 @@ fn quantise_plain<E: Coefficient>(c: &[f32], shape: &BlockShape, band: &Band, in
 
 /// A lone coefficient in an empty neighbourhood costs more bits than one among others, so its
 /// threshold is higher: `BALANCED_THRESHOLD + LONELY exp(-2 e)`, `e` = mean neighbour magnitude.
-fn quantise_neighbourly<E: Coefficient>(c: &[f32], shape: &BlockShape, band: &Band, inverse: f32, out: &mut [E]) {
+fn quantise_neighbourly<E: Coefficient>(
+    c: &[f32],
+    shape: &BlockShape,
+    band: &Band,
+    inverse: f32,
+    out: &mut [E],
+) {
     let [nx, ny, _] = shape.dims;
     let strides = [1, nx, nx * ny];
     each_row(shape, band, |range, [y, z]| {
@@ -97,7 +122,11 @@ fn quantise_neighbourly<E: Coefficient>(c: &[f32], shape: &BlockShape, band: &Ba
                 continue;
             }
             let (mut sum, mut count) = (0.0f32, 0.0f32);
-            for (at, n, stride) in [(x, band.dims[0], strides[0]), (y, band.dims[1], strides[1]), (z, band.dims[2], strides[2])] {
+            for (at, n, stride) in [
+                (x, band.dims[0], strides[0]),
+                (y, band.dims[1], strides[1]),
+                (z, band.dims[2], strides[2]),
+            ] {
                 if at > 0 {
                     sum += (c[i - stride] * inverse).abs().min(NEIGHBOUR_CAP);
                     count += 1.0;

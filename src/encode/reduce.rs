@@ -12,9 +12,15 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] if `block` is not 32, 64 or 128.
-pub fn reduced<'a>(source: Box<dyn VoxelSource + 'a>, block: u32, lod: u32) -> Result<Box<dyn VoxelSource + 'a>> {
+pub fn reduced<'a>(
+    source: Box<dyn VoxelSource + 'a>,
+    block: u32,
+    lod: u32,
+) -> Result<Box<dyn VoxelSource + 'a>> {
     if ![32, 64, 128].contains(&block) {
-        return Err(Error::argument(format!("blocks of {block} voxels; 32, 64 or 128 are possible")));
+        return Err(Error::argument(format!(
+            "blocks of {block} voxels; 32, 64 or 128 are possible"
+        )));
     }
     let depth = block.ilog2() - 2;
     let mut source = source;
@@ -38,7 +44,10 @@ struct Reduced<'a> {
 impl<'a> Reduced<'a> {
     fn new(inner: Box<dyn VoxelSource + 'a>, block_log2: u32, lod: u32) -> Self {
         Self {
-            grid: BlockGrid { extent: inner.extent(), block_log2 },
+            grid: BlockGrid {
+                extent: inner.extent(),
+                block_log2,
+            },
             extent: inner.extent().map(|n| ceil_shift(n, lod)),
             metadata: inner.metadata().at_lod(lod),
             lod,
@@ -52,14 +61,27 @@ impl<'a> Reduced<'a> {
         let mut bytes = vec![0; region.voxels() as usize * self.dtype().size()];
         self.inner.read(&region, &mut bytes)?;
         let mut values = Vec::new();
-        ValueMap { dtype: self.dtype(), exponent: 0 }.to_units(&bytes, &mut values);
-        let shape = BlockShape { dims: region.extent().map(|n| n as usize), depth: self.lod as usize };
+        ValueMap {
+            dtype: self.dtype(),
+            exponent: 0,
+        }
+        .to_units(&bytes, &mut values);
+        let shape = BlockShape {
+            dims: region.extent().map(|n| n as usize),
+            depth: self.lod as usize,
+        };
         forward(&mut values, &mut Vec::new(), &shape);
         let ([w, h, d], [nx, ny, _]) = (shape.dims_at(self.lod as usize), shape.dims);
         let rows = (0..d).flat_map(|z| (0..h).map(move |y| (z * ny + y) * nx));
-        let low = rows.flat_map(|at| values[at..at + w].iter().copied()).collect();
+        let low = rows
+            .flat_map(|at| values[at..at + w].iter().copied())
+            .collect();
         let start = region.start.map(|v| v >> self.lod);
-        let end = [start[0] + w as u64, start[1] + h as u64, start[2] + d as u64];
+        let end = [
+            start[0] + w as u64,
+            start[1] + h as u64,
+            start[2] + d as u64,
+        ];
         Ok((Region { start, end }, low))
     }
 }
@@ -77,9 +99,14 @@ impl VoxelSource for Reduced<'_> {
     fn read(&self, region: &Region, out: &mut [u8]) -> Result<()> {
         let size = self.dtype().size();
         if !region.fits(self.extent) || out.len() as u64 != region.voxels() * size as u64 {
-            return Err(Error::argument("the region does not fit the volume or the buffer"));
+            return Err(Error::argument(
+                "the region does not fit the volume or the buffer",
+            ));
         }
-        let grid = BlockGrid { extent: self.extent, block_log2: self.grid.block_log2 - self.lod };
+        let grid = BlockGrid {
+            extent: self.extent,
+            block_log2: self.grid.block_log2 - self.lod,
+        };
         let touched = grid.touched(region);
         for z in touched.start[2]..touched.end[2] {
             for y in touched.start[1]..touched.end[1] {
@@ -109,7 +136,9 @@ fn copy(dtype: DType, from: &[f32], at: &Region, region: &Region, out: &mut [u8]
             let line = &from[offset(at, y, z)..][..width];
             let to = &mut out[offset(region, y, z) * size..][..width * size];
             if dtype.is_float() {
-                to.chunks_exact_mut(4).zip(line).for_each(|(o, v)| o.copy_from_slice(&v.to_le_bytes()));
+                to.chunks_exact_mut(4)
+                    .zip(line)
+                    .for_each(|(o, v)| o.copy_from_slice(&v.to_le_bytes()));
             } else {
                 let q: Vec<i32> = line.iter().map(|v| v.round() as i32).collect();
                 ValueMap { dtype, exponent: 0 }.to_bytes(&q, to);

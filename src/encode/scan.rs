@@ -41,17 +41,32 @@ struct Found {
 /// # Errors
 /// [`Error::Input`] with a count and the first position if a value is not finite and `allow` is
 /// not set.
-pub(crate) fn scan(source: &dyn VoxelSource, allow: bool, pool: &rayon::ThreadPool, progress: &ProgressFn) -> Result<Scan> {
+pub(crate) fn scan(
+    source: &dyn VoxelSource,
+    allow: bool,
+    pool: &rayon::ThreadPool,
+    progress: &ProgressFn,
+) -> Result<Scan> {
     let (extent, dtype) = (source.extent(), source.dtype());
     let total = Region::whole(extent).voxels();
     let row = extent[0] * dtype.size() as u64;
     // Slabs of whole slices, or of rows where a slice is large.
     let rows_at_once = (SLAB_BYTES / row.max(1)).clamp(1, extent[1] * extent[2]);
     let slabs = slabs(extent, rows_at_once);
-    let mut found = Found { min: f64::INFINITY, max: f64::NEG_INFINITY, nonfinite: 0, first: None };
+    let mut found = Found {
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        nonfinite: 0,
+        first: None,
+    };
     let mut done = 0;
     for chunk in slabs.chunks(4 * pool.current_num_threads().max(1)) {
-        let parts: Vec<Found> = pool.install(|| chunk.par_iter().map(|r| scan_slab(source, r)).collect::<Result<_>>())?;
+        let parts: Vec<Found> = pool.install(|| {
+            chunk
+                .par_iter()
+                .map(|r| scan_slab(source, r))
+                .collect::<Result<_>>()
+        })?;
         for part in parts {
             found.min = found.min.min(part.min);
             found.max = found.max.max(part.max);
@@ -59,7 +74,14 @@ pub(crate) fn scan(source: &dyn VoxelSource, allow: bool, pool: &rayon::ThreadPo
             found.first = found.first.or(part.first);
         }
         done += chunk.iter().map(Region::voxels).sum::<u64>();
-        report(progress, Progress { phase: "scan", done, total })?;
+        report(
+            progress,
+            Progress {
+                phase: "scan",
+                done,
+                total,
+            },
+        )?;
     }
     if let Some([x, y, z]) = found.first.filter(|_| !allow) {
         return Err(Error::Input(format!(
@@ -101,13 +123,19 @@ fn slabs(extent: [u64; 3], rows: u64) -> Vec<Region> {
     if rows >= h {
         let thick = rows / h;
         for z in (0..d).step_by(thick as usize) {
-            out.push(Region { start: [0, 0, z], end: [w, h, d.min(z + thick)] });
+            out.push(Region {
+                start: [0, 0, z],
+                end: [w, h, d.min(z + thick)],
+            });
         }
         return out;
     }
     for z in 0..d {
         for y in (0..h).step_by(rows as usize) {
-            out.push(Region { start: [0, y, z], end: [w, h.min(y + rows), z + 1] });
+            out.push(Region {
+                start: [0, y, z],
+                end: [w, h.min(y + rows), z + 1],
+            });
         }
     }
     out
@@ -116,8 +144,16 @@ fn slabs(extent: [u64; 3], rows: u64) -> Vec<Region> {
 fn scan_slab(source: &dyn VoxelSource, region: &Region) -> Result<Found> {
     let mut bytes = vec![0; (region.voxels() * source.dtype().size() as u64) as usize];
     source.read(region, &mut bytes)?;
-    let mut found = Found { min: f64::INFINITY, max: f64::NEG_INFINITY, nonfinite: 0, first: None };
-    let raw = ValueMap { dtype: source.dtype(), exponent: 0 };
+    let mut found = Found {
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        nonfinite: 0,
+        first: None,
+    };
+    let raw = ValueMap {
+        dtype: source.dtype(),
+        exponent: 0,
+    };
     let mut units = Vec::new();
     raw.to_units(&bytes, &mut units);
     let (min, max) = CpuBackend::new().with_vectors(MinMax(&units));
@@ -133,6 +169,10 @@ fn count_nonfinite(units: &[f32], region: &Region, found: &mut Found) {
     for (i, _) in units.iter().enumerate().filter(|(_, v)| !v.is_finite()) {
         let i = i as u64;
         found.nonfinite += 1;
-        found.first.get_or_insert([i % w + region.start[0], i / w % h + region.start[1], i / (w * h) + region.start[2]]);
+        found.first.get_or_insert([
+            i % w + region.start[0],
+            i / w % h + region.start[1],
+            i / (w * h) + region.start[2],
+        ]);
     }
 }

@@ -38,14 +38,23 @@ fn min_max(values: &[f32]) -> (f32, f32) {
             (*low, *high) = wider((*low, *high), v);
         }
     }
-    lanes.0.into_iter().zip(lanes.1).fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), (low, high)| (a.min(low), b.max(high)))
+    lanes
+        .0
+        .into_iter()
+        .zip(lanes.1)
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), (low, high)| {
+            (a.min(low), b.max(high))
+        })
 }
 
 /// The range with `v` in it, if that is finite.
 #[inline(always)]
 fn wider((low, high): (f32, f32), v: f32) -> (f32, f32) {
     let finite = v.abs() < f32::INFINITY;
-    (if finite & (v < low) { v } else { low }, if finite & (v > high) { v } else { high })
+    (
+        if finite & (v < low) { v } else { low },
+        if finite & (v > high) { v } else { high },
+    )
 }
 
 /// Squared and largest error: rows of [`ROW`] values in f32, one value after the other, rows in
@@ -65,17 +74,26 @@ impl Loops for SquaredError<'_> {
 
 #[inline(always)]
 fn squared_error(values: &[f32], decoded: &[i32]) -> LevelError {
-    let (v, q) = (values.chunks_exact(ROW * ROWS), decoded.chunks_exact(ROW * ROWS));
+    let (v, q) = (
+        values.chunks_exact(ROW * ROWS),
+        decoded.chunks_exact(ROW * ROWS),
+    );
     let rest = (v.remainder().chunks(ROW), q.remainder().chunks(ROW));
     let (mut sse, mut max) = (0.0, 0.0f32);
     let mut squares = [[0.0; ROW]; ROWS];
     for (v, q) in v.zip(q) {
-        for ((v, q), squares) in v.chunks_exact(ROW).zip(q.chunks_exact(ROW)).zip(&mut squares) {
+        for ((v, q), squares) in v
+            .chunks_exact(ROW)
+            .zip(q.chunks_exact(ROW))
+            .zip(&mut squares)
+        {
             max = max.max(squares_of(v, q, squares));
         }
         let mut sums = [0.0f32; ROWS];
         for i in 0..ROW {
-            sums.iter_mut().zip(&squares).for_each(|(sum, row)| *sum += row[i]);
+            sums.iter_mut()
+                .zip(&squares)
+                .for_each(|(sum, row)| *sum += row[i]);
         }
         sse = sums.iter().fold(sse, |sse, &sum| sse + f64::from(sum));
     }
@@ -83,14 +101,21 @@ fn squared_error(values: &[f32], decoded: &[i32]) -> LevelError {
         max = max.max(squares_of(v, q, &mut squares[0]));
         sse += f64::from(squares[0][..v.len()].iter().fold(0.0f32, |sum, &s| sum + s));
     }
-    LevelError { sse, max: f64::from(max) }
+    LevelError {
+        sse,
+        max: f64::from(max),
+    }
 }
 
 /// Squared differences of a row; returns the largest absolute difference.
 #[inline(always)]
 fn squares_of(values: &[f32], decoded: &[i32], squares: &mut [f32; ROW]) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    for ((v, q), s) in values.chunks(LANES).zip(decoded.chunks(LANES)).zip(squares.chunks_exact_mut(LANES)) {
+    for ((v, q), s) in values
+        .chunks(LANES)
+        .zip(decoded.chunks(LANES))
+        .zip(squares.chunks_exact_mut(LANES))
+    {
         for (((&v, &q), s), max) in v.iter().zip(q).zip(s).zip(&mut lanes) {
             let d = v - q as f32;
             *s = d * d;
@@ -113,7 +138,13 @@ impl<E: Coefficient> Loops for BandError<'_, E> {
     type Output = f64;
     #[inline(always)]
     fn run(self) -> f64 {
-        let sum = |row: std::ops::Range<usize>| row_sse(&self.coefficients[row.clone()], &self.indices[row], self.step);
+        let sum = |row: std::ops::Range<usize>| {
+            row_sse(
+                &self.coefficients[row.clone()],
+                &self.indices[row],
+                self.step,
+            )
+        };
         rows(self.shape, self.band).map(sum).sum()
     }
 }
@@ -137,7 +168,13 @@ mod tests {
 
     fn numbers(count: usize) -> (Vec<f32>, Vec<i32>) {
         let q: Vec<i32> = (0..count as i32).map(|i| i * 7919 % 4001 - 2000).collect();
-        (q.iter().enumerate().map(|(i, &q)| q as f32 + (i % 13) as f32 * 0.37 - 2.0).collect(), q)
+        (
+            q.iter()
+                .enumerate()
+                .map(|(i, &q)| q as f32 + (i % 13) as f32 * 0.37 - 2.0)
+                .collect(),
+            q,
+        )
     }
 
     /// The definition: one row after the other, one value after the other.
@@ -146,9 +183,18 @@ mod tests {
         for count in [0, 1, 63, 64, 65, 511, 512, 513, 1900] {
             let (v, q) = numbers(count);
             let differences: Vec<f32> = v.iter().zip(&q).map(|(&v, &q)| v - q as f32).collect();
-            let sse = differences.chunks(64).fold(0.0f64, |s, row| s + f64::from(row.iter().fold(0.0f32, |s, d| s + d * d)));
+            let sse = differences.chunks(64).fold(0.0f64, |s, row| {
+                s + f64::from(row.iter().fold(0.0f32, |s, d| s + d * d))
+            });
             let max = differences.iter().fold(0.0f32, |m, d| m.max(d.abs()));
-            assert_eq!(squared_error(&v, &q), LevelError { sse, max: f64::from(max) }, "{count} values");
+            assert_eq!(
+                squared_error(&v, &q),
+                LevelError {
+                    sse,
+                    max: f64::from(max)
+                },
+                "{count} values"
+            );
             let all = row_sse(&v, &q, 1.0);
             assert!((all - sse).abs() <= 1e-5 * sse);
         }
@@ -158,7 +204,9 @@ mod tests {
     fn extrema_pass_over_what_is_not_finite() {
         for count in [1, 15, 16, 17, 100] {
             let (mut v, q) = numbers(count);
-            let (min, max) = v.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+            let (min, max) = v
+                .iter()
+                .fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
             v.extend([f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
             assert_eq!((min_max(&v), q.len()), ((min, max), count));
         }

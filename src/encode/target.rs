@@ -7,6 +7,7 @@ use super::pass::{Job, Totals};
 use super::{EncodeReport, Target};
 use crate::quality::{CompareOptions, compare};
 use crate::volume::Region;
+use crate::writer::with_suffix;
 use crate::{Error, Result, Volume};
 
 /// Blocks that a search codes at most; the whole volume is measured at the end in any case.
@@ -14,24 +15,52 @@ const SAMPLE_BLOCKS: u64 = 512;
 /// Passes over the whole volume until a target that a sample promised is met.
 const FULL_PASSES: u32 = 6;
 
+/// Why a quality is out of reach.
+const LESS: &str = "the coder cannot keep the voxels that exactly; ask for less";
+/// log2 of a step below which every integer comes back as it was.
+const EXACT: f64 = -3.0;
+/// A step below which an exact residual takes fewer bytes than finer coefficients of integers.
+const NEARLY_EXACT: f64 = 0.75;
+/// log2 of range / step beyond which the indices of a layer leave the exact integers of float32.
+const DEEPEST: f64 = 20.0;
+
 /// One encode that meets `target`.
 pub(crate) fn encode_to(job: &Job<'_>, target: Target, path: &Path) -> Result<EncodeReport> {
     let span = (f64::from(job.scan.q_max) - f64::from(job.scan.q_min)).max(1.0);
     match target {
-        Target::Quality(q) => finish(job, span * (-quality_exponent(q)).exp2(), path, 1),
-        Target::Lossless => finish(job, lossless_step(job)?, path, 1),
+        Target::Quality(q) => {
+            let step = span * (-quality_exponent(q)).exp2();
+            if step < NEARLY_EXACT && !job.source.dtype().is_float() {
+                return lossless(job, path);
+            }
+            finish(job, step, path, 1)
+        }
+        Target::Lossless => lossless(job, path),
         Target::Psnr(db) => {
-            let wanted = Goal { aim: 0.12, tolerance: 0.3, slope: -4.8, start: (span * (0.5 - (db - 8.0) / 5.5).exp2()).log2() };
-            let gap = |t: &Totals, _: u64| job.psnr(t, t.errors.len() - 1).map_or(f64::INFINITY, |p| p - db);
-            closed_loop(job, path, &wanted, &gap, "the PSNR")
+            let wanted = Goal {
+                aim: 0.12,
+                tolerance: 0.3,
+                slope: -4.8,
+                start: (span * (0.5 - (db - 8.0) / 5.5).exp2()).log2(),
+            };
+            let gap = |t: &Totals, _: u64| {
+                job.psnr(t, t.errors.len() - 1)
+                    .map_or(f64::INFINITY, |p| p - db)
+            };
+            closed_loop(job, path, &wanted, &gap, LESS)
         }
         Target::Ratio(r) => {
-            let raw = Region::whole(job.source.extent()).voxels() as f64 * job.source.dtype().size() as f64;
+            let raw = Region::whole(job.source.extent()).voxels() as f64
+                * job.source.dtype().size() as f64;
             to_bytes(job, path, raw / r)
         }
         Target::Bytes(n) => to_bytes(job, path, n as f64),
         Target::MaxError(e) => to_bound(job, path, e / job.scan.values.unit()),
-        Target::MaxErrorRel(r) => to_bound(job, path, r * (job.scan.max - job.scan.min) / job.scan.values.unit()),
+        Target::MaxErrorRel(r) => to_bound(
+            job,
+            path,
+            r * (job.scan.max - job.scan.min) / job.scan.values.unit(),
+        ),
         Target::Ssim(wanted) => to_ssim(job, path, wanted, span),
     }
 }
@@ -42,16 +71,40 @@ fn quality_exponent(q: f64) -> f64 {
 }
 
 fn to_bytes(job: &Job<'_>, path: &Path, bytes: f64) -> Result<EncodeReport> {
-    let goal = Goal { aim: 0.02, tolerance: 0.07, slope: 0.9, start: job.first_step_for(bytes) };
-    closed_loop(job, path, &goal, &|_, file| (bytes / file as f64).log2(), "the size")
+    let goal = Goal {
+        aim: 0.02,
+        tolerance: 0.07,
+        slope: 0.9,
+        start: job.first_step_for(bytes),
+    };
+    closed_loop(
+        job,
+        path,
+        &goal,
+        &|_, file| (bytes / file as f64).log2(),
+        "even the coarsest encode is larger; allow more bytes",
+    )
 }
 
 fn to_bound(job: &Job<'_>, path: &Path, bound: f64) -> Result<EncodeReport> {
     if bound < 0.5 && !job.source.dtype().is_float() {
-        return Err(Error::Target(format!("a largest error under {bound} of integers is lossless; use --lossless")));
+        return Err(Error::Target(format!(
+            "a largest error under {bound} of integers is lossless; use --lossless"
+        )));
     }
-    let goal = Goal { aim: 0.03, tolerance: 0.12, slope: -1.0, start: (bound * 0.6).log2() };
-    closed_loop(job, path, &goal, &|t, _| (bound / t.last().max.max(1e-300)).log2().min(60.0), "the error bound")
+    let goal = Goal {
+        aim: 0.03,
+        tolerance: 0.12,
+        slope: -1.0,
+        start: (bound * 0.6).log2(),
+    };
+    closed_loop(
+        job,
+        path,
+        &goal,
+        &|t, _| (bound / t.last().max.max(1e-300)).log2().min(60.0),
+        LESS,
+    )
 }
 
 /// How a gap (0 or more = met) depends on log2(step).
@@ -78,7 +131,7 @@ fn closed_loop(
     let sample = job.sample(SAMPLE_BLOCKS)?;
     let mut passes = 0;
     let mut bracket = Bracket::new(goal);
-    let mut x = goal.start;
+    let mut x = goal.start.max(job.finest());
     for _ in 0..12 {
         let totals = job.measure(x.exp2(), &sample)?;
         passes += 1;
@@ -86,26 +139,30 @@ fn closed_loop(
         if bracket.done(x, g) {
             break;
         }
-        x = bracket.next();
+        let next = bracket.next().max(job.finest());
+        if next == x {
+            break;
+        }
+        x = next;
     }
     x = bracket.best().ok_or_else(|| unreachable(what))?;
     for _ in 0..FULL_PASSES {
         // Written beside the output: only a file that meets the target gets its name.
         let trial = Trial::new(path);
-        let (totals, bytes) = job.write(x.exp2(), trial.path(), true)?;
+        let (totals, bytes) = job.write(x.exp2(), trial.path(), path, true)?;
         passes += 1;
         let g = gap(&totals, bytes);
         if g >= 0.0 && (g <= 2.0 * goal.tolerance || g.is_infinite() || passes > FULL_PASSES) {
             trial.keep_as(path, job.options.force)?;
             return Ok(job.report(&totals, bytes, passes));
         }
-        x += (goal.aim - g) / goal.slope;
+        x = (x + (goal.aim - g) / goal.slope).max(job.finest());
     }
     Err(unreachable(what))
 }
 
 fn unreachable(what: &str) -> Error {
-    Error::Target(format!("{what} cannot be met; ask for less, or use --lossless"))
+    Error::Target(what.into())
 }
 
 /// A guarded secant search for a gap in `0..=tolerance`.
@@ -117,7 +174,11 @@ struct Bracket<'a> {
 
 impl<'a> Bracket<'a> {
     fn new(goal: &'a Goal) -> Self {
-        Self { goal, met: None, missed: None }
+        Self {
+            goal,
+            met: None,
+            missed: None,
+        }
     }
 
     /// Takes a measurement; true if it is good enough or nothing is left to try.
@@ -129,7 +190,8 @@ impl<'a> Bracket<'a> {
         } else if self.missed.is_none_or(|m| gap > m.1) {
             self.missed = Some((x, gap));
         }
-        let close = matches!((self.met, self.missed), (Some(a), Some(b)) if (a.0 - b.0).abs() < 0.004);
+        let close =
+            matches!((self.met, self.missed), (Some(a), Some(b)) if (a.0 - b.0).abs() < 0.004);
         let edge = (gap >= 0.0 && x > 40.0) || (gap.is_infinite() && x < -6.0);
         (0.0..=self.goal.tolerance).contains(&gap) || close || edge
     }
@@ -156,29 +218,40 @@ impl<'a> Bracket<'a> {
 
 /// The paper's composite target: SSIM at four levels of detail, measured on the whole decode.
 fn to_ssim(job: &Job<'_>, path: &Path, wanted: [f64; 4], span: f64) -> Result<EncodeReport> {
-    let goal = Goal { aim: 0.002, tolerance: 0.009, slope: -0.02, start: (span / 64.0).log2() };
+    let goal = Goal {
+        aim: 0.002,
+        tolerance: 0.009,
+        slope: -0.02,
+        start: (span / 64.0).log2(),
+    };
     let mut bracket = Bracket::new(&goal);
-    let (mut x, mut passes) = (goal.start, 0);
+    let (mut x, mut passes) = (goal.start.max(job.finest()), 0);
     let mut last = None;
     for _ in 0..14 {
         let trial = Trial::new(path);
-        let (totals, bytes) = job.write(x.exp2(), trial.path(), true)?;
+        let (totals, bytes) = job.write(x.exp2(), trial.path(), path, true)?;
         passes += 1;
         let gap = ssim_gap(job, trial.path(), wanted)?;
         let stop = bracket.done(x, gap);
         if gap >= 0.0 && bracket.best() == Some(x) {
-            last = Some((trial, totals, bytes));
+            // An earlier one goes first: it has the name that this one gets.
+            drop(last.take());
+            last = Some((trial.set_aside(path)?, totals, bytes));
         }
         if stop {
             break;
         }
         // SSIM bends too much for a secant far from the goal: halve there.
-        x = match (bracket.met, bracket.missed) {
+        let next = match (bracket.met, bracket.missed) {
             (Some(a), Some(b)) => (a.0 + b.0) / 2.0,
             _ => x + if gap >= 0.0 { 1.5 } else { -1.5 },
         };
+        if next < job.finest() {
+            break;
+        }
+        x = next;
     }
-    let (trial, totals, bytes) = last.ok_or_else(|| unreachable("the SSIM"))?;
+    let (trial, totals, bytes) = last.ok_or_else(|| unreachable(LESS))?;
     trial.keep_as(path, job.options.force)?;
     Ok(job.report(&totals, bytes, passes))
 }
@@ -187,11 +260,30 @@ fn to_ssim(job: &Job<'_>, path: &Path, wanted: [f64; 4], span: f64) -> Result<En
 fn ssim_gap(job: &Job<'_>, path: &Path, wanted: [f64; 4]) -> Result<f64> {
     let volume = Volume::open(path)?.with_threads(job.options.threads)?;
     let view = volume.view(0, volume.levels() - 1)?;
-    let options = CompareOptions::default().with_threads(job.options.threads).with_range(job.scan.min, job.scan.max);
-    let report = |done, total| (job.progress)(super::Progress { phase: "verify", done, total });
+    let options = CompareOptions::default()
+        .with_threads(job.options.threads)
+        .with_range(job.scan.min, job.scan.max);
+    let report = |done, total| {
+        (job.progress)(super::Progress {
+            phase: "verify",
+            done,
+            total,
+        })
+    };
     let found = compare(job.source, &view, &options, &report)?.ssim;
-    let margins = found.iter().zip(wanted).filter_map(|(s, w)| s.map(|s| s - w));
+    let margins = found
+        .iter()
+        .zip(wanted)
+        .filter_map(|(s, w)| s.map(|s| s - w));
     Ok(margins.fold(f64::INFINITY, f64::min))
+}
+
+fn lossless(job: &Job<'_>, path: &Path) -> Result<EncodeReport> {
+    let job = &Job {
+        lossless: true,
+        ..*job
+    };
+    finish(job, lossless_step(job)?, path, 1)
 }
 
 /// The step under the residual that makes a sample smallest.
@@ -211,7 +303,7 @@ fn lossless_step(job: &Job<'_>) -> Result<f64> {
 }
 
 fn finish(job: &Job<'_>, step: f64, path: &Path, passes: u32) -> Result<EncodeReport> {
-    let (totals, bytes) = job.write(step, path, job.options.force)?;
+    let (totals, bytes) = job.write(step, path, path, job.options.force)?;
     Ok(job.report(&totals, bytes, passes))
 }
 
@@ -221,10 +313,19 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(path: &Path) -> Self {
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".trial-{}", std::process::id()));
-        Self { path: path.with_file_name(name) }
+    fn new(output: &Path) -> Self {
+        Self {
+            path: with_suffix(output, ".trial.partial"),
+        }
+    }
+
+    /// Makes room for the next trial.
+    fn set_aside(self, output: &Path) -> Result<Self> {
+        let best = Self {
+            path: with_suffix(output, ".best.partial"),
+        };
+        self.rename(&best.path)?;
+        Ok(best)
     }
 
     fn path(&self) -> &Path {
@@ -233,7 +334,11 @@ impl Trial {
 
     fn keep_as(self, path: &Path, force: bool) -> Result<()> {
         super::refuse_existing(path, force)?;
-        std::fs::rename(&self.path, path).map_err(|e| Error::io(path.display().to_string(), e))
+        self.rename(path)
+    }
+
+    fn rename(&self, to: &Path) -> Result<()> {
+        std::fs::rename(&self.path, to).map_err(|e| Error::io(to.display().to_string(), e))
     }
 }
 
@@ -247,12 +352,19 @@ impl Drop for Trial {
 impl Job<'_> {
     /// A file of these sums, roughly: payload scaled to the whole volume, index, head.
     fn file_estimate(&self, totals: &Totals) -> u64 {
-        let whole = Region::whole(self.source.extent()).voxels() as f64 / totals.voxels.max(1) as f64;
+        let whole =
+            Region::whole(self.source.extent()).voxels() as f64 / totals.voxels.max(1) as f64;
         let layers = totals.layer_bytes.len() as u64;
         let row = 6 * layers + 3 + 2 * u64::from(self.options.levels);
         let payload: u64 = totals.layer_bytes.iter().sum();
         let index = totals.payload_blocks * row + (totals.blocks - totals.payload_blocks) * 4;
         700 + ((payload + index) as f64 * whole) as u64
+    }
+
+    /// log2 of the smallest step that a search may try.
+    fn finest(&self) -> f64 {
+        let span = (f64::from(self.scan.q_max) - f64::from(self.scan.q_min)).max(1.0);
+        EXACT.max(span.log2() - DEEPEST)
     }
 
     /// log2 of a step from which a search for a size starts.

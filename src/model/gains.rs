@@ -23,8 +23,8 @@ const COARSEST: [u64; 6] = [46_741, 32_278, 22_590, 15_925, 11_252, 7_955];
 /// Whether an axis of a band is split, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AxisPart {
-    /// The axis has one sample and is not transformed.
-    Whole,
+    /// The axis has one sample left of this many voxels and is not split any more.
+    Whole(usize),
     /// Low-pass part of a band that is high-pass on another axis.
     Low,
     /// High-pass part.
@@ -41,7 +41,8 @@ pub fn band_step(step_q16: u64, depth: usize, parts: [AxisPart; 3]) -> i64 {
     let mut step = u128::from(step_q16);
     for part in parts {
         let gain = match part {
-            AxisPart::Whole => 65_536,
+            // One sample stands for all n voxels: its norm is the root of n.
+            AxisPart::Whole(n) => ((1u64 << 32) / n.max(1) as u64).isqrt(),
             AxisPart::Low => LOW[depth],
             AxisPart::High => HIGH[depth],
             AxisPart::Coarsest => COARSEST[depth],
@@ -77,7 +78,11 @@ mod tests {
     #[test]
     fn gains_are_the_norms_of_the_synthesis_filters() {
         for depth in 0..6 {
-            for (part, table) in [(AxisPart::Low, LOW), (AxisPart::High, HIGH), (AxisPart::Coarsest, COARSEST)] {
+            for (part, table) in [
+                (AxisPart::Low, LOW),
+                (AxisPart::High, HIGH),
+                (AxisPart::Coarsest, COARSEST),
+            ] {
                 let (mut low, mut high) = (vec![0.0; 64], vec![0.0; 64]);
                 match part {
                     AxisPart::High => high[32] = 1.0,
@@ -90,7 +95,11 @@ mod tests {
                     x = inverse(&scaled, &vec![0.0; scaled.len()]);
                 }
                 let norm = x.iter().map(|v| v * v).sum::<f64>().sqrt();
-                assert_eq!((65_536.0 / norm).round() as u64, table[depth], "{part:?} at depth {depth}");
+                assert_eq!(
+                    (65_536.0 / norm).round() as u64,
+                    table[depth],
+                    "{part:?} at depth {depth}"
+                );
             }
         }
     }

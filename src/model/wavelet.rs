@@ -64,10 +64,17 @@ impl WaveletModel {
     pub fn from_bytes(b: &[u8]) -> Result<Self> {
         let bad = |detail: String| Error::corrupt("model record", 0, detail);
         if b.len() != Self::BYTES {
-            return Err(bad(format!("{} bytes, {} are needed", b.len(), Self::BYTES)));
+            return Err(bad(format!(
+                "{} bytes, {} are needed",
+                b.len(),
+                Self::BYTES
+            )));
         }
         if b[0] != Self::CODER {
-            return Err(Error::Unsupported(format!("entropy coder {} of a newer version", b[0])));
+            return Err(Error::Unsupported(format!(
+                "entropy coder {} of a newer version",
+                b[0]
+            )));
         }
         let model = Self {
             precision: match b[1] {
@@ -87,9 +94,16 @@ impl WaveletModel {
             return Err(bad("reserved bits are set".into()));
         }
         if !(-16..=24).contains(&model.frac_bits) || !(1..=8).contains(&model.qualities) {
-            return Err(bad(format!("{} fractional bits or {} qualities", model.frac_bits, model.qualities)));
+            return Err(bad(format!(
+                "{} fractional bits or {} qualities",
+                model.frac_bits, model.qualities
+            )));
         }
-        if model.step_q16 == 0 || model.step_q16 > 1 << 48 || model.recon_one > 127 || model.recon_more > 127 {
+        if model.step_q16 == 0
+            || model.step_q16 > 1 << 48
+            || model.recon_one > 127
+            || model.recon_more > 127
+        {
             return Err(bad("step or reconstruction point out of range".into()));
         }
         Ok(model)

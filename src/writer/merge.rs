@@ -61,7 +61,9 @@ pub fn merge_sources(
 ) -> Result<MergeReport> {
     let readers = sources
         .iter()
-        .map(|s| HgvReader::open(Arc::clone(s), Limits::default()))
+        .map(|s| {
+            HgvReader::open(Arc::clone(s), Limits::default()).map_err(|e| e.in_file(s.identity()))
+        })
         .collect::<Result<Vec<_>>>()?;
     let first = readers
         .first()
@@ -82,15 +84,8 @@ pub fn merge_sources(
     if let Some(stats) = stats.filter(|_| readers.iter().all(|r| r.stats_json() == stats)) {
         writer.set_stats_json(stats)?;
     }
-    copy_all(&readers, 0, &blocks, &mut writer)?;
-    match overview {
-        Some(build) => build(&readers, &mut writer)?,
-        None => {
-            for tier in 1..first.tiers().len() as u8 {
-                copy_all(&readers, tier, &gather(&readers, tier)?, &mut writer)?;
-            }
-        }
-    }
+    let filled = fill(&readers, &blocks, overview, &mut writer);
+    let writer = writer.discarded_if_cancelled(filled)?;
     report(writer)
 }
 
@@ -107,6 +102,20 @@ fn report(writer: HgvWriter) -> Result<MergeReport> {
             .collect(),
         missing_pages: missing.first().copied().unwrap_or(0),
     })
+}
+
+fn fill(
+    readers: &[HgvReader],
+    blocks: &Pages,
+    overview: Option<&mut OverviewFn<'_>>,
+    writer: &mut HgvWriter,
+) -> Result<()> {
+    copy_all(readers, 0, blocks, writer)?;
+    if let Some(build) = overview {
+        return build(readers, writer);
+    }
+    let tiers = readers.first().map_or(0, |r| r.tiers().len()) as u8;
+    (1..tiers).try_for_each(|tier| copy_all(readers, tier, &gather(readers, tier)?, writer))
 }
 
 /// Pages of a tier by key: the shard and its entry.

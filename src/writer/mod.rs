@@ -21,3 +21,4 @@ pub use merge::{MergeReport, OverviewFn, merge, merge_sources};
 pub use plan::{FilePlan, WriterOptions};
 pub use recover::{RecoverReport, recover, recover_source};
 pub use stream::{HgvWriter, WriteReport};
+pub(crate) use target::{UNFINISHED, with_suffix};

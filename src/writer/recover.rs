@@ -21,6 +21,7 @@ use crate::reader::check_payload;
 use crate::writer::cluster::ClusterMeta;
 use crate::writer::plan::{FilePlan, WriterOptions};
 use crate::writer::stream::{HgvWriter, WriteReport, meta_of};
+use crate::writer::target::with_suffix;
 use crate::{Error, Limits, Result};
 
 /// Bytes searched at once.
@@ -46,7 +47,7 @@ pub struct RecoverReport {
 ///
 /// # Errors
 /// [`Error::Exists`] if `output` exists and `force` is not set; [`Error::Corrupt`] if there is
-/// no whole cluster; what is wrong with header or tables if those are damaged.
+/// no finished cluster; what is wrong with header or tables if those are damaged.
 pub fn recover(input: &Path, output: &Path, force: bool) -> Result<RecoverReport> {
     recover_source(Arc::new(FileSource::open(input)?), output, force)
 }
@@ -64,7 +65,7 @@ pub fn recover_source(
     let (header, tables) = tables(source.as_ref(), &limits)?;
     let scan = Scan::run(source.as_ref(), &tables.shape, &limits)?;
     if scan.found.is_empty() {
-        let detail = "it holds no whole cluster; there is nothing to recover";
+        let detail = "it holds no finished cluster; there is nothing to recover";
         return Err(Error::corrupt("file", 0, detail));
     }
     let options = WriterOptions {
@@ -74,10 +75,15 @@ pub fn recover_source(
         ..WriterOptions::default()
     };
     let plan = FilePlan::of(&tables.shape, &tables.metadata);
-    let mut writer = HgvWriter::create_beside(output, &plan, options, ".recover.partial")?;
-    for (meta, offset) in scan.found.values() {
-        writer.copy_cluster(source.as_ref(), *offset, *meta)?;
-    }
+    let mut writer = HgvWriter::create_as(
+        output,
+        &plan,
+        options,
+        with_suffix(output, ".recover.partial"),
+    )?;
+    let mut found = scan.found.values();
+    let copied = found.try_for_each(|(m, at)| writer.copy_cluster(source.as_ref(), *at, *m));
+    let mut writer = writer.discarded_if_cancelled(copied)?;
     let blocks: u64 = scan.found.values().map(|(m, _)| m.blocks).sum();
     let complete = header.state == State::Complete;
     let lost_blocks = complete.then(|| header.blocks_present.saturating_sub(blocks));

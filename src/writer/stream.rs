@@ -8,7 +8,7 @@ use crate::writer::cluster::{BlockRecord, Cluster, ClusterMeta};
 use crate::writer::head::{OpenHead, Tables};
 use crate::writer::plan::{FilePlan, WriterOptions};
 use crate::writer::spool::Spool;
-use crate::writer::target::{Target, Wrap};
+use crate::writer::target::{Target, Wrap, with_suffix};
 use crate::{Error, Result};
 
 /// Bytes copied at once.
@@ -74,29 +74,30 @@ impl HgvWriter {
     /// [`Error::Exists`] if the output or an old `.partial` is there and `options.force` is not
     /// set; [`Error::InvalidArgument`] for a plan that makes no sense; [`Error::Io`].
     pub fn create(path: impl AsRef<Path>, plan: &FilePlan, options: WriterOptions) -> Result<Self> {
-        Self::create_beside(path.as_ref(), plan, options, ".partial")
+        let path = path.as_ref();
+        Self::create_as(path, plan, options, with_suffix(path, ".partial"))
     }
 
-    /// [`Self::create`] with another name for the unfinished file.
-    pub(super) fn create_beside(
+    /// [`Self::create`] with another name for the unfinished file, in the folder of `path`.
+    pub(crate) fn create_as(
         path: &Path,
         plan: &FilePlan,
         options: WriterOptions,
-        suffix: &'static str,
+        partial: PathBuf,
     ) -> Result<Self> {
-        Self::create_with(path, plan, options, suffix, Box::new(|sink| sink))
+        Self::create_with(path, plan, options, partial, Box::new(|sink| sink))
     }
 
     pub(crate) fn create_with(
         path: &Path,
         plan: &FilePlan,
         options: WriterOptions,
-        suffix: &'static str,
+        partial: PathBuf,
         wrap: Wrap,
     ) -> Result<Self> {
         // Before anything is created: a bad plan must not cost the caller an old file.
         let prepared = prepare(plan, &options)?;
-        let target = Target::new(path, options.force, suffix, wrap)?;
+        let target = Target::new(path, options.force, partial, wrap)?;
         let sink = target.create_partial()?;
         let mut options = options;
         options.scratch.get_or_insert_with(|| target.folder());
@@ -302,6 +303,20 @@ impl HgvWriter {
         (0..self.shape.pages.len()).map(of).collect()
     }
 
+    /// The writer, if `result` is good. Somebody who cancels wants no remains; after any other
+    /// failure they are worth a recovery.
+    pub(crate) fn discarded_if_cancelled(self, result: Result<()>) -> Result<Self> {
+        match result {
+            Ok(()) => Ok(self),
+            Err(e) => {
+                if matches!(e, Error::Cancelled) {
+                    self.discard();
+                }
+                Err(e)
+            }
+        }
+    }
+
     /// Gives up and removes everything that was written.
     pub fn discard(mut self) {
         self.clusters.clear();
@@ -310,7 +325,7 @@ impl HgvWriter {
     /// The `.partial` that stays behind if the writer is dropped now.
     pub fn recoverable(&self) -> Option<PathBuf> {
         let target = self.target.as_ref()?;
-        (!self.finished && !self.clusters.is_empty()).then(|| target.partial())
+        (!self.finished && !self.clusters.is_empty()).then(|| target.partial().to_path_buf())
     }
 
     /// Adds to an IO error what can be brought back.

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::io::{FileSink, Sink};
 use crate::{Error, Result};
 
+/// What to do about the `.partial` of an earlier write.
+pub(crate) const UNFINISHED: &str =
+    "an earlier write did not finish: `hgv recover` brings back its clusters, --force discards it";
+
 /// Wraps every sink of a writer; the identity outside tests of failures.
 pub(crate) type Wrap = Box<dyn Fn(Box<dyn Sink>) -> Box<dyn Sink> + Send>;
 
@@ -13,7 +17,7 @@ pub(crate) type Wrap = Box<dyn Fn(Box<dyn Sink>) -> Box<dyn Sink> + Send>;
 pub(crate) struct Target {
     path: PathBuf,
     force: bool,
-    suffix: &'static str,
+    partial: PathBuf,
     wrap: Wrap,
 }
 
@@ -24,19 +28,19 @@ impl std::fmt::Debug for Target {
 }
 
 impl Target {
-    /// Refuses names that are taken, unless `force`. `suffix` names the unfinished file.
-    pub(crate) fn new(path: &Path, force: bool, suffix: &'static str, wrap: Wrap) -> Result<Self> {
+    /// Refuses names that are taken, unless `force`. `partial` names the unfinished file.
+    pub(crate) fn new(path: &Path, force: bool, partial: PathBuf, wrap: Wrap) -> Result<Self> {
         let target = Self {
             path: path.to_path_buf(),
             force,
-            suffix,
+            partial,
             wrap,
         };
         target.check_free()?;
-        if !force && target.partial().exists() {
+        if !force && target.partial.exists() {
             return Err(Error::Exists {
-                path: target.partial(),
-                hint: "an earlier write did not finish: `hgv recover` brings back its clusters, --force discards it",
+                path: target.partial,
+                hint: UNFINISHED,
             });
         }
         Ok(target)
@@ -52,13 +56,13 @@ impl Target {
         })
     }
 
-    pub(crate) fn partial(&self) -> PathBuf {
-        with_suffix(&self.path, self.suffix)
+    pub(crate) fn partial(&self) -> &Path {
+        &self.partial
     }
 
     /// The compact copy. Nothing is in it that `.partial` does not have.
     fn compact(&self) -> PathBuf {
-        with_suffix(&self.path, ".compact.partial")
+        with_suffix(&self.partial, ".compact")
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
@@ -70,9 +74,9 @@ impl Target {
 
     pub(crate) fn create_partial(&self) -> Result<Box<dyn Sink>> {
         if self.force {
-            remove(&self.partial())?;
+            remove(&self.partial)?;
         }
-        Ok((self.wrap)(Box::new(FileSink::create_new(self.partial())?)))
+        Ok((self.wrap)(Box::new(FileSink::create_new(&self.partial)?)))
     }
 
     pub(crate) fn create_compact(&self) -> Result<Box<dyn Sink>> {
@@ -86,13 +90,13 @@ impl Target {
         let from = if compact {
             self.compact()
         } else {
-            self.partial()
+            self.partial.clone()
         };
         fs::rename(&from, &self.path)
             .map_err(|e| Error::io(format!("rename to {}", self.path.display()), e))?;
         sync_folder(&self.folder())?;
         if compact {
-            remove(&self.partial())?;
+            remove(&self.partial)?;
         }
         Ok(())
     }
@@ -102,12 +106,12 @@ impl Target {
         // Called on the way out of a failure: the first error is the one to report.
         drop(remove(&self.compact()));
         if !keep_partial {
-            drop(remove(&self.partial()));
+            drop(remove(&self.partial));
         }
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(suffix);
     PathBuf::from(name)

@@ -129,8 +129,8 @@ fn a_full_disk_never_leaves_a_broken_file() {
                 let budget = budget.clone();
                 Box::new(FaultySink { inner, budget })
             });
-            let created =
-                HgvWriter::create_with(&path, &s.plan, s.options.clone(), ".partial", wrap);
+            let partial = with_suffix(&path, ".partial");
+            let created = HgvWriter::create_with(&path, &s.plan, s.options.clone(), partial, wrap);
             let mut done = Vec::new();
             let result = created.and_then(|mut writer| {
                 let (pages, result) = write(&mut writer, &s);

@@ -1,9 +1,11 @@
-"""Decodes every payload vector with the reference decoder and compares hashes.
+"""Decodes every vector with the reference decoder and compares hashes.
 
-usage: python3 tools/refdecoder/check_vectors.py [NAME ...]
+usage: python3 tools/refdecoder/check_vectors.py [--all] [NAME ...]
 
-Also damages every layer in simple ways and checks that the damage is rejected. Exits with 1 if
-anything differs.
+Payload vectors: also damages every layer in simple ways and checks that the damage is rejected.
+File vectors: also checks every rule of the container, and that every file of tests/bad is
+rejected. Levels of over 100,000 voxels are left out without --all, which takes minutes. Exits with
+1 if anything differs.
 """
 
 import hashlib
@@ -14,10 +16,17 @@ import time
 from pathlib import Path
 
 import hgv_payload as hgv
+from hgv_container import Container
+from hgv_decode import NotWritten, decode
 
-FOLDER = Path(__file__).resolve().parents[2] / "format-spec" / "vectors" / "payload"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "format-spec" / "vectors" / "payload"
+FILES = ROOT / "format-spec" / "vectors" / "good"
+BAD_FILES = ROOT / "tests" / "bad"
 # Damage is tried on blocks up to this many voxels, to keep the run short.
 SMALL = 10_000
+# Levels of file vectors over this many voxels need --all.
+LARGE = 100_000
 
 
 class Vector:
@@ -69,8 +78,6 @@ def damages(layer, quality, parts):
         yield "a byte too few in the mask", struct.pack("<I", c - 1) + layer[4:3 + c] + tail
     if not tail:
         return
-    if quality > 0:
-        yield "empty refinement", around(b"")
     yield "64 lanes", around(b"\x06" + tail[1:])
     yield "a state under 2^16", around(tail[:3] + b"\0\0" + tail[5:])
     yield "no room for a state", around(tail[:4])
@@ -97,16 +104,89 @@ def check_damage(vector):
     return missed
 
 
+# ---------------------------------------------------------------------------------------------
+# File vectors
+
+
+def check_fields(container, about):
+    """Names of the fields that are not as described."""
+    h, want = container.header, dict(about["header"])
+    have = {name: getattr(h, name) for name in want if hasattr(h, name)}
+    have.update(uuid=h.uuid.hex(), file_len=h.file_length, extent=list(h.extent))
+    wrong = [f"header {name}" for name in want if have[name] != want[name]]
+    models = [{"id": i, "kind": kind, "payload": p.hex()} for i, (kind, p) in container.models.items()]
+    tiers = [{"base_lod": t.base_lod, "extent": list(t.extent), "blocks": list(t.blocks)} for t in container.tiers]
+    meta = {key: value for key, value in container.meta.items() if value is not None}
+    sections = {"layers": [list(s) for s in container.layers], "tiers": tiers, "models": models, "metadata": meta}
+    return wrong + [name for name, value in sections.items() if value != about[name]]
+
+
+def check_levels(container, about, everything):
+    """Names of the levels that differ, and how many were left out."""
+    wrong, left_out = [], 0
+    for want in about["decoded"]:
+        first, end = want["region"]
+        if hgv.volume([b - a for a, b in zip(first, end)]) > LARGE and not everything:
+            left_out += 1
+            continue
+        voxels = decode(container, want["lod"], want["level"], want["region"])
+        if hashlib.sha256(voxels).hexdigest() != want["sha256"]:
+            wrong.append(f"lod {want['lod']} level {want['level']}")
+    return wrong, left_out
+
+
+def check_file(name, everything):
+    """Problems of a file vector, and how many levels were left out."""
+    about = json.loads((FILES / f"{name}.json").read_text())
+    data = (FILES / f"{name}.hgv").read_bytes()
+    container = Container(data)
+    container.verify()
+    problems = check_fields(container, about)
+    if hashlib.sha256(data).hexdigest() != about["file_sha256"]:
+        problems.append("file_sha256")
+    wrong, left_out = check_levels(container, about, everything)
+    if "not_written" in about:
+        try:
+            decode(container, 0, 0, about["not_written"])
+            problems.append("not_written")
+        except NotWritten:
+            pass
+    return problems + wrong, left_out
+
+
+def accepted_bad_files():
+    """Names of the malformed files that are not rejected."""
+    accepted = []
+    for path in sorted(BAD_FILES.glob("*.hgv")):
+        try:
+            Container(path.read_bytes()).verify()
+            accepted.append(path.name)
+        except hgv.Reject:
+            pass
+    return accepted
+
+
+def check_payload(name):
+    vector = Vector(FOLDER / f"{name}.json")
+    small = hgv.volume(vector.about["dims"]) <= SMALL
+    return check_decoded(vector) + (check_damage(vector) if small else []), 0
+
+
 def main():
-    names = sys.argv[1:] or sorted(p.stem for p in FOLDER.glob("*.json"))
+    everything = "--all" in sys.argv
+    names = [a for a in sys.argv[1:] if a != "--all"]
+    checks = [(p.stem, check_payload) for p in sorted(FOLDER.glob("*.json"))]
+    checks += [(p.stem, lambda name: check_file(name, everything)) for p in sorted(FILES.glob("*.json"))]
+    checks += [("bad", lambda name: (accepted_bad_files(), 0))]
     failed = False
-    for name in names:
+    for name, check in checks:
+        if names and name not in names:
+            continue
         start = time.monotonic()
-        vector = Vector(FOLDER / f"{name}.json")
-        small = hgv.volume(vector.about["dims"]) <= SMALL
-        problems = check_decoded(vector) + (check_damage(vector) if small else [])
+        problems, left_out = check(name)
         failed |= bool(problems)
-        print(f"{name}: {'; '.join(problems) or 'ok'} ({time.monotonic() - start:.1f} s)", flush=True)
+        note = f", {left_out} levels left out" if left_out else ""
+        print(f"{name}: {'; '.join(problems) or 'ok'} ({time.monotonic() - start:.1f} s{note})", flush=True)
     sys.exit(failed)
 
 

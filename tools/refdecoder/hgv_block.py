@@ -1,6 +1,7 @@
 """Model record, geometry of a block, and the way from indices to integers: sections 4, 5 and 11
 to 13 of format-spec/payload.md."""
 
+import math
 import struct
 
 from hgv_stream import Reject
@@ -120,7 +121,7 @@ def band_step(model, shape, q, depth, b):
     t = model.step_q16
     for a in range(3):
         if shape.box(e)[a] == 1:
-            gain = 65536
+            gain = math.isqrt((1 << 32) // shape.dims[a])
         elif b == 0:
             gain = GAIN_COARSEST[e]
         else:

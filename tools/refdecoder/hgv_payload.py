@@ -89,8 +89,8 @@ class Coefficients:
     def decode_layer(self, number, q, data):
         coarsest, splits = self.brings[number]
         if not data:
-            if q > 0 and any(self.k):
-                raise Reject("an empty refinement of a block that is not zero")
+            if q > 0:
+                self.quadruple(coarsest, splits)
             return
         r = int(q > 0)
         stream, signs = Stream(data), []
@@ -106,6 +106,19 @@ class Coefficients:
         for place, negative in zip(signs, stream.signs(len(signs))):
             if negative:
                 self.k[place] = self.model.sat(-self.k[place])
+
+    def quadruple(self, coarsest, splits):
+        """Section 7: an empty layer of a quality over 0."""
+        parts = [((0, 0, 0), self.shape.box(self.shape.splits))] if coarsest else []
+        for d in splits:
+            for b in range(1, 8):
+                band = self.bands[d, b]
+                band.m.cells = [min(4 * m, 255) for m in band.m.cells]
+                parts.append((band.origin, band.extent))
+        for origin, extent in parts:
+            for p in raster(extent):
+                place = self.shape.place(origin, p)
+                self.k[place] = self.model.sat(4 * self.k[place])
 
     def coarsest(self, stream, r):
         """10.3"""

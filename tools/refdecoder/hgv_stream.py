@@ -126,4 +126,6 @@ class Stream:
         signs += [self.raw(1) for _ in range(count - carried)]
         if self.at != len(self.data) - (self.bits + 7) // 8:
             raise Reject("words and raw bits do not meet")
+        if any(self.state[i // 16] >> i % 16 & 1 for i in range(carried, 16 * self.lanes)) or self.raw(-self.bits % 8):
+            raise Reject("unused bits are not 0")
         return signs

@@ -2,12 +2,13 @@
 
 use byteorder::{ByteOrder, LittleEndian as Le};
 
-use super::simd::{self, Loops, Working};
 use super::CpuLevel;
+use super::simd::{self, Loops, Working};
 use crate::backend::{Backend, BlockJob, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
+use crate::codec::mask::{Class, decode_mask};
 use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
-use crate::model::{Precision, WaveletModel};
+use crate::model::{NON_FINITE, Precision, WaveletModel};
 use crate::{Error, Result};
 
 /// Buffers that a thread keeps from block to block.
@@ -32,7 +33,9 @@ pub struct CpuBackend {
 impl CpuBackend {
     /// With the fastest instructions of this machine.
     pub fn new() -> Self {
-        Self { level: CpuLevel::best() }
+        Self {
+            level: CpuLevel::best(),
+        }
     }
 
     /// With given instructions.
@@ -43,7 +46,10 @@ impl CpuBackend {
         if CpuLevel::available().contains(&level) {
             Ok(Self { level })
         } else {
-            Err(Error::argument(format!("this machine has no {}", level.name())))
+            Err(Error::argument(format!(
+                "this machine has no {}",
+                level.name()
+            )))
         }
     }
 
@@ -56,17 +62,41 @@ impl CpuBackend {
         block: Reconstruction<'_, E>,
         out: &mut Vec<i32>,
     ) {
-        let Reconstruction { shape, range, lod, indices, scratch, is_zero } = block;
+        let Reconstruction {
+            shape,
+            range,
+            lod,
+            indices,
+            scratch,
+            is_zero,
+        } = block;
         let quantiser = Quantiser::new(model, quality);
         let bands = (lod..shape.depth).flat_map(|depth| (1..8).map(move |b| shape.band(depth, b)));
         for band in std::iter::once(shape.coarsest()).chain(bands.filter(|b| !is_zero(b))) {
-            simd::with_vectors(self.level, Dequantise { indices: &mut *indices, shape: &shape, band: &band, quantiser: &quantiser });
+            simd::with_vectors(
+                self.level,
+                Dequantise {
+                    indices: &mut *indices,
+                    shape: &shape,
+                    band: &band,
+                    quantiser: &quantiser,
+                },
+            );
         }
         simd::inverse(self.level, indices, scratch, &shape, lod);
         out.clear();
         out.resize(shape.dims_at(lod).iter().product(), 0);
         let rounding = Rounding::new::<E>(model.frac_bits, range);
-        simd::with_vectors(self.level, ToIntegers { values: indices, shape: &shape, lod, rounding: &rounding, out });
+        simd::with_vectors(
+            self.level,
+            ToIntegers {
+                values: indices,
+                shape: &shape,
+                lod,
+                rounding: &rounding,
+                out,
+            },
+        );
     }
 
     /// Runs plain loops as built for the vectors of this machine. Same results.
@@ -98,7 +128,16 @@ impl Backend for CpuBackend {
         format!("cpu ({})", self.level.name())
     }
 
-    fn decode_block(&self, job: &BlockJob<'_>, scratch: &mut Scratch, out: &mut Vec<i32>) -> Result<()> {
+    fn decode_block(
+        &self,
+        job: &BlockJob<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<i32>,
+    ) -> Result<()> {
+        check_prefix(job)?;
+        if job.model.mask {
+            return decode_masked(self, job, scratch, out);
+        }
         match job.model.precision {
             Precision::I16 => decode(self, job, &mut scratch.narrow, out),
             Precision::I32 => decode(self, job, &mut scratch.wide, out),
@@ -106,15 +145,84 @@ impl Backend for CpuBackend {
     }
 }
 
-fn decode<E: Working>(cpu: &CpuBackend, job: &BlockJob<'_>, buffers: &mut Buffers<E>, out: &mut Vec<i32>) -> Result<()> {
+/// The layers must give the level of detail, all of it at one quality.
+fn check_prefix(job: &BlockJob<'_>) -> Result<()> {
+    let last = job
+        .layers
+        .len()
+        .checked_sub(1)
+        .and_then(|i| job.steps.get(i));
+    let fits = last.is_some_and(|s| {
+        if s.quality == 0 {
+            usize::from(s.lod) <= job.lod
+        } else {
+            s.lod == 0
+        }
+    });
+    if fits && job.lod <= job.shape.depth {
+        return Ok(());
+    }
+    Err(Error::argument(format!(
+        "{} layers do not give level of detail {} of a block",
+        job.layers.len(),
+        job.lod
+    )))
+}
+
+/// A block whose first layer begins with a mask: u32 length, mask, the layer proper.
+fn decode_masked(
+    cpu: &CpuBackend,
+    job: &BlockJob<'_>,
+    scratch: &mut Scratch,
+    out: &mut Vec<i32>,
+) -> Result<()> {
+    let mut layers = job.layers.to_vec();
+    let (mask, rest) = split(&layers[0])?;
+    let classes = decode_mask(mask, job.shape.dims)?;
+    layers[0] = rest.to_vec();
+    let plain = WaveletModel {
+        mask: false,
+        ..*job.model
+    };
+    cpu.decode_block(
+        &BlockJob {
+            layers: &layers,
+            model: &plain,
+            ..*job
+        },
+        scratch,
+        out,
+    )?;
+    let ([w, h, _], [nx, ny, _]) = (job.shape.dims_at(job.lod), job.shape.dims);
+    for (i, q) in out.iter_mut().enumerate() {
+        // A voxel of a level of detail lies on one of the full resolution and takes its class.
+        let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << job.lod);
+        match classes[(z * ny + y) * nx + x] {
+            Class::Finite => {}
+            class => *q = NON_FINITE[class as usize - 1],
+        }
+    }
+    Ok(())
+}
+
+fn decode<E: Working>(
+    cpu: &CpuBackend,
+    job: &BlockJob<'_>,
+    buffers: &mut Buffers<E>,
+    out: &mut Vec<i32>,
+) -> Result<()> {
     let Buffers { state, other } = buffers;
     state.reset(job.shape);
-    let lossless_layer = job.model.lossless.then_some(job.steps.len().wrapping_sub(1));
+    let lossless_layer = job
+        .model
+        .lossless
+        .then_some(job.steps.len().wrapping_sub(1));
     let (mut quality, mut residual) = (0, &[][..]);
     for (i, (step, bytes)) in job.steps.iter().zip(job.layers).enumerate() {
         let mut coefficients = &bytes[..];
-        if Some(i) == lossless_layer {
-            (coefficients, residual) = split_lossless(bytes)?;
+        // A last layer without bytes has neither coefficients nor residual.
+        if Some(i) == lossless_layer && !bytes.is_empty() {
+            (coefficients, residual) = split(bytes)?;
         }
         decode_layer(state, usize::from(step.lod), step.quality, coefficients)?;
         quality = step.quality;
@@ -134,47 +242,89 @@ fn decode<E: Working>(cpu: &CpuBackend, job: &BlockJob<'_>, buffers: &mut Buffer
     if job.lod == 0 && !residual.is_empty() {
         decode_residual(job.shape.dims, out, residual)?;
         if out.iter().any(|&q| q < job.range.lo || q > job.range.hi) {
-            return Err(Error::corrupt("residual", 0, "a voxel leaves the value range of its block"));
+            return Err(Error::corrupt(
+                "residual",
+                0,
+                "a voxel leaves the value range of its block",
+            ));
         }
     }
     Ok(())
 }
 
-/// The last layer of a lossless model: u32 length of the coefficients, they, the residual.
-fn split_lossless(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    if bytes.is_empty() {
-        return Ok((&[], &[]));
-    }
+/// A layer of two parts: u32 length of the first, the first, the second.
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let length = bytes.get(..4).map(|b| Le::read_u32(b) as usize);
     length
         .and_then(|n| bytes[4..].split_at_checked(n))
-        .ok_or_else(|| Error::corrupt("layer", 0, format!("{} bytes cannot hold coefficients and residual", bytes.len())))
+        .ok_or_else(|| {
+            Error::corrupt(
+                "layer",
+                0,
+                format!("{} bytes cannot hold a layer of two parts", bytes.len()),
+            )
+        })
 }
 
 /// From working values to integers: `clamp(((v + half) >> down << up) + centre, lo, hi)`, in as few
 /// bits as hold every step.
 enum Rounding {
     /// 16-bit values and a centre under 2^30.
-    Narrow { half: i32, down: u32, up: u32, centre: i32, range: ValueRange },
+    Narrow {
+        half: i32,
+        down: u32,
+        up: u32,
+        centre: i32,
+        range: ValueRange,
+    },
     /// At least two fractional bits and a centre under 2^30: one bit less is shifted off first, so
     /// that adding the half cannot overflow.
-    Halved { down: u32, centre: i32, range: ValueRange },
+    Halved {
+        down: u32,
+        centre: i32,
+        range: ValueRange,
+    },
     /// Working values fit 32 bits, so with the centre they fit 34 and, shifted up by 16 at most, 50.
-    Wide { half: i64, down: u32, up: u32, centre: i64, range: ValueRange },
+    Wide {
+        half: i64,
+        down: u32,
+        up: u32,
+        centre: i64,
+        range: ValueRange,
+    },
 }
 
 impl Rounding {
     fn new<E: Working>(frac_bits: i8, range: ValueRange) -> Self {
-        let (down, up) = (u32::from(frac_bits.max(0).unsigned_abs()), u32::from(frac_bits.min(0).unsigned_abs()));
+        let (down, up) = (
+            u32::from(frac_bits.max(0).unsigned_abs()),
+            u32::from(frac_bits.min(0).unsigned_abs()),
+        );
         let centre = range.centre();
         let central = centre.unsigned_abs() < 1 << 30;
         let half = (1i64 << down) >> 1;
         if central && E::MAX == i32::from(i16::MAX) && up <= 8 && down <= 24 {
-            Self::Narrow { half: half as i32, down, up, centre, range }
+            Self::Narrow {
+                half: half as i32,
+                down,
+                up,
+                centre,
+                range,
+            }
         } else if central && up == 0 && (2..=24).contains(&down) {
-            Self::Halved { down: down - 1, centre, range }
+            Self::Halved {
+                down: down - 1,
+                centre,
+                range,
+            }
         } else {
-            Self::Wide { half, down, up, centre: i64::from(centre), range }
+            Self::Wide {
+                half,
+                down,
+                up,
+                centre: i64::from(centre),
+                range,
+            }
         }
     }
 
@@ -183,13 +333,33 @@ impl Rounding {
     fn row<E: Working>(&self, values: &[E], out: &mut [i32]) {
         let pairs = values.iter().map(|&v| v.into()).zip(out);
         match *self {
-            Self::Narrow { half, down, up, centre, range } => {
-                pairs.for_each(|(v, o): (i32, _)| *o = ((((v + half) >> down) << up) + centre).clamp(range.lo, range.hi));
+            Self::Narrow {
+                half,
+                down,
+                up,
+                centre,
+                range,
+            } => {
+                pairs.for_each(|(v, o): (i32, _)| {
+                    *o = ((((v + half) >> down) << up) + centre).clamp(range.lo, range.hi)
+                });
             }
-            Self::Halved { down, centre, range } => {
-                pairs.for_each(|(v, o): (i32, _)| *o = ((((v >> down) + 1) >> 1) + centre).clamp(range.lo, range.hi));
+            Self::Halved {
+                down,
+                centre,
+                range,
+            } => {
+                pairs.for_each(|(v, o): (i32, _)| {
+                    *o = ((((v >> down) + 1) >> 1) + centre).clamp(range.lo, range.hi)
+                });
             }
-            Self::Wide { half, down, up, centre, range } => pairs.for_each(|(v, o)| {
+            Self::Wide {
+                half,
+                down,
+                up,
+                centre,
+                range,
+            } => pairs.for_each(|(v, o)| {
                 let q = (((i64::from(v) + half) >> down) << up) + centre;
                 *o = q.clamp(i64::from(range.lo), i64::from(range.hi)) as i32;
             }),
@@ -254,12 +424,32 @@ mod tests {
         }
     }
 
-    fn run<E: Working>(level: CpuLevel, precision: Precision, shape: BlockShape, lod: usize, seed: &[i16]) -> Vec<i32> {
-        let mut indices: Vec<E> = (0..shape.voxels()).map(|i| E::saturate(i64::from(seed[i % seed.len()]))).collect();
+    fn run<E: Working>(
+        level: CpuLevel,
+        precision: Precision,
+        shape: BlockShape,
+        lod: usize,
+        seed: &[i16],
+    ) -> Vec<i32> {
+        let mut indices: Vec<E> = (0..shape.voxels())
+            .map(|i| E::saturate(i64::from(seed[i % seed.len()])))
+            .collect();
         let mut out = Vec::new();
-        let range = ValueRange { lo: -30_000, hi: 29_999 };
-        let block = Reconstruction { shape, range, lod, indices: &mut indices, scratch: &mut Vec::new(), is_zero: &|_| false };
-        CpuBackend::with_level(level).unwrap().reconstruct(&model(precision), 0, block, &mut out);
+        let range = ValueRange {
+            lo: -30_000,
+            hi: 29_999,
+        };
+        let block = Reconstruction {
+            shape,
+            range,
+            lod,
+            indices: &mut indices,
+            scratch: &mut Vec::new(),
+            is_zero: &|_| false,
+        };
+        CpuBackend::with_level(level)
+            .unwrap()
+            .reconstruct(&model(precision), 0, block, &mut out);
         out
     }
 

@@ -23,7 +23,9 @@ impl CpuLevel {
             if std::arch::is_x86_feature_detected!("avx2") {
                 levels.push(Self::Avx2);
             }
-            if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512bw") {
+            if std::arch::is_x86_feature_detected!("avx512f")
+                && std::arch::is_x86_feature_detected!("avx512bw")
+            {
                 levels.push(Self::Avx512);
             }
         }

@@ -2,10 +2,13 @@
 
 mod block;
 mod level;
-#[expect(unsafe_code, reason = "vector intrinsics and the pointer kernels they run in")]
+#[expect(
+    unsafe_code,
+    reason = "vector intrinsics and the pointer kernels they run in"
+)]
 mod simd;
 
 pub(crate) use block::Reconstruction;
 pub use block::{CpuBackend, Scratch};
-pub(crate) use simd::{Loops, Working};
 pub use level::CpuLevel;
+pub(crate) use simd::{Loops, Working};

@@ -27,31 +27,71 @@ impl LabVolume {
             let n = usize::from(u16::from_le_bytes([*bytes.get(8)?, *bytes.get(9)?]));
             let head = std::str::from_utf8(bytes.get(10..10 + n)?).ok()?;
             let shape = head.split("'shape': (").nth(1)?.split(')').next()?;
-            let dims: Vec<usize> = shape.split(',').filter_map(|s| s.trim().parse().ok()).collect();
+            let dims: Vec<usize> = shape
+                .split(',')
+                .filter_map(|s| s.trim().parse().ok())
+                .collect();
             let descr = head.split("'descr': '").nth(1)?.split('\'').next()?;
-            Some((descr.to_string(), [*dims.get(2)?, *dims.get(1)?, *dims.first()?], &bytes[10 + n..]))
+            Some((
+                descr.to_string(),
+                [*dims.get(2)?, *dims.get(1)?, *dims.first()?],
+                &bytes[10 + n..],
+            ))
         };
-        let (descr, dims, body) = parse().ok_or_else(|| format!("{}: not a 3-D .npy file", path.display()))?;
+        let (descr, dims, body) =
+            parse().ok_or_else(|| format!("{}: not a 3-D .npy file", path.display()))?;
         let (raw, voxel_bytes): (Vec<f64>, usize) = match descr.as_str() {
             "|u1" => (body.iter().map(|&b| f64::from(b)).collect(), 1),
-            "<u2" => (body.chunks_exact(2).map(|b| f64::from(u16::from_le_bytes([b[0], b[1]]))).collect(), 2),
-            "<i2" => (body.chunks_exact(2).map(|b| f64::from(i16::from_le_bytes([b[0], b[1]]))).collect(), 2),
-            "<f4" => (body.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(), 4),
+            "<u2" => (
+                body.chunks_exact(2)
+                    .map(|b| f64::from(u16::from_le_bytes([b[0], b[1]])))
+                    .collect(),
+                2,
+            ),
+            "<i2" => (
+                body.chunks_exact(2)
+                    .map(|b| f64::from(i16::from_le_bytes([b[0], b[1]])))
+                    .collect(),
+                2,
+            ),
+            "<f4" => (
+                body.chunks_exact(4)
+                    .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+                    .collect(),
+                4,
+            ),
             other => return Err(format!("{}: type {other} is not read here", path.display())),
         };
-        let (min, max) = raw.iter().fold((f64::MAX, f64::MIN), |(a, b), &v| (a.min(v), b.max(v)));
-        let scale = if voxel_bytes == 4 { f64::from((1 << 22) - 1) / (max - min) } else { 1.0 };
+        let (min, max) = raw
+            .iter()
+            .fold((f64::MAX, f64::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+        let scale = if voxel_bytes == 4 {
+            f64::from((1 << 22) - 1) / (max - min)
+        } else {
+            1.0
+        };
         let values: Vec<f32> = raw.iter().map(|&v| (v * scale) as f32).collect();
         let range = ((min * scale).floor() as i32, (max * scale).ceil() as i32);
-        let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Self { name, dims, values, voxel_bytes, range })
+        let name = path
+            .file_stem()
+            .map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Ok(Self {
+            name,
+            dims,
+            values,
+            voxel_bytes,
+            range,
+        })
     }
 
     /// Corners of the cubes of `side` voxels that cover the volume.
     pub fn corners(&self, side: usize) -> Vec<[usize; 3]> {
         let starts = |n: usize| (0..n).step_by(side);
         starts(self.dims[2])
-            .flat_map(|z| starts(self.dims[1]).flat_map(move |y| starts(self.dims[0]).map(move |x| [x, y, z])))
+            .flat_map(|z| {
+                starts(self.dims[1]).flat_map(move |y| starts(self.dims[0]).map(move |x| [x, y, z]))
+            })
             .collect()
     }
 
@@ -61,7 +101,8 @@ impl LabVolume {
         let mut out = Vec::with_capacity(dims.iter().product());
         for z in 0..dims[2] {
             for y in 0..dims[1] {
-                let start = ((z + corner[2]) * self.dims[1] + y + corner[1]) * self.dims[0] + corner[0];
+                let start =
+                    ((z + corner[2]) * self.dims[1] + y + corner[1]) * self.dims[0] + corner[0];
                 out.extend_from_slice(&self.values[start..start + dims[0]]);
             }
         }

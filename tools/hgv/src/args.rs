@@ -30,7 +30,7 @@ Examples:
   hgv compare head.nrrd head.hgv
 
 Exit status: 0 done; 1 a check failed, or a recovery lost something; 2 usage, input or output;
-130 interrupted. `hgv COMMAND --help` shows the options and examples of a command.";
+130 interrupted. The axis order is x,y,z everywhere. `hgv COMMAND --help` shows the options and examples of a command.";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -152,7 +152,8 @@ pub(crate) struct CodingArgs {
     /// Encode only this box of the input, in voxels, half open; an empty side is the border
     #[arg(long, value_name = "X0:X1,Y0:Y1,Z0:Z1")]
     pub(crate) region: Option<RegionArg>,
-    /// Encode only part I of N, counted from 0 (0/4, 1/4, 2/4, 3/4); `hgv merge` joins the parts
+    /// Encode only part I of N, counted from 0 (0/4, 1/4, 2/4, 3/4), with the default target or
+    /// --quality; `hgv merge` joins the parts
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
     /// Heap budget
@@ -161,7 +162,7 @@ pub(crate) struct CodingArgs {
     /// Folder for scratch files [default: beside the output]
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch: Option<PathBuf>,
-    /// Code NaN and infinities as a lossless mask instead of refusing them
+    /// Code NaN and infinities as a lossless mask instead of refusing them (not built yet)
     #[arg(long)]
     pub(crate) nan_mask: bool,
     /// Convert the voxels to this type first, rounded and clamped
@@ -195,7 +196,7 @@ pub(crate) struct TargetArgs {
     /// No voxel off by more than this share of max - min
     #[arg(long, value_name = "E", value_parser = values::positive)]
     pub(crate) max_error_rel: Option<f64>,
-    /// Every voxel comes back bit for bit
+    /// Every voxel comes back bit for bit (integers; not built yet for float32)
     #[arg(long)]
     pub(crate) lossless: bool,
 }
@@ -338,11 +339,11 @@ pub(crate) struct VerifyArgs {
     /// Also hold the stored error figures against the volume it was encoded from
     #[arg(long, value_name = "ORIGINAL")]
     pub(crate) against: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) raw: InputArgs,
     /// Folder for the scratch file of a compressed input [default: that of the system]
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) raw: InputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -368,11 +369,11 @@ pub(crate) struct CompareArgs {
     /// Quality level [default: the last]
     #[arg(long, value_name = "K")]
     pub(crate) level: Option<u32>,
-    #[command(flatten)]
-    pub(crate) raw: InputArgs,
     /// Folder for the scratch file of a compressed input [default: that of the system]
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) raw: InputArgs,
 }
 
 #[derive(Debug, Args)]

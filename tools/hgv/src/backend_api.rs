@@ -12,6 +12,7 @@ use hgv::{Result, Volume};
 use serde::Serialize;
 
 use crate::args::InputArgs;
+use crate::{interrupt, polled};
 use hgv::quality;
 use hgv_volume_files as volume_files;
 
@@ -24,8 +25,10 @@ pub(crate) type OnProgress<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync
 pub(crate) struct OpenVolume {
     /// Its voxels.
     pub(crate) source: Box<dyn VoxelSource>,
-    /// One line each, such as "spooled to a scratch file".
+    /// What was assumed or changed, one line each.
     pub(crate) notices: Vec<String>,
+    /// Whether the voxels lie in a scratch file.
+    pub(crate) spooled: bool,
 }
 
 /// Opens a volume file that is not a .hgv file.
@@ -49,6 +52,7 @@ pub(crate) fn open_volume(
     Ok(OpenVolume {
         source: opened.source,
         notices: opened.notices,
+        spooled: opened.spooled,
     })
 }
 
@@ -64,6 +68,7 @@ impl VolumeFile {
         metadata: &Metadata,
         force: bool,
     ) -> Result<Self> {
+        interrupt::cooperate();
         volume_files::VolumeWriter::create(path, extent, dtype, metadata, force).map(Self)
     }
 
@@ -85,6 +90,7 @@ pub(crate) fn encode(
     options: &EncodeOptions,
     progress: OnProgress<'_>,
 ) -> Result<EncodeReport> {
+    interrupt::cooperate();
     hgv::encode::encode(source, path, options, progress)
 }
 
@@ -171,9 +177,16 @@ pub(crate) struct Recovered {
 
 /// Writes every whole cluster of `input` to `output`.
 pub(crate) fn recover(input: &Path, output: &Path, force: bool) -> Result<Recovered> {
-    let report = hgv::writer::recover(input, output, force)?;
+    interrupt::cooperate();
+    let report = hgv::writer::recover_source(polled::open(input)?, output, force)
+        .map_err(|e| e.in_file(input.display()))?;
     let file = Volume::open(output)?;
-    let all: u64 = file.reader().tiers().iter().map(hgv::format::tier::count).sum();
+    let all: u64 = file
+        .reader()
+        .tiers()
+        .iter()
+        .map(hgv::format::tier::count)
+        .sum();
     Ok(Recovered {
         clusters: report.written.clusters,
         blocks: report.written.blocks,
@@ -189,5 +202,10 @@ pub(crate) fn merge(
     options: &EncodeOptions,
     progress: OnProgress<'_>,
 ) -> Result<hgv::writer::MergeReport> {
-    hgv::encode::merge(inputs, output, options, progress)
+    interrupt::cooperate();
+    let sources = inputs
+        .iter()
+        .map(|p| polled::open(p))
+        .collect::<Result<Vec<_>>>()?;
+    hgv::encode::merge_sources(&sources, output, options, progress)
 }

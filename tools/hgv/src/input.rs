@@ -28,13 +28,20 @@ impl Input {
         context: &Context,
     ) -> Result<Self> {
         paths::check_input(path)?;
-        if is_hgv(path) {
+        if paths::is_hgv(path) {
             if cast.is_some() {
                 return Err(Error::argument("--cast does not apply to a .hgv input"));
             }
             return Ok(Self::Hgv(Box::new(open_hgv(path, context)?)));
         }
         let opened = backend_api::open_volume(path, raw, cast, scratch)?;
+        if opened.spooled {
+            let folder = scratch.map_or_else(std::env::temp_dir, Path::to_path_buf);
+            context.output.remark(&format!(
+                "the voxels were unpacked to a scratch file in {}; it is deleted at the end",
+                folder.display()
+            ));
+        }
         for notice in &opened.notices {
             context.output.note(notice);
         }
@@ -53,7 +60,8 @@ impl Input {
 /// Opens a .hgv file with the threads of the command line.
 pub(crate) fn open_hgv(path: &Path, context: &Context) -> Result<Volume> {
     paths::check_input(path)?;
-    Volume::open(path)?.with_threads(context.threads)
+    let volume = Volume::open(path).map_err(|e| e.in_file(path.display()))?;
+    volume.with_threads(context.threads)
 }
 
 /// A level of detail and quality level of `volume`; `None` is the last quality level.
@@ -80,15 +88,13 @@ fn check_level(option: &str, what: &str, asked: u32, count: u32) -> Result<()> {
     if asked < count {
         return Ok(());
     }
+    let choice = match count {
+        1 => "only 0".into(),
+        _ => format!("{count} {what}, 0 to {}", count.saturating_sub(1)),
+    };
     Err(Error::argument(format!(
-        "{option} {asked}: the file has {count} {what}, 0 to {}",
-        count.saturating_sub(1)
+        "{option} {asked}: the file has {choice}"
     )))
-}
-
-fn is_hgv(path: &Path) -> bool {
-    let name = path.to_string_lossy().to_ascii_lowercase();
-    name.ends_with(".hgv") || name.ends_with(".hgv.partial")
 }
 
 /// A borrowed source, so that both kinds of input have one type.
@@ -119,10 +125,10 @@ mod tests {
     #[test]
     fn hgv_files_are_known_by_name() {
         for name in ["a.hgv", "dir/A.HGV", "a.hgv.partial"] {
-            assert!(is_hgv(Path::new(name)), "{name}");
+            assert!(paths::is_hgv(Path::new(name)), "{name}");
         }
         for name in ["a.nrrd", "hgv", "a.hgv.gz"] {
-            assert!(!is_hgv(Path::new(name)), "{name}");
+            assert!(!paths::is_hgv(Path::new(name)), "{name}");
         }
     }
 

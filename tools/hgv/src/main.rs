@@ -11,6 +11,7 @@ mod input;
 mod interrupt;
 mod output;
 mod paths;
+mod polled;
 mod progress;
 mod slabs;
 mod values;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::CheckFailed) => CHECK_FAILED,
         Err(hgv::Error::Cancelled) => {
-            output::error("interrupted");
+            interrupt::report();
             interrupt::EXIT_STATUS
         }
         Err(error) => {

@@ -49,6 +49,13 @@ impl Output {
         }
     }
 
+    /// Prints a note on stderr that matters to a person at a terminal only: not with `--json`.
+    pub(crate) fn remark(&self, message: &str) {
+        if !self.json {
+            self.note(message);
+        }
+    }
+
     /// Prints a note on stderr unless `--quiet`.
     pub(crate) fn note(&self, message: &str) {
         if !self.quiet {
@@ -92,9 +99,9 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
     }
 }
 
-/// `40.12 dB`, or `identical` where there is no error.
+/// `PSNR 40.12 dB`, or `identical` where there is no error.
 pub(crate) fn human_psnr(psnr: Option<f64>) -> String {
-    psnr.map_or_else(|| "identical".into(), |db| format!("{db:.2} dB"))
+    psnr.map_or_else(|| "identical".into(), |db| format!("PSNR {db:.2} dB"))
 }
 
 /// `256 x 256 x 128`.

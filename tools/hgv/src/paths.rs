@@ -24,6 +24,31 @@ pub(crate) fn check_input(path: &Path) -> Result<()> {
     }
 }
 
+/// [`check_output`] of a .hgv file: under another name it would not be taken for one.
+///
+/// # Errors
+/// As [`check_output`].
+pub(crate) fn check_hgv_output<'a>(
+    output: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+    force: bool,
+) -> Result<()> {
+    check_output(output, inputs, force)?;
+    if is_hgv(output) {
+        return Ok(());
+    }
+    Err(Error::argument(format!(
+        "{}: the name of the output must end in .hgv",
+        output.display()
+    )))
+}
+
+/// Whether a name is that of a .hgv file, finished or not.
+pub(crate) fn is_hgv(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    name.ends_with(".hgv") || name.ends_with(".hgv.partial")
+}
+
 /// Refuses an output that is one of the inputs, exists (unless `force`) or has no folder.
 ///
 /// # Errors

@@ -23,6 +23,8 @@ pub(crate) struct ProgressLine {
 
 struct Phase {
     name: &'static str,
+    /// How often this phase has begun: a search goes over the volume again and again.
+    pass: u32,
     bar: ProgressBar,
 }
 
@@ -55,11 +57,16 @@ impl ProgressLine {
 
     fn draw(&self, progress: Progress) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_none_or(|p| p.name != progress.phase) {
+        let pass = match current.as_ref() {
+            Some(p) if p.name == progress.phase => p.pass + u32::from(p.is_over(progress)),
+            _ => 1,
+        };
+        let goes_on = |p: &Phase| p.name == progress.phase && p.pass == pass;
+        if !current.as_ref().is_some_and(goes_on) {
             if let Some(old) = current.take() {
                 old.bar.finish_and_clear();
             }
-            *current = Some(Phase::start(progress));
+            *current = Some(Phase::start(progress, pass));
         }
         if let Some(phase) = current.as_ref() {
             phase.bar.set_length(progress.total);
@@ -78,22 +85,37 @@ impl Drop for ProgressLine {
 }
 
 impl Phase {
-    fn start(progress: Progress) -> Self {
+    fn start(progress: Progress, pass: u32) -> Self {
         let bar = ProgressBar::with_draw_target(Some(progress.total), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template(TEMPLATE)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .with_key(
                 "rate",
                 |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                    let _ = write!(out, "{:.1} Mvoxel/s", state.per_sec() / 1e6);
+                    // The mean of the phase: the blocks of a moment say little.
+                    let seconds = state.elapsed().as_secs_f64();
+                    let _ = if seconds < 0.1 {
+                        write!(out, "- Mvoxel/s")
+                    } else {
+                        write!(out, "{:.1} Mvoxel/s", state.pos() as f64 / 1e6 / seconds)
+                    };
                 },
             );
         bar.set_style(style);
-        bar.set_message(progress.phase);
+        bar.set_message(match pass {
+            1 => progress.phase.to_owned(),
+            _ => format!("{} {pass}", progress.phase),
+        });
         Self {
             name: progress.phase,
+            pass,
             bar,
         }
+    }
+
+    /// Whether a report belongs to the next pass: reports come out of order by a few blocks only.
+    fn is_over(&self, progress: Progress) -> bool {
+        self.bar.position() == progress.total && progress.done <= progress.total / 2
     }
 }
 

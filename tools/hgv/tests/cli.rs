@@ -14,15 +14,3 @@ mod round_trip;
 mod support;
 #[path = "cli/usage.rs"]
 mod usage;
-
-/// Whether encoding, decoding and volume files are linked into the program; tests that need
-/// them print that they are skipped while they are not.
-const LIBRARY_READY: bool = true;
-
-/// Whether a test that encodes or decodes can run.
-fn ready() -> bool {
-    if !LIBRARY_READY {
-        eprintln!("skipped: the library is not linked into the program yet");
-    }
-    LIBRARY_READY
-}

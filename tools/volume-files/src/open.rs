@@ -41,7 +41,7 @@ pub struct OpenedVolume {
     pub format: Format,
     /// Type of the numbers in the file; differs from the source's if they are converted.
     pub stored: NumberType,
-    /// Whether the voxels were unpacked to a scratch file.
+    /// Whether the voxels were unpacked to a scratch file, which goes with the source.
     pub spooled: bool,
     /// What a user should be told, one line each.
     pub notices: Vec<String>,
@@ -171,9 +171,6 @@ fn assemble(
 ) -> Result<OpenedVolume> {
     let region = options.region_in(path, layout.extent)?;
     let mut notices = layout.notices;
-    if located.spooled {
-        notices.push(spool_notice(options));
-    }
     let (full, endian, within) = match located.spooled {
         // The scratch file holds the region only.
         true => (
@@ -200,14 +197,6 @@ fn assemble(
         spooled: located.spooled,
         notices,
     })
-}
-
-fn spool_notice(options: &OpenOptions) -> String {
-    let folder = options.scratch.clone().unwrap_or_else(std::env::temp_dir);
-    format!(
-        "the voxels were unpacked to a scratch file in {}; it is deleted at the end",
-        folder.display()
-    )
 }
 
 fn placed(

@@ -2,15 +2,20 @@
 
 use std::arch::x86_64::*;
 
-use super::generic;
 use super::Loops;
+use super::generic;
 use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
 
 /// # Safety
 /// The CPU has AVX2; see [`generic::inverse`] for the buffers.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn inverse<E: Working>(values: &mut [E], scratch: &mut [E], shape: &BlockShape, lod: usize) {
+pub(super) unsafe fn inverse<E: Working>(
+    values: &mut [E],
+    scratch: &mut [E],
+    shape: &BlockShape,
+    lod: usize,
+) {
     // SAFETY: passed on from the caller.
     unsafe { generic::inverse::<E::Avx2>(values, scratch, shape, lod) }
 }

@@ -9,7 +9,12 @@ use crate::codec::bands::BlockShape;
 /// # Safety
 /// The CPU has AVX-512 F and BW; see [`generic::inverse`] for the buffers.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn inverse<E: Working>(values: &mut [E], scratch: &mut [E], shape: &BlockShape, lod: usize) {
+pub(super) unsafe fn inverse<E: Working>(
+    values: &mut [E],
+    scratch: &mut [E],
+    shape: &BlockShape,
+    lod: usize,
+) {
     // SAFETY: passed on from the caller.
     unsafe { generic::inverse::<E::Avx512>(values, scratch, shape, lod) }
 }
@@ -55,7 +60,10 @@ unsafe fn spread(lo: __m512i, hi: __m512i) -> (__m512i, __m512i) {
     unsafe {
         let first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
         let second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-        (_mm512_permutex2var_epi64(lo, first, hi), _mm512_permutex2var_epi64(lo, second, hi))
+        (
+            _mm512_permutex2var_epi64(lo, first, hi),
+            _mm512_permutex2var_epi64(lo, second, hi),
+        )
     }
 }
 

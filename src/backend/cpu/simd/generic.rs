@@ -75,13 +75,23 @@ impl<V: Lanes> Lift<V> {
 /// The CPU has the instructions of `V`; `values` and `scratch` hold `shape.voxels()` values;
 /// no axis is over [`MAX_SIDE`].
 #[inline(always)]
-pub(super) unsafe fn inverse<V: Lanes>(values: &mut [V::E], scratch: &mut [V::E], shape: &BlockShape, lod: usize) {
+pub(super) unsafe fn inverse<V: Lanes>(
+    values: &mut [V::E],
+    scratch: &mut [V::E],
+    shape: &BlockShape,
+    lod: usize,
+) {
     let strides = [1, shape.dims[0], shape.dims[0] * shape.dims[1]];
     for depth in (lod..shape.depth).rev() {
         let whole = shape.dims_at(depth);
         // SAFETY: boxes at every depth lie inside the block, whose size the caller vouches for.
         unsafe {
-            scale_low::<V>(values.as_mut_ptr(), shape.dims_at(depth + 1), whole, strides);
+            scale_low::<V>(
+                values.as_mut_ptr(),
+                shape.dims_at(depth + 1),
+                whole,
+                strides,
+            );
             merge_rows::<V>(values.as_mut_ptr(), scratch.as_mut_ptr(), whole, strides);
             merge_lines::<V>(values.as_mut_ptr(), whole, strides);
         }
@@ -93,7 +103,12 @@ pub(super) unsafe fn inverse<V: Lanes>(values: &mut [V::E], scratch: &mut [V::E]
 /// # Safety
 /// As [`inverse`], for the pointer.
 #[inline(always)]
-unsafe fn scale_low<V: Lanes>(p: *mut V::E, low: [usize; 3], whole: [usize; 3], strides: [usize; 3]) {
+unsafe fn scale_low<V: Lanes>(
+    p: *mut V::E,
+    low: [usize; 3],
+    whole: [usize; 3],
+    strides: [usize; 3],
+) {
     let axes = whole.iter().filter(|&&n| n > 1).count();
     if axes == 0 {
         return;
@@ -102,7 +117,11 @@ unsafe fn scale_low<V: Lanes>(p: *mut V::E, low: [usize; 3], whole: [usize; 3], 
     unsafe {
         for z in 0..low[2] {
             for y in 0..low[1] {
-                scale_row::<V>(p.add(z * strides[2] + y * strides[1]), low[0], GAIN[axes - 1]);
+                scale_row::<V>(
+                    p.add(z * strides[2] + y * strides[1]),
+                    low[0],
+                    GAIN[axes - 1],
+                );
             }
         }
     }
@@ -140,7 +159,12 @@ type Plain<V> = <<V as Lanes>::E as super::lanes::Working>::Plain;
 /// # Safety
 /// As [`inverse`], for both pointers.
 #[inline(always)]
-unsafe fn merge_rows<V: Lanes>(values: *mut V::E, scratch: *mut V::E, whole: [usize; 3], strides: [usize; 3]) {
+unsafe fn merge_rows<V: Lanes>(
+    values: *mut V::E,
+    scratch: *mut V::E,
+    whole: [usize; 3],
+    strides: [usize; 3],
+) {
     let [w, h, d] = whole;
     // SAFETY: every row lies inside the box `whole` of the block.
     unsafe {
@@ -175,7 +199,13 @@ unsafe fn merge_rows<V: Lanes>(values: *mut V::E, scratch: *mut V::E, whole: [us
 /// # Safety
 /// Both pointers are valid for `n` rows of `width` values, `stride` apart, and do not overlap.
 #[inline(always)]
-unsafe fn merge_column<V: Lanes>(from: *const V::E, to: *mut V::E, stride: usize, n: usize, width: usize) {
+unsafe fn merge_column<V: Lanes>(
+    from: *const V::E,
+    to: *mut V::E,
+    stride: usize,
+    n: usize,
+    width: usize,
+) {
     // SAFETY: the caller's contract; registers only where a whole one fits.
     unsafe {
         let mut x = 0;
@@ -214,19 +244,26 @@ unsafe fn merge_strip<V: Lanes>(from: *const V::E, to: *mut V::E, stride: usize,
             let s2 = lift.even_second(s1_p, if i == 1 { d1 } else { d1_p }, d1);
             s2.store(to.add((2 * i - 2) * stride));
             if i > 1 {
-                lift.odd_second(d1_p, s2_p, s2).store(to.add((2 * i - 3) * stride));
+                lift.odd_second(d1_p, s2_p, s2)
+                    .store(to.add((2 * i - 3) * stride));
             }
             (d_p, s1_p, d1_p, s2_p) = (d, s1, d1, s2);
         }
         let last = low - 1;
-        let d1 = if high == low { lift.odd_first(d_p, s1_p, s1_p) } else { d1_p };
+        let d1 = if high == low {
+            lift.odd_first(d_p, s1_p, s1_p)
+        } else {
+            d1_p
+        };
         let s2 = lift.even_second(s1_p, if last == 0 { d1 } else { d1_p }, d1);
         s2.store(to.add(2 * last * stride));
         if last > 0 {
-            lift.odd_second(d1_p, s2_p, s2).store(to.add((2 * last - 1) * stride));
+            lift.odd_second(d1_p, s2_p, s2)
+                .store(to.add((2 * last - 1) * stride));
         }
         if high == low {
-            lift.odd_second(d1, s2, s2).store(to.add((2 * last + 1) * stride));
+            lift.odd_second(d1, s2, s2)
+                .store(to.add((2 * last + 1) * stride));
         }
     }
 }
@@ -272,7 +309,11 @@ struct LineBuffers<E> {
 impl<E: Copy + Default> LineBuffers<E> {
     #[inline(always)]
     fn new() -> Self {
-        Self { even: [E::default(); LINE], odd: [E::default(); LINE], merged: [E::default(); 2 * LINE] }
+        Self {
+            even: [E::default(); LINE],
+            odd: [E::default(); LINE],
+            merged: [E::default(); 2 * LINE],
+        }
     }
 }
 
@@ -285,7 +326,11 @@ unsafe fn merge_line<V: Lanes>(line: *mut V::E, n: usize, buffers: &mut LineBuff
     let (low, high) = (n.div_ceil(2), n / 2);
     // Index i lives in cell i + 1, so that i - 1 and i + 1 exist; overhanging lanes are garbage
     // that never reaches cells under `low` and `high`.
-    let (s, d, out) = (buffers.even.as_mut_ptr(), buffers.odd.as_mut_ptr(), buffers.merged.as_mut_ptr());
+    let (s, d, out) = (
+        buffers.even.as_mut_ptr(),
+        buffers.odd.as_mut_ptr(),
+        buffers.merged.as_mut_ptr(),
+    );
     // SAFETY: LINE leaves a register of room after the longest half; reads of `line` are exact.
     unsafe {
         let (s, d) = (s.add(1), d.add(1));
@@ -293,11 +338,28 @@ unsafe fn merge_line<V: Lanes>(line: *mut V::E, n: usize, buffers: &mut LineBuff
         std::ptr::copy_nonoverlapping(line.add(low), d, high);
         let lift = Lift::<V>::new();
         mirror_odd(d, high);
-        sweep(low, V::N, |i| lift.even_first(V::load(s.add(i)), V::load(d.sub(1).add(i)), V::load(d.add(i))).store(s.add(i)));
+        sweep(low, V::N, |i| {
+            lift.even_first(
+                V::load(s.add(i)),
+                V::load(d.sub(1).add(i)),
+                V::load(d.add(i)),
+            )
+            .store(s.add(i))
+        });
         mirror_even(s, low);
-        sweep(high, V::N, |i| lift.odd_first(V::load(d.add(i)), V::load(s.add(i)), V::load(s.add(i + 1))).store(d.add(i)));
+        sweep(high, V::N, |i| {
+            lift.odd_first(V::load(d.add(i)), V::load(s.add(i)), V::load(s.add(i + 1)))
+                .store(d.add(i))
+        });
         mirror_odd(d, high);
-        sweep(low, V::N, |i| lift.even_second(V::load(s.add(i)), V::load(d.sub(1).add(i)), V::load(d.add(i))).store(s.add(i)));
+        sweep(low, V::N, |i| {
+            lift.even_second(
+                V::load(s.add(i)),
+                V::load(d.sub(1).add(i)),
+                V::load(d.add(i)),
+            )
+            .store(s.add(i))
+        });
         mirror_even(s, low);
         sweep(low, V::N, |i| {
             let e = V::load(s.add(i));

@@ -19,18 +19,39 @@ pub(crate) struct Constant {
 }
 
 /// Inverse update 2: `s -= UPDATE_2 (d + d)`.
-pub(crate) const UPDATE_2: Constant = Constant { q15: 14_533, q31: 952_423_713 };
+pub(crate) const UPDATE_2: Constant = Constant {
+    q15: 14_533,
+    q31: 952_423_713,
+};
 /// Inverse predict 2: `d -= PREDICT_2 (s + s)`.
-pub(crate) const PREDICT_2: Constant = Constant { q15: 28_931, q31: 1_896_037_097 };
+pub(crate) const PREDICT_2: Constant = Constant {
+    q15: 28_931,
+    q31: 1_896_037_097,
+};
 /// Inverse update 1: `s += UPDATE_1 (d + d)`.
-pub(crate) const UPDATE_1: Constant = Constant { q15: 1_736, q31: 113_773_938 };
+pub(crate) const UPDATE_1: Constant = Constant {
+    q15: 1_736,
+    q31: 113_773_938,
+};
 /// Inverse predict 1 beyond one: `d += (s + s) + PREDICT_1 (s + s)`.
-pub(crate) const PREDICT_1: Constant = Constant { q15: 19_206, q31: 1_258_713_915 };
+pub(crate) const PREDICT_1: Constant = Constant {
+    q15: 19_206,
+    q31: 1_258_713_915,
+};
 /// Low-pass gain to the power of 1, 2, 3 axes, beyond one: `x += GAIN[axes - 1] x`.
 pub(crate) const GAIN: [Constant; 3] = [
-    Constant { q15: 7_542, q31: 494_295_126 },
-    Constant { q15: 16_821, q31: 1_102_364_191 },
-    Constant { q15: 28_235, q31: 1_850_395_009 },
+    Constant {
+        q15: 7_542,
+        q31: 494_295_126,
+    },
+    Constant {
+        q15: 16_821,
+        q31: 1_102_364_191,
+    },
+    Constant {
+        q15: 28_235,
+        q31: 1_850_395_009,
+    },
 ];
 
 /// Working values that the kernels come in.

@@ -22,17 +22,33 @@ pub(crate) use lanes::Working;
 ///
 /// # Panics
 /// Never for buffers of `shape.voxels()` values, which is checked.
-pub(super) fn inverse<E: Working>(level: CpuLevel, values: &mut [E], scratch: &mut Vec<E>, shape: &BlockShape, lod: usize) {
+pub(super) fn inverse<E: Working>(
+    level: CpuLevel,
+    values: &mut [E],
+    scratch: &mut Vec<E>,
+    shape: &BlockShape,
+    lod: usize,
+) {
     // The kernels write through pointers: this is the bound that makes them sound.
-    assert!(values.len() >= shape.voxels() && shape.dims.iter().all(|&n| (1..=generic::MAX_SIDE).contains(&n)));
+    assert!(
+        values.len() >= shape.voxels()
+            && shape
+                .dims
+                .iter()
+                .all(|&n| (1..=generic::MAX_SIDE).contains(&n))
+    );
     scratch.resize(values.len(), E::default());
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level is only ever made from `CpuLevel::available`, which asks the CPU.
-        CpuLevel::Avx512 if CpuLevel::available().contains(&level) => unsafe { avx512::inverse(values, scratch, shape, lod) },
+        CpuLevel::Avx512 if CpuLevel::available().contains(&level) => unsafe {
+            avx512::inverse(values, scratch, shape, lod)
+        },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        CpuLevel::Avx2 if CpuLevel::available().contains(&level) => unsafe { avx2::inverse(values, scratch, shape, lod) },
+        CpuLevel::Avx2 if CpuLevel::available().contains(&level) => unsafe {
+            avx2::inverse(values, scratch, shape, lod)
+        },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: NEON is part of every aarch64 CPU that Rust's std runs on.
         CpuLevel::Neon => unsafe { neon::inverse(values, scratch, shape, lod) },

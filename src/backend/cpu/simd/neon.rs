@@ -9,7 +9,12 @@ use crate::codec::bands::BlockShape;
 /// # Safety
 /// See [`generic::inverse`] for the buffers.
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn inverse<E: Working>(values: &mut [E], scratch: &mut [E], shape: &BlockShape, lod: usize) {
+pub(super) unsafe fn inverse<E: Working>(
+    values: &mut [E],
+    scratch: &mut [E],
+    shape: &BlockShape,
+    lod: usize,
+) {
     // SAFETY: passed on from the caller.
     unsafe { generic::inverse::<E::Neon>(values, scratch, shape, lod) }
 }

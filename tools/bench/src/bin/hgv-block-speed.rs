@@ -21,22 +21,43 @@ fn main() -> Result<(), String> {
 /// The step whose ratio is nearest to 30:1, every other block.
 fn measure(volume: &LabVolume) -> Result<(), String> {
     let span = f64::from(volume.range.1) - f64::from(volume.range.0);
-    let blocks: Vec<_> = volume.corners(64).into_iter().step_by(2).map(|c| volume.cube(c, 64)).collect();
+    let blocks: Vec<_> = volume
+        .corners(64)
+        .into_iter()
+        .step_by(2)
+        .map(|c| volume.cube(c, 64))
+        .collect();
     let voxels: usize = blocks.iter().map(|b| b.1.len()).sum();
     let code = |exponent: f64| -> Result<(BlockLab, Vec<LabPayload>, f64), String> {
-        let lab = BlockLab::new(volume.range.0, volume.range.1, span * f64::exp2(-exponent), 1, 6, Preset::Fast, false);
+        let lab = BlockLab::new(
+            volume.range.0,
+            volume.range.1,
+            span * f64::exp2(-exponent),
+            1,
+            6,
+            Preset::Fast,
+            false,
+        );
         let payloads: Vec<_> = blocks
             .iter()
             .filter_map(|(dims, values)| lab.payload(*dims, values).transpose())
             .collect::<Result<_, _>>()
             .map_err(|e| e.to_string())?;
         let bytes: usize = payloads.iter().flat_map(|p| &p.layers).map(Vec::len).sum();
-        Ok((lab, payloads, (voxels * volume.voxel_bytes) as f64 / bytes as f64))
+        Ok((
+            lab,
+            payloads,
+            (voxels * volume.voxel_bytes) as f64 / bytes as f64,
+        ))
     };
     let (mut low, mut high) = (0.5, 14.0);
     for _ in 0..7 {
         let middle = (low + high) / 2.0;
-        if code(middle)?.2 > 30.0 { low = middle } else { high = middle }
+        if code(middle)?.2 > 30.0 {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     let start = Instant::now();
     let (lab, payloads, ratio) = code(low)?;
@@ -48,11 +69,17 @@ fn measure(volume: &LabVolume) -> Result<(), String> {
         for _ in 0..3 {
             let start = Instant::now();
             for p in &payloads {
-                lab.decode(cpu, p, &mut scratch, &mut out).map_err(|e| e.to_string())?;
+                lab.decode(cpu, p, &mut scratch, &mut out)
+                    .map_err(|e| e.to_string())?;
             }
             best = best.min(start.elapsed().as_secs_f64());
         }
-        println!("{},{ratio:.1},{encode:.1},{},{:.1}", volume.name, level.name(), voxels as f64 / 1e6 / best);
+        println!(
+            "{},{ratio:.1},{encode:.1},{},{:.1}",
+            volume.name,
+            level.name(),
+            voxels as f64 / 1e6 / best
+        );
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use hgv::backend::{Backend, BlockJob, LayerStep};
 use hgv::bench_api::{BlockLab, LabPayload};
 use hgv::codec::mask::{Class, encode_mask};
 use hgv::encode::Preset;
-use hgv::model::{NON_FINITE, Precision};
+use hgv::model::{NON_FINITE, Precision, WaveletModel};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -277,7 +277,6 @@ impl<'a> Vector<'a> {
             return Err(format!("it has {:?}", payload.model.precision));
         }
         payload.model.step_q16 = (payload.model.step_q16 * recipe.overdrive).min(1 << 48);
-        payload.model.mask = recipe.mask;
         let classes = recipe.mask.then(|| classes(recipe.dims, seed));
         Ok(Self {
             recipe,
@@ -324,7 +323,14 @@ impl<'a> Vector<'a> {
             ("block_log2", json!(recipe.block_log2)),
             ("dims", json!(recipe.dims)),
             ("range", json!([payload.range.lo, payload.range.hi])),
-            ("model", json!(hex(&payload.model.to_bytes()))),
+            (
+                "model",
+                json!(hex(&WaveletModel {
+                    mask: recipe.mask,
+                    ..payload.model
+                }
+                .to_bytes())),
+            ),
             ("steps", json!(steps)),
             ("layers", json!(lengths)),
             ("bytes_sha256", json!(hex(&Sha256::digest(layers.concat())))),

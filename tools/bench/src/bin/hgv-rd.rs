@@ -16,14 +16,22 @@ fn main() -> Result<(), String> {
     let name = next()?;
     let number = |s: String| s.parse::<usize>().map_err(|e| e.to_string());
     let (side, levels, every) = (number(next()?)?, number(next()?)?, number(next()?)?);
-    let (preset, codec) = if name.contains("fast") { (Preset::Fast, name) } else { (Preset::Balanced, name) };
+    let (preset, codec) = if name.contains("fast") {
+        (Preset::Fast, name)
+    } else {
+        (Preset::Balanced, name)
+    };
     println!("dataset,codec,mode,param,bytes,ratio,psnr,ssim");
     for path in args {
         let volume = LabVolume::load(Path::new(&path))?;
         for exponent in [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.5, 11.0, 13.0] {
-            let (bytes, psnr, voxels) = sweep(&volume, exponent, side, levels as u8, every, preset)?;
+            let (bytes, psnr, voxels) =
+                sweep(&volume, exponent, side, levels as u8, every, preset)?;
             let ratio = (voxels * volume.voxel_bytes) as f64 / bytes as f64;
-            println!("{},{codec},whole,{exponent},{bytes},{ratio:.4},{psnr:.4},0", volume.name);
+            println!(
+                "{},{codec},whole,{exponent},{bytes},{ratio:.4},{psnr:.4},0",
+                volume.name
+            );
             if ratio < 8.0 {
                 break;
             }
@@ -32,15 +40,34 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
-fn sweep(v: &LabVolume, exponent: f64, side: usize, levels: u8, every: usize, preset: Preset) -> Result<(usize, f64, usize), String> {
+fn sweep(
+    v: &LabVolume,
+    exponent: f64,
+    side: usize,
+    levels: u8,
+    every: usize,
+    preset: Preset,
+) -> Result<(usize, f64, usize), String> {
     let span = f64::from(v.range.1) - f64::from(v.range.0);
-    let lab = BlockLab::new(v.range.0, v.range.1, span * f64::exp2(-exponent), levels, side.ilog2(), preset, false);
+    let lab = BlockLab::new(
+        v.range.0,
+        v.range.1,
+        span * f64::exp2(-exponent),
+        levels,
+        side.ilog2(),
+        preset,
+        false,
+    );
     let (mut bytes, mut sse, mut voxels) = (0, 0.0, 0);
     for &corner in v.corners(side).iter().step_by(every) {
         let (dims, values) = v.cube(corner, side);
         let block = lab.encode(dims, &values).map_err(|e| e.to_string())?;
         // A constant block costs five bytes, as for the peers.
-        bytes += if block.layers.is_empty() { 5 } else { block.layers.iter().sum() };
+        bytes += if block.layers.is_empty() {
+            5
+        } else {
+            block.layers.iter().sum()
+        };
         sse += block.errors.last().map_or(0.0, |e| e.sse);
         voxels += values.len();
     }

@@ -22,7 +22,9 @@ type Band = Vec<(u32, f32)>;
 
 fn main() -> Result<(), String> {
     let mut args = std::env::args().skip(1);
-    let out = args.next().ok_or("usage: hgv-train-tables OUT.bin VOLUME.npy ...")?;
+    let out = args
+        .next()
+        .ok_or("usage: hgv-train-tables OUT.bin VOLUME.npy ...")?;
     let (mut fixed, mut bands) = (vec![[0f32; SYMBOLS]; CONTEXTS], Vec::new());
     for path in args {
         let volume = LabVolume::load(Path::new(&path))?;
@@ -33,7 +35,13 @@ fn main() -> Result<(), String> {
     let assigned = variants(&bands);
     let counts: Vec<Vec<[f32; SYMBOLS]>> = (0..VARIANTS)
         .map(|v| {
-            let mut c = total(bands.iter().zip(&assigned).filter(|(_, a)| **a == v).map(|(b, _)| b));
+            let mut c = total(
+                bands
+                    .iter()
+                    .zip(&assigned)
+                    .filter(|(_, a)| **a == v)
+                    .map(|(b, _)| b),
+            );
             for (c, f) in c.iter_mut().zip(&fixed) {
                 c.iter_mut().zip(f).for_each(|(c, f)| *c += f);
             }
@@ -45,11 +53,19 @@ fn main() -> Result<(), String> {
 }
 
 /// Symbols of a volume: a sample of its blocks at seven steps, one and three levels, lossless too.
-fn collect(volume: &LabVolume, fixed: &mut [[f32; SYMBOLS]], bands: &mut Vec<Band>) -> Result<(), String> {
+fn collect(
+    volume: &LabVolume,
+    fixed: &mut [[f32; SYMBOLS]],
+    bands: &mut Vec<Band>,
+) -> Result<(), String> {
     let span = f64::from(volume.range.1) - f64::from(volume.range.0);
     let corners = volume.corners(64);
     let stride = corners.len().div_ceil(24);
-    for (i, &corner) in corners.iter().enumerate().filter(|(i, _)| i % stride == stride / 2) {
+    for (i, &corner) in corners
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| i % stride == stride / 2)
+    {
         let (dims, values) = volume.cube(corner, 64);
         if values.iter().all(|&v| v == values[0]) {
             continue;
@@ -60,8 +76,20 @@ fn collect(volume: &LabVolume, fixed: &mut [[f32; SYMBOLS]], bands: &mut Vec<Ban
                 continue;
             }
             let exponent = [2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 9.0, 4.0, 5.5, 7.0, 7.0][j];
-            let step = if lossless { 3.0 } else { span * f64::exp2(-exponent) };
-            let lab = BlockLab::new(volume.range.0, volume.range.1, step, levels, 6, Preset::Balanced, lossless);
+            let step = if lossless {
+                3.0
+            } else {
+                span * f64::exp2(-exponent)
+            };
+            let lab = BlockLab::new(
+                volume.range.0,
+                volume.range.1,
+                step,
+                levels,
+                6,
+                Preset::Balanced,
+                lossless,
+            );
             for counter in lab.statistics(dims, &values).map_err(|e| e.to_string())? {
                 add(counter, fixed, bands);
             }
@@ -80,7 +108,9 @@ fn add(counter: Counter, fixed: &mut [[f32; SYMBOLS]], bands: &mut Vec<Band>) {
         }
         let mut counts = BTreeMap::new();
         for (context, symbol) in list {
-            *counts.entry(u32::from(context) * 16 + u32::from(symbol)).or_insert(0f32) += 1.0;
+            *counts
+                .entry(u32::from(context) * 16 + u32::from(symbol))
+                .or_insert(0f32) += 1.0;
         }
         bands.push(counts.into_iter().collect());
     }
@@ -96,7 +126,10 @@ fn total<'a>(bands: impl Iterator<Item = &'a Band>) -> Vec<[f32; SYMBOLS]> {
 
 /// Cost in bits of every symbol, smoothed by the class of the context and a flat prior.
 fn costs(counts: &[[f32; SYMBOLS]]) -> Vec<[f32; SYMBOLS]> {
-    probabilities(counts).into_iter().map(|p| p.map(|p| -(p.max(1e-5)).log2())).collect()
+    probabilities(counts)
+        .into_iter()
+        .map(|p| p.map(|p| -(p.max(1e-5)).log2()))
+        .collect()
 }
 
 fn probabilities(counts: &[[f32; SYMBOLS]]) -> Vec<[f32; SYMBOLS]> {
@@ -127,19 +160,31 @@ fn falling(s: usize) -> f32 {
 }
 
 fn cost_of(band: &Band, costs: &[[f32; SYMBOLS]]) -> f32 {
-    band.iter().map(|&(k, n)| n * costs[k as usize / SYMBOLS][k as usize % SYMBOLS]).sum()
+    band.iter()
+        .map(|&(k, n)| n * costs[k as usize / SYMBOLS][k as usize % SYMBOLS])
+        .sum()
 }
 
 /// Assigns each band to one of the variants by alternating between assignment and statistics.
 fn variants(bands: &[Band]) -> Vec<usize> {
     let global = costs(&total(bands.iter()));
     // First guess: how surprising the band is beside what the statistics expect of its contexts.
-    let entropy: Vec<f32> = global.iter().map(|c| c.iter().map(|&b| if b < 16.0 { b * (-b).exp2() } else { 0.0 }).sum()).collect();
+    let entropy: Vec<f32> = global
+        .iter()
+        .map(|c| {
+            c.iter()
+                .map(|&b| if b < 16.0 { b * (-b).exp2() } else { 0.0 })
+                .sum()
+        })
+        .collect();
     let mut order: Vec<(f32, usize)> = bands
         .iter()
         .enumerate()
         .map(|(i, b)| {
-            let expected: f32 = b.iter().map(|&(k, n)| n * entropy[k as usize / SYMBOLS]).sum();
+            let expected: f32 = b
+                .iter()
+                .map(|&(k, n)| n * entropy[k as usize / SYMBOLS])
+                .sum();
             (cost_of(b, &global) / expected.max(1.0), i)
         })
         .collect();
@@ -151,12 +196,22 @@ fn variants(bands: &[Band]) -> Vec<usize> {
     let mut last = f64::MAX;
     for round in 0..12 {
         let tables: Vec<_> = (0..VARIANTS)
-            .map(|v| costs(&total(bands.iter().zip(&assigned).filter(|(_, a)| **a == v).map(|(b, _)| b))))
+            .map(|v| {
+                costs(&total(
+                    bands
+                        .iter()
+                        .zip(&assigned)
+                        .filter(|(_, a)| **a == v)
+                        .map(|(b, _)| b),
+                ))
+            })
             .collect();
         let mut sum = 0f64;
         for (band, a) in bands.iter().zip(&mut assigned) {
             let by: Vec<f32> = tables.iter().map(|t| cost_of(band, t)).collect();
-            *a = (0..VARIANTS).min_by(|&x, &y| by[x].total_cmp(&by[y])).unwrap_or(0);
+            *a = (0..VARIANTS)
+                .min_by(|&x, &y| by[x].total_cmp(&by[y]))
+                .unwrap_or(0);
             sum += f64::from(by[*a]);
         }
         eprintln!("round {round}: {:.0} bytes", sum / 8.0);
@@ -174,7 +229,12 @@ fn build(counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> 
     for (v, variant) in counts.iter().enumerate() {
         for (c, p) in probabilities(variant).into_iter().enumerate() {
             let weight: f32 = variant[c].iter().sum();
-            rows.push(Row { variant: v, context: c, p, weight: weight + 1e-3 });
+            rows.push(Row {
+                variant: v,
+                context: c,
+                p,
+                weight: weight + 1e-3,
+            });
         }
     }
     // What no band codes (variant choice itself) must be cheap in variant 0.
@@ -186,7 +246,11 @@ fn build(counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> 
     let mut distributions: Vec<[f32; SYMBOLS]> = Vec::new();
     let mut map = vec![vec![0u8; CONTEXTS]; VARIANTS];
     for (symbols, clusters) in [(2, BINARY), (4, 1), (9, 12), (16, WIDE)] {
-        let mut family: Vec<Row> = rows.iter().filter(|r| alphabet(r.context) == symbols).cloned().collect();
+        let mut family: Vec<Row> = rows
+            .iter()
+            .filter(|r| alphabet(r.context) == symbols)
+            .cloned()
+            .collect();
         if symbols == 4 {
             for row in &mut family {
                 row.p = [0.0; SYMBOLS];
@@ -203,9 +267,18 @@ fn build(counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> 
     file.extend((distributions.len() as u16).to_le_bytes());
     file.extend((VARIANTS as u16).to_le_bytes());
     file.extend((CONTEXTS as u32).to_le_bytes());
-    file.extend(distributions.iter().flat_map(quantise).flat_map(u16::to_le_bytes));
+    file.extend(
+        distributions
+            .iter()
+            .flat_map(quantise)
+            .flat_map(u16::to_le_bytes),
+    );
     file.extend(map.into_iter().flatten());
-    eprintln!("{} distributions, {} bytes", distributions.len(), file.len());
+    eprintln!(
+        "{} distributions, {} bytes",
+        distributions.len(),
+        file.len()
+    );
     file
 }
 
@@ -224,7 +297,12 @@ fn limit(p: &[f32; SYMBOLS], symbols: usize) -> [f32; SYMBOLS] {
 
 /// k-means under the Kullback-Leibler divergence, started from quantiles of the mean symbol.
 fn cluster(rows: &[Row], k: usize) -> (Vec<[f32; SYMBOLS]>, Vec<usize>) {
-    let mean = |r: &Row| -> f32 { r.p.iter().enumerate().map(|(s, p)| (s as f32).min(6.0) * p).sum::<f32>() };
+    let mean = |r: &Row| -> f32 {
+        r.p.iter()
+            .enumerate()
+            .map(|(s, p)| (s as f32).min(6.0) * p)
+            .sum::<f32>()
+    };
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by(|&a, &b| mean(&rows[a]).total_cmp(&mean(&rows[b])));
     let total: f32 = rows.iter().map(|r| r.weight.sqrt()).sum();
@@ -238,16 +316,25 @@ fn cluster(rows: &[Row], k: usize) -> (Vec<[f32; SYMBOLS]>, Vec<usize>) {
     for _ in 0..30 {
         centres = vec![[1e-6f32; SYMBOLS]; k];
         for (row, &m) in rows.iter().zip(&members) {
-            centres[m].iter_mut().zip(row.p).for_each(|(c, p)| *c += p * row.weight);
+            centres[m]
+                .iter_mut()
+                .zip(row.p)
+                .for_each(|(c, p)| *c += p * row.weight);
         }
         for c in &mut centres {
             let sum: f32 = c.iter().sum();
             c.iter_mut().for_each(|v| *v /= sum);
         }
-        let bits: Vec<[f32; SYMBOLS]> = centres.iter().map(|c| c.map(|v| -v.max(1e-6).log2())).collect();
+        let bits: Vec<[f32; SYMBOLS]> = centres
+            .iter()
+            .map(|c| c.map(|v| -v.max(1e-6).log2()))
+            .collect();
         for (row, m) in rows.iter().zip(&mut members) {
-            let cost = |b: &[f32; SYMBOLS]| -> f32 { b.iter().zip(row.p).map(|(b, p)| b * p).sum() };
-            *m = (0..k).min_by(|&x, &y| cost(&bits[x]).total_cmp(&cost(&bits[y]))).unwrap_or(0);
+            let cost =
+                |b: &[f32; SYMBOLS]| -> f32 { b.iter().zip(row.p).map(|(b, p)| b * p).sum() };
+            *m = (0..k)
+                .min_by(|&x, &y| cost(&bits[x]).total_cmp(&cost(&bits[y])))
+                .unwrap_or(0);
         }
     }
     (centres, members)
@@ -256,7 +343,13 @@ fn cluster(rows: &[Row], k: usize) -> (Vec<[f32; SYMBOLS]>, Vec<usize>) {
 /// Frequencies that sum to 4096; every symbol of the alphabet keeps at least one.
 fn quantise(p: &[f32; SYMBOLS]) -> [u16; SYMBOLS] {
     let sum: f64 = p.iter().map(|&v| f64::from(v)).sum();
-    let mut f = p.map(|v| if v > 0.0 { ((f64::from(v) / sum * TOTAL).round() as i32).max(1) } else { 0 });
+    let mut f = p.map(|v| {
+        if v > 0.0 {
+            ((f64::from(v) / sum * TOTAL).round() as i32).max(1)
+        } else {
+            0
+        }
+    });
     let mut excess = f.iter().sum::<i32>() - TOTAL as i32;
     while excess != 0 {
         let i = (0..SYMBOLS).max_by_key(|&i| f[i]).unwrap_or(0);

@@ -59,15 +59,14 @@ type Side<'a> = Box<dyn VoxelSource + 'a>;
 
 /// Applies `--lod` and `--level`: to B if it is a .hgv file (A is then reduced by the filter of
 /// B), else to A.
-fn pair<'a>(
-    args: &CompareArgs,
-    a: &'a Input,
-    b: &'a Input,
-) -> Result<(Side<'a>, Side<'a>)> {
+fn pair<'a>(args: &CompareArgs, a: &'a Input, b: &'a Input) -> Result<(Side<'a>, Side<'a>)> {
     match (a, b) {
         (_, Input::Hgv(file)) if args.lod > 0 => {
             let measured = input::view(file, args.lod, args.level)?;
-            Ok((backend_api::reduce_like(file, a.source()?, args.lod)?, measured))
+            Ok((
+                backend_api::reduce_like(file, a.source()?, args.lod)?,
+                measured,
+            ))
         }
         (_, Input::Hgv(file)) => Ok((a.source()?, input::view(file, 0, args.level)?)),
         (Input::Hgv(file), Input::File(_)) => {

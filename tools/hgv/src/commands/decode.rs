@@ -40,7 +40,8 @@ pub(crate) fn run(args: &DecodeArgs, context: &Context) -> Result<Outcome> {
         Some(region) => region.within(view.extent())?,
         None => Region::whole(view.extent()),
     };
-    write(args, &volume, view.as_ref(), region, context)?;
+    write(args, &volume, view.as_ref(), region, context)
+        .map_err(|e| e.in_file(args.input.display()))?;
     report(args, &volume, view.dtype(), region, context)?;
     Ok(Outcome::Done)
 }

@@ -28,7 +28,7 @@ struct Json<'a> {
 pub(crate) fn run(args: &EncodeArgs, context: &Context) -> Result<Outcome> {
     let options = options(args, context)?;
     paths::check_input(&args.input)?;
-    paths::check_output(&args.output, [args.input.as_path()], context.force)?;
+    paths::check_hgv_output(&args.output, [args.input.as_path()], context.force)?;
     let scratch = args
         .coding
         .scratch
@@ -91,7 +91,7 @@ fn encode(
     };
     context.output.result(&json, || {
         format!(
-            "{}: {} {}, {}, {:.2}:1 ({:.4} bits/voxel), PSNR {}, {} ({speed:.1} Mvoxel/s), {}",
+            "{}: {} {}, {}, {:.2}:1 ({:.4} bits/voxel), {}, {} ({speed:.1} Mvoxel/s), {}",
             json.output,
             human_extent(json.extent),
             source.dtype(),

@@ -92,11 +92,13 @@ fn models(info: &Info) -> String {
 
 fn level_line(level: &LevelInfo) -> String {
     format!(
-        "{}, PSNR {}, SSIM {}, largest error {}",
+        "{}, {}, SSIM {}, largest error {}",
         human_bytes(level.bytes),
         human_psnr(level.psnr),
         ssim(&level.ssim),
-        level.max_abs_error.map_or_else(|| "-".into(), |e| format!("{e:.4}"))
+        level
+            .max_abs_error
+            .map_or_else(|| "-".into(), |e| format!("{e:.4}"))
     )
 }
 

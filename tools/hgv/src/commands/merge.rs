@@ -24,7 +24,7 @@ pub(crate) fn run(args: &MergeArgs, context: &Context) -> Result<Outcome> {
         paths::check_input(input)?;
     }
     let inputs = args.inputs.iter().map(|p| p.as_path());
-    paths::check_output(&args.output, inputs, context.force)?;
+    paths::check_hgv_output(&args.output, inputs, context.force)?;
     let mut options = EncodeOptions::default();
     options.threads = context.threads;
     options.force = context.force;

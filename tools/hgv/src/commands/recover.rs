@@ -18,7 +18,7 @@ struct Json {
 
 pub(crate) fn run(args: &RecoverArgs, context: &Context) -> Result<Outcome> {
     paths::check_input(&args.input)?;
-    paths::check_output(&args.output, [args.input.as_path()], context.force)?;
+    paths::check_hgv_output(&args.output, [args.input.as_path()], context.force)?;
     let recovered = backend_api::recover(&args.input, &args.output, context.force)?;
     let json = Json {
         output: args.output.display().to_string(),

@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::{Context, Outcome};
 use crate::args::VerifyArgs;
 use crate::backend_api;
-use hgv::decode::VerifyReport;
 use crate::input::Input;
 use crate::output;
 use crate::paths;
+use hgv::decode::VerifyReport;
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -28,16 +28,17 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<Outcome> {
         .transpose()?;
     let source = original.as_ref().map(Input::source).transpose()?;
     let progress = |p| context.progress.update(p);
-    let verified = match backend_api::verify(&args.input, source.as_deref(), context.threads, &progress) {
-        Ok(verified) => verified,
-        Err(error) if is_finding(&error) => {
-            let mut found = VerifyReport::default();
-            found.problem_count = 1;
-            found.problems.push(error.to_string());
-            found
-        }
-        Err(error) => return Err(error),
-    };
+    let verified =
+        match backend_api::verify(&args.input, source.as_deref(), context.threads, &progress) {
+            Ok(verified) => verified,
+            Err(error) if is_finding(&error) => {
+                let mut found = VerifyReport::default();
+                found.problem_count = 1;
+                found.problems.push(error.to_string());
+                found
+            }
+            Err(error) => return Err(error.in_file(args.input.display())),
+        };
     context.progress.clear();
     report(args, &verified, context)
 }

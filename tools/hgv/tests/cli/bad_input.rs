@@ -1,7 +1,6 @@
 //! Inputs and outputs that cannot work: one clear line, exit status 2, nothing left behind and
 //! every file as it was.
 
-use crate::ready;
 use crate::support::{Run, Work};
 
 /// Asserts that the error line names what is wrong.
@@ -14,9 +13,6 @@ fn refused(work: &Work, words: &str, says: &[&str]) {
 
 #[test]
 fn foreign_files() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     for (name, bytes) in [
         ("empty.hgv", &b""[..]),
@@ -24,10 +20,10 @@ fn foreign_files() {
         ("png.hgv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\0\0\0\0\0"),
     ] {
         work.write(name, bytes);
-        refused(&work, &format!("info {name}"), &[]);
-        refused(&work, &format!("decode {name} -o d.npy"), &[]);
-        refused(&work, &format!("recover {name} -o r.hgv"), &[]);
-        refused(&work, &format!("merge {name} -o r.hgv"), &[]);
+        refused(&work, &format!("info {name}"), &[name]);
+        refused(&work, &format!("decode {name} -o d.npy"), &[name]);
+        refused(&work, &format!("recover {name} -o r.hgv"), &[name]);
+        refused(&work, &format!("merge {name} -o r.hgv"), &[name]);
     }
     for name in [
         "a.nrrd", "a.nii", "a.nii.gz", "a.mrc", "a.tif", "a.npy", "a.raw", "a.xyz",
@@ -39,9 +35,6 @@ fn foreign_files() {
 
 #[test]
 fn truncated_files() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", [64, 64, 20], "uint8");
     work.ok(&format!("encode {volume} -o v.hgv"));
@@ -61,9 +54,6 @@ fn truncated_files() {
 
 #[test]
 fn sizes_that_disagree() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     work.write("v_4x4x4_uint16.raw", [0; 127]);
     refused(&work, "encode v_4x4x4_uint16.raw -o v.hgv", &["128", "127"]);
@@ -89,9 +79,6 @@ fn sizes_that_disagree() {
 
 #[test]
 fn empty_axes() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     work.write("v_4x0x4_uint8.raw", "");
     refused(&work, "encode v_4x0x4_uint8.raw -o v.hgv", &[]);
@@ -104,9 +91,6 @@ fn empty_axes() {
 
 #[test]
 fn unsupported_types_and_values() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let npy = |descr: &str, data: &[u8]| {
         let mut header =
@@ -140,9 +124,6 @@ fn unsupported_types_and_values() {
 
 #[test]
 fn not_a_number() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", [8, 8, 8], "float32");
     let mut bytes = work.read(&volume);
@@ -154,15 +135,32 @@ fn not_a_number() {
     refused(
         &work,
         &format!("encode {volume} -o v.hgv"),
-        &["2", "3, 1, 1", "--nan-mask"],
+        &["2 of 512", "3, 1, 1", "replace"],
     );
 }
 
 #[test]
-fn unreadable_paths() {
-    if !ready() {
-        return;
+fn targets_out_of_reach() {
+    let work = Work::new();
+    let float = work.raw("f", [40, 40, 40], "float32");
+    let whole = work.raw("i", [40, 40, 40], "uint8");
+    for target in ["--psnr 400", "--max-error 1e-12", "--ssim 1,1,1,1"] {
+        refused(
+            &work,
+            &format!("encode {float} -o v.hgv {target}"),
+            &["ask for less"],
+        );
     }
+    refused(
+        &work,
+        &format!("encode {whole} -o v.hgv --bytes 100"),
+        &["allow more"],
+    );
+    work.ok(&format!("encode {whole} -o v.hgv --psnr 400"));
+}
+
+#[test]
+fn unreadable_paths() {
     let work = Work::new();
     std::fs::create_dir(work.path("folder.nrrd")).unwrap();
     refused(&work, "encode folder.nrrd -o v.hgv", &["folder.nrrd"]);
@@ -191,9 +189,6 @@ fn hide(_: &Work, _: &str) {}
 #[cfg(unix)]
 #[test]
 fn full_disk() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", [128, 128, 64], "uint16");
     work.ok(&format!("encode {volume} -o ok.hgv --lossless"));
@@ -223,9 +218,6 @@ fn limited(work: &Work, words: &str) -> Run {
 
 #[test]
 fn an_old_partial_file_is_kept() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", [20, 20, 20], "uint8");
     work.write("v.hgv.partial", "hours of work");

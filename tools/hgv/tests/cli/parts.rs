@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use crate::ready;
 use crate::support::Work;
 
 /// Blocks of 32 make clusters of 256 voxels: two of them along x.
@@ -10,9 +9,6 @@ const TWO_CLUSTERS: [u64; 3] = [300, 40, 40];
 
 #[test]
 fn merged_shards_decode_like_one_encode() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", TWO_CLUSTERS, "uint8");
     work.ok(&format!("encode {volume} -o whole.hgv --block 32"));
@@ -36,9 +32,6 @@ fn merged_shards_decode_like_one_encode() {
 
 #[test]
 fn recovery_of_a_whole_file_loses_nothing() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", TWO_CLUSTERS, "uint8");
     work.ok(&format!("encode {volume} -o v.hgv --block 32"));
@@ -53,9 +46,6 @@ fn recovery_of_a_whole_file_loses_nothing() {
 
 #[test]
 fn recovery_of_a_cut_file_says_what_is_lost() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", TWO_CLUSTERS, "uint8");
     work.ok(&format!("encode {volume} -o v.hgv --block 32"));
@@ -76,9 +66,6 @@ fn recovery_of_a_cut_file_says_what_is_lost() {
 
 #[test]
 fn verify_fails_on_a_changed_byte() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", [64, 64, 20], "uint8");
     work.ok(&format!("encode {volume} -o v.hgv"));
@@ -100,9 +87,6 @@ fn verify_fails_on_a_changed_byte() {
 
 #[test]
 fn verify_against_another_volume_fails() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", [64, 64, 20], "uint8");
     work.ok(&format!("encode {volume} -o v.hgv"));

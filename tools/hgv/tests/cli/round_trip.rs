@@ -2,16 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::ready;
 use crate::support::{DTYPES, Work, assert_keys, crop, number};
 
 const EXTENT: [u64; 3] = [70, 66, 40];
 
 #[test]
 fn every_type_comes_back() {
-    if !ready() {
-        return;
-    }
     for dtype in DTYPES {
         let work = Work::new();
         let volume = work.raw("v", EXTENT, dtype);
@@ -35,9 +31,6 @@ fn every_type_comes_back() {
 
 #[test]
 fn lossless_integers_are_identical() {
-    if !ready() {
-        return;
-    }
     for dtype in &DTYPES[..4] {
         let work = Work::new();
         let volume = work.raw("v", [33, 20, 70], dtype);
@@ -53,9 +46,6 @@ fn lossless_integers_are_identical() {
 
 #[test]
 fn json_has_the_keys_of_the_contract() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", EXTENT, "uint8");
     let encoded = work.json(&format!("encode {volume} -o v.hgv --levels 3"));
@@ -106,9 +96,6 @@ fn json_has_the_keys_of_the_contract() {
 
 #[test]
 fn results_are_readable_and_quiet_is_quiet() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", EXTENT, "uint8");
     let encoded = work.ok(&format!("encode {volume} -o v.hgv"));
@@ -133,9 +120,6 @@ fn results_are_readable_and_quiet_is_quiet() {
 
 #[test]
 fn targets_are_met() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", EXTENT, "uint8");
     let voxels = EXTENT.iter().product::<u64>();
@@ -143,7 +127,7 @@ fn targets_are_met() {
     assert!(number(&encode("--psnr 45"), "psnr") >= 45.0);
     assert!(number(&encode("--ratio 12"), "file_bytes") <= voxels as f64 / 12.0);
     assert!(number(&encode("--bytes 9k"), "file_bytes") <= 9000.0);
-    let (coarse, fine) = (encode("--quality 30"), encode("--quality 80"));
+    let (coarse, fine) = (encode("--quality 30"), encode("--quality 50"));
     assert!(number(&coarse, "file_bytes") < number(&fine, "file_bytes"));
     assert!(number(&coarse, "psnr") < number(&fine, "psnr"));
     encode("--ssim 0.9,0.9,0.9,0.9");
@@ -155,9 +139,6 @@ fn targets_are_met() {
 
 #[test]
 fn options_decide_the_bytes_and_threads_do_not() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", EXTENT, "int16");
     work.ok(&format!("encode {volume} -o a.hgv --threads 1"));
@@ -176,9 +157,6 @@ fn options_decide_the_bytes_and_threads_do_not() {
 
 #[test]
 fn a_region_is_a_crop_at_every_level_of_detail() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", EXTENT, "uint16");
     work.ok(&format!("encode {volume} -o v.hgv"));
@@ -219,9 +197,6 @@ fn a_region_is_a_crop_at_every_level_of_detail() {
 
 #[test]
 fn levels_grow_in_quality_and_lods_compare_with_the_reduced_original() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let volume = work.raw("v", EXTENT, "uint8");
     work.ok(&format!("encode {volume} -o v.hgv --levels 3 --psnr 44"));
@@ -245,9 +220,6 @@ fn levels_grow_in_quality_and_lods_compare_with_the_reduced_original() {
 
 #[test]
 fn metadata_travels_and_crops_move_it() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     work.nrrd("v.nrrd", EXTENT, "int16");
     work.ok("encode v.nrrd -o v.hgv --lossless");
@@ -276,9 +248,6 @@ fn metadata_travels_and_crops_move_it() {
 
 #[test]
 fn every_format_comes_back_the_same() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     work.nrrd("v.nrrd", [20, 12, 9], "int16");
     work.ok("encode v.nrrd -o v.hgv --lossless");
@@ -291,9 +260,6 @@ fn every_format_comes_back_the_same() {
 
 #[test]
 fn raw_voxels_are_described_on_the_command_line() {
-    if !ready() {
-        return;
-    }
     let work = Work::new();
     let named = work.raw("v", [20, 10, 6], "uint16");
     let mut bytes = b"12345".to_vec();
@@ -316,9 +282,6 @@ fn raw_voxels_are_described_on_the_command_line() {
 
 #[test]
 fn any_extent_works() {
-    if !ready() {
-        return;
-    }
     for extent in [[1, 1, 1], [1, 1, 70], [200, 1, 1], [65, 64, 3]] {
         let work = Work::new();
         let volume = work.raw("v", extent, "uint8");

@@ -1,0 +1,58 @@
+//! What a file costs beside its payload.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod volumes;
+
+use hgv::encode::Target;
+use hgv::volume::DType;
+use volumes::{Field, encoded, memory, open};
+
+/// Payload bytes, other bytes, blocks.
+fn measure(extent: [u64; 3], dtype: DType, span: f64) -> (u64, u64, u64) {
+    let field = Field {
+        span,
+        noise: 0.3,
+        ..Field::default()
+    };
+    let bytes = encoded(&field.volume(extent, dtype), |o| {
+        (o.target, o.levels) = (Target::Quality(70.0), 1);
+    });
+    let volume = open(memory(&bytes)).unwrap();
+    let header = volume.reader().header();
+    assert_eq!(volume.reader().layers().len(), 3);
+    let other = bytes.len() as u64 - header.payload_bytes;
+    (header.payload_bytes, other, header.blocks_present)
+}
+
+#[test]
+fn one_block_costs_under_768_bytes() {
+    for (dtype, span) in [(DType::Uint8, 255.0), (DType::Uint16, 60_000.0)] {
+        let (payload, other, blocks) = measure([32, 32, 32], dtype, span);
+        assert!(
+            blocks == 1 && payload > 1000,
+            "{blocks} blocks, {payload} bytes"
+        );
+        assert!(other <= 768, "{other} bytes for {dtype}");
+    }
+}
+
+#[test]
+fn each_block_costs_under_24_bytes() {
+    for (dtype, span) in [(DType::Uint8, 255.0), (DType::Uint16, 60_000.0)] {
+        let (_, one, _) = measure([32, 32, 32], dtype, span);
+        let (_, many, blocks) = measure([128, 128, 64], dtype, span);
+        assert_eq!(blocks, 32);
+        assert!(
+            many - one <= 24 * (blocks - 1),
+            "{} bytes for {blocks} blocks of {dtype}",
+            many - one
+        );
+        let (_, more, blocks) = measure([256, 256, 32], dtype, span);
+        assert_eq!(blocks, 64);
+        assert!(
+            more - one <= 24 * (blocks - 1),
+            "{} bytes for {blocks} blocks of {dtype}",
+            more - one
+        );
+    }
+}
