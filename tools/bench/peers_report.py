@@ -66,7 +66,7 @@ def losses(all_deltas):
         for volume, row in all_deltas["hgv-balanced", metric].items():
             lost = sorted(((v, f"{p} {m}") for (p, m), v in row.items() if v > 0 and p != "best"), reverse=True)
             rows.append([volume, metric.upper(), ", ".join(f"{name} ({v:+.1f} %)" for v, name in lost) or "nobody"])
-    return table(["volume", "at equal", "fewer bytes than hgv-balanced"], sorted(rows), 3)
+    return table(["volume", "at equal", "fewer bytes than hgv-balanced (what hgv needs more)"], sorted(rows), 3)
 
 
 def inside(hgv):
