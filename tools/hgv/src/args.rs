@@ -293,7 +293,8 @@ pub(crate) struct DecodeArgs {
     /// Level of detail: 0 is the full resolution, each next one halves every axis
     #[arg(long, value_name = "L", default_value_t = 0)]
     pub(crate) lod: u32,
-    /// Quality level: 0 is the coarsest [default: the last]
+    /// Quality level: 0 is the coarsest [default: the last]. A coarse level of detail at level 0
+    /// reads a fraction of the bytes; at later levels it needs all layers up to them
     #[arg(long, value_name = "K")]
     pub(crate) level: Option<u32>,
     /// Decode only this box, half open; an empty side is the border
