@@ -9,10 +9,7 @@ use std::path::Path;
 
 use hgv::Volume;
 use hgv::encode::{EncodeOptions, encode};
-use hgv::volume::{BlockGrid, MemoryVolume, Metadata};
-
-/// log2 of the side of a block: 64 voxels, the default of the encoder.
-const BLOCK_LOG2: u32 = 6;
+use hgv::volume::{MemoryVolume, Metadata};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
@@ -21,27 +18,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let volume = Volume::open(&path)?;
     let best = volume.levels() - 1;
 
-    // Blocks at the far border are cut, not padded.
-    let grid = BlockGrid {
-        extent: volume.extent(),
-        block_log2: BLOCK_LOG2,
-    };
-    let [blocks_x, blocks_y, blocks_z] = grid.blocks();
+    // The index alone says where a block lies, what its values are between and what it costs.
     let mut voxels = Vec::new();
-    for bz in 0..blocks_z {
-        for by in 0..blocks_y {
-            for bx in 0..blocks_x {
-                let region = grid.region([bx, by, bz]);
-                voxels.resize(region.voxels() as usize, 0u8);
-                volume.read_region(0, best, &region, &mut voxels)?;
-                let sum: u64 = voxels.iter().map(|&v| u64::from(v)).sum();
-                let mean = sum as f64 / voxels.len() as f64;
-                println!(
-                    "block {bx},{by},{bz}: {:?} voxels, mean {mean:.1}",
-                    region.extent()
-                );
-            }
-        }
+    for block in volume.blocks(0)? {
+        let block = block?;
+        voxels.resize(block.region.voxels() as usize, 0u8);
+        volume.read_region(0, best, &block.region, &mut voxels)?;
+        let sum: u64 = voxels.iter().map(|&v| u64::from(v)).sum();
+        let mean = sum as f64 / voxels.len() as f64;
+        let [x, y, z] = block.block;
+        let [low, high] = block.range;
+        println!(
+            "block {x},{y},{z}: {} bytes, values {low} to {high}, mean {mean:.1}",
+            block.bytes.last().copied().unwrap_or(0)
+        );
     }
     Ok(())
 }
