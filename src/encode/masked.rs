@@ -9,7 +9,8 @@ use crate::{Error, Result};
 
 impl Job<'_> {
     /// A block with voxels that are not finite: they are filled in, coded like the rest, and
-    /// marked in a mask in front of the first layer. Errors count the filled voxels too.
+    /// marked in a mask in front of the first layer. Errors of the filled voxels count, but are
+    /// shared out over the finite ones, so figures are never better than the truth.
     pub(super) fn code_masked(
         &self,
         plan: &BlockPlan<'_>,
@@ -62,6 +63,7 @@ impl Job<'_> {
             errors,
             coarsest,
             masked: true,
+            finite: classes.iter().filter(|c| **c == Class::Finite).count() as u64,
         })
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Coded {
     pub(super) coarsest: Vec<i32>,
     /// Whether the first layer begins with a mask.
     pub(super) masked: bool,
+    /// Voxels that are finite: those that errors are shared out over.
+    pub(super) finite: u64,
 }
 
 /// What may be in the works at once, so that memory stays within its budget for any number of
@@ -414,6 +416,7 @@ impl Job<'_> {
             errors,
             coarsest,
             masked: false,
+            finite: values.len() as u64,
         })
     }
 
@@ -470,14 +473,7 @@ impl Job<'_> {
                 range,
                 layers,
             } => {
-                let voxels = self
-                    .grid(&tier::tier(
-                        self.source.extent(),
-                        self.block_log2 as u8,
-                        tier,
-                    ))
-                    .region(coded.block)
-                    .voxels();
+                let finite = coded.finite.max(1) as f64;
                 BlockRecord::Payload(BlockPayload {
                     model: models.id(tier, *wide, coded.masked),
                     range: self.coder.encode(range.lo, range.hi)?,
@@ -485,8 +481,7 @@ impl Job<'_> {
                         .errors
                         .iter()
                         .map(|e| {
-                            [(e.sse / voxels as f64).sqrt(), e.max]
-                                .map(|v| self.coder.encode_error(v))
+                            [(e.sse / finite).sqrt(), e.max].map(|v| self.coder.encode_error(v))
                         })
                         .collect(),
                     layers: layers.clone(),

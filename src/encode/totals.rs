@@ -15,6 +15,8 @@ pub(crate) struct Totals {
     pub(crate) layer_bytes: Vec<u64>,
     /// Voxels of tier 0 that were coded.
     pub(crate) voxels: u64,
+    /// Those of them that are finite.
+    pub(crate) finite: u64,
     /// Blocks of all tiers.
     pub(crate) blocks: u64,
     /// Blocks with payload.
@@ -33,6 +35,7 @@ impl Totals {
         }
         if tier == 0 {
             self.voxels += grid.region(coded.block).voxels();
+            self.finite += coded.finite;
             for (sum, e) in self.errors.iter_mut().zip(&coded.errors) {
                 *sum = LevelError {
                     sse: sum.sse + e.sse,
@@ -60,7 +63,7 @@ impl Job<'_> {
     /// PSNR of a quality level; `None` if it is exact or the volume constant.
     pub(crate) fn psnr(&self, totals: &Totals, level: usize) -> Option<f64> {
         let range = (self.scan.max - self.scan.min) / self.scan.values.unit();
-        let mse = totals.errors[level].sse / totals.voxels.max(1) as f64;
+        let mse = totals.errors[level].sse / totals.finite.max(1) as f64;
         (mse > 0.0 && range > 0.0).then(|| 10.0 * (range * range / mse).log10())
     }
 
