@@ -233,7 +233,7 @@ fn code_coarsest<E: Coefficient, C: SymbolCoder>(
     coder.begin_band(contexts::variant(2));
     coder.restart();
     let shift = if quality == 0 {
-        coarsest_shift(coder, state, shape, &band, target)?
+        coarsest_shift(coder, shape, &band, target)?
     } else {
         0
     };
@@ -283,14 +283,12 @@ fn predict<E: Coefficient>(indices: &[E], shape: &BlockShape, at: [usize; 3]) ->
 /// Low bits of the coarsest band's differences that are sent raw: 5 raw bits.
 fn coarsest_shift<E: Coefficient, C: SymbolCoder>(
     coder: &mut C,
-    state: &CoefficientState<E>,
     shape: &BlockShape,
     band: &Band,
     target: &[E],
 ) -> Result<u32> {
     let mut shift = 0;
     if C::ENCODES {
-        let _ = state;
         let mut sum = 0u64;
         for z in 0..band.dims[2] {
             for y in 0..band.dims[1] {

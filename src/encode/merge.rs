@@ -102,11 +102,7 @@ fn overviews(
         lossless: false,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
-    let voxels = TierVoxels::new(
-        shape.tiers[1].extent,
-        options.memory / 4,
-        &job.scratch(output),
-    )?;
+    let voxels = job.tier_voxels(&shape.tiers[1], output)?;
     for reader in readers {
         coarsest(reader, &decoder, &voxels, pool, progress)?;
     }

@@ -16,8 +16,8 @@ use crate::backend::cpu::CpuBackend;
 use crate::codec::bands::BlockShape;
 use crate::format::key::Pages;
 use crate::format::range::RangeCoder;
-use crate::format::tier::{self, Tier};
-use crate::volume::{BlockGrid, Region, VoxelSource};
+use crate::format::tier::Tier;
+use crate::volume::{BlockGrid, Extent, Region, VoxelSource};
 use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
 
@@ -98,9 +98,9 @@ impl Job<'_> {
         self.options.levels as u8
     }
 
-    fn grid(&self, tier: &Tier) -> BlockGrid {
+    fn grid(&self, extent: Extent) -> BlockGrid {
         BlockGrid {
-            extent: tier.extent,
+            extent,
             block_log2: self.block_log2,
         }
     }
@@ -118,7 +118,7 @@ impl Job<'_> {
 
     /// Blocks of tier 0 that a search looks at: all, or an even sample of at least `wanted`.
     pub(crate) fn sample(&self, wanted: u64) -> Result<Vec<[u64; 3]>> {
-        let grid = self.grid(&tier::tier(self.source.extent(), self.block_log2 as u8, 0));
+        let grid = self.grid(self.source.extent());
         let every = (grid.count() / wanted.max(1)).max(1);
         let pages = Pages::new(grid.blocks(), 3)?;
         let all = pages
@@ -136,7 +136,7 @@ impl Job<'_> {
         let models = self.models(step);
         let (steps, range) = (layer_steps(self.levels()), |lo, hi| self.range(lo, hi));
         let plan = self.block_plan(&models, 0, &steps, &range, false);
-        let grid = self.grid(&tier::tier(self.source.extent(), self.block_log2 as u8, 0));
+        let grid = self.grid(self.source.extent());
         let total: u64 = blocks.iter().map(|&b| grid.region(b).voxels()).sum();
         let done = AtomicU64::new(0);
         let mut totals = self.no_totals();
@@ -185,20 +185,12 @@ impl Job<'_> {
         };
         let mut writer =
             HgvWriter::create_as(path, &plan, options, with_suffix(output, ".partial"))?;
-        let result = self.write_tiers(&models, &plan, &mut writer, path);
-        match result {
-            Ok(totals) => {
-                let stats = serde_json::to_string(&self.stats(&totals));
-                writer.set_stats_json(stats.map_err(|e| Error::argument(e.to_string()))?)?;
-                let report = writer.finish()?;
-                Ok((totals, report.file_len))
-            }
-            Err(e @ Error::Cancelled) => {
-                writer.discard();
-                Err(e)
-            }
-            Err(e) => Err(e),
-        }
+        let mut totals = self.no_totals();
+        let written = self.write_tiers(&models, &plan, &mut writer, path, &mut totals);
+        let mut writer = writer.discarded_if_cancelled(written)?;
+        let stats = serde_json::to_string(&self.stats(&totals));
+        writer.set_stats_json(stats.map_err(|e| Error::argument(e.to_string()))?)?;
+        Ok((totals, writer.finish()?.file_len))
     }
 
     fn file_plan(&self, models: &Models) -> Result<FilePlan> {
@@ -221,13 +213,11 @@ impl Job<'_> {
         plan: &FilePlan,
         writer: &mut HgvWriter,
         path: &Path,
-    ) -> Result<Totals> {
-        let mut totals = self.no_totals();
+        totals: &mut Totals,
+    ) -> Result<()> {
         // A shard has no overview: merging makes it.
         let next = plan.tiers.get(1).filter(|_| self.options.shard.is_none());
-        let above = next
-            .map(|t| TierVoxels::new(t.extent, self.options.memory / 4, &self.scratch(path)))
-            .transpose()?;
+        let above = next.map(|t| self.tier_voxels(t, path)).transpose()?;
         let source = TierSource::Volume(self.source);
         self.write_tier(
             models,
@@ -236,12 +226,12 @@ impl Job<'_> {
             &source,
             above.as_ref(),
             writer,
-            &mut totals,
+            totals,
         )?;
-        if let Some(voxels) = above {
-            self.write_overviews(models, &plan.tiers, voxels, writer, path, &mut totals)?;
+        match above {
+            Some(voxels) => self.write_overviews(models, &plan.tiers, voxels, writer, path, totals),
+            None => Ok(()),
         }
-        Ok(totals)
     }
 
     /// Encodes the tiers above 0, each from the coarsest band of the one below.
@@ -256,14 +246,8 @@ impl Job<'_> {
     ) -> Result<()> {
         let mut voxels = voxels;
         for index in 1..tiers.len() {
-            let above = match tiers.get(index + 1) {
-                Some(next) => Some(TierVoxels::new(
-                    next.extent,
-                    self.options.memory / 4,
-                    &self.scratch(path),
-                )?),
-                None => None,
-            };
+            let next = tiers.get(index + 1);
+            let above = next.map(|t| self.tier_voxels(t, path)).transpose()?;
             let source = TierSource::Overview(&voxels);
             self.write_tier(
                 models,
@@ -282,7 +266,12 @@ impl Job<'_> {
         Ok(())
     }
 
-    pub(crate) fn scratch(&self, path: &Path) -> PathBuf {
+    /// Room for the voxels of a tier, while the one below is encoded.
+    pub(crate) fn tier_voxels(&self, tier: &Tier, path: &Path) -> Result<TierVoxels> {
+        TierVoxels::new(tier.extent, self.options.memory / 4, &self.scratch(path))
+    }
+
+    fn scratch(&self, path: &Path) -> PathBuf {
         let beside = path
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
@@ -309,7 +298,8 @@ impl Job<'_> {
     ) -> Result<()> {
         let (steps, range) = (layer_steps(self.levels()), |lo, hi| self.range(lo, hi));
         let plan = self.block_plan(models, index, &steps, &range, above.is_some());
-        let (grid, pages) = (self.grid(tier), *writer.shape().tier_pages(index)?);
+        let (grid, pages) = (self.grid(tier.extent), *writer.shape().tier_pages(index)?);
+        let flight = self.flight();
         let total = Region::whole(tier.extent).voxels();
         let done = AtomicU64::new(0);
         for (n, page) in pages.iter().enumerate() {
@@ -321,7 +311,6 @@ impl Job<'_> {
                 continue;
             }
             writer.begin_cluster(index, page)?;
-            let flight = self.flight();
             let rows = rows_of(&pages, page, flight.row);
             for chunk in rows.chunks(flight.rows) {
                 let coded = self.pool.install(|| {
@@ -336,15 +325,16 @@ impl Job<'_> {
                         })
                         .collect::<Result<Vec<_>>>()
                 })?;
-                for c in coded.iter().flatten() {
-                    totals.add(c, index, &grid);
+                for c in coded.into_iter().flatten() {
+                    totals.add(&c, index, &grid);
                     if let Some(above) = above {
                         above.put(
                             &halved(&grid, c.block, plan_depth(self.block_log2)),
                             &c.coarsest,
                         )?;
                     }
-                    writer.put_block(c.block, &self.record(c, models, index)?)?;
+                    let block = c.block;
+                    writer.put_block(block, &self.record(c, models, index)?)?;
                 }
             }
             writer.finish_cluster()?;
@@ -465,9 +455,9 @@ impl Job<'_> {
         Ok(ValueRange { lo, hi })
     }
 
-    fn record(&self, coded: &Coded, models: &Models, tier: u8) -> Result<BlockRecord> {
-        Ok(match &coded.encoded {
-            EncodedBlock::Constant(q) => BlockRecord::Constant(*q),
+    fn record(&self, coded: Coded, models: &Models, tier: u8) -> Result<BlockRecord> {
+        Ok(match coded.encoded {
+            EncodedBlock::Constant(q) => BlockRecord::Constant(q),
             EncodedBlock::Payload {
                 wide,
                 range,
@@ -475,7 +465,7 @@ impl Job<'_> {
             } => {
                 let finite = coded.finite.max(1) as f64;
                 BlockRecord::Payload(BlockPayload {
-                    model: models.id(tier, *wide, coded.masked),
+                    model: models.id(tier, wide, coded.masked),
                     range: self.coder.encode(range.lo, range.hi)?,
                     errors: coded
                         .errors
@@ -484,7 +474,7 @@ impl Job<'_> {
                             [(e.sse / finite).sqrt(), e.max].map(|v| self.coder.encode_error(v))
                         })
                         .collect(),
-                    layers: layers.clone(),
+                    layers,
                 })
             }
         })
