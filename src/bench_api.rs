@@ -7,11 +7,16 @@ use crate::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use crate::codec::bands::BlockShape;
 pub use crate::codec::contexts::{COUNT as CONTEXTS, alphabet, generalise};
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
-use crate::encode::plan::{layer_steps, wavelet_models};
-use crate::encode::{
-    BlockPlan, EncodeScratch, EncodedBlock, LevelError, Preset, encode_block, forward, quantise,
+use crate::codec::grid::count_grid_layer;
+pub use crate::codec::grid::{
+    COUNT as GRID_CONTEXTS, alphabet as grid_alphabet, generalise as grid_generalise,
 };
-use crate::model::{Precision, WaveletModel};
+use crate::encode::plan::{ModelUse, lambda, layer_steps, wavelet_models};
+use crate::encode::{
+    BlockPlan, EncodeScratch, EncodedBlock, GridChoice, GridPlan, LevelError, ModelChoice, Preset,
+    encode_block, fitted_weights, forward, grid_models, quantise,
+};
+use crate::model::{BlockModel, GridModel, Precision, WaveletModel};
 
 pub use crate::codec::symbols::Counter;
 
@@ -22,6 +27,9 @@ pub struct BlockLab {
     steps: Vec<LayerStep>,
     preset: Preset,
     depth: usize,
+    choice: GridChoice,
+    grids: Vec<GridModel>,
+    lambda: f64,
 }
 
 /// A coded block.
@@ -33,7 +41,7 @@ pub struct LabPayload {
     /// Its layers.
     pub layers: Vec<Vec<u8>>,
     /// Its model.
-    pub model: WaveletModel,
+    pub model: BlockModel,
 }
 
 /// Bytes and errors of one block.
@@ -62,7 +70,41 @@ impl BlockLab {
             steps: layer_steps(levels),
             preset,
             depth: block_log2 as usize - 2,
+            choice: GridChoice::Never,
+            grids: grid_models(q_min, q_max, step, levels, lossless, block_log2),
+            lambda: lambda(step),
         }
+    }
+
+    /// The same with these block models.
+    pub fn with_model(self, model: ModelChoice) -> Self {
+        let choice = match model {
+            ModelChoice::Dense => GridChoice::Never,
+            ModelChoice::Hashgrid => GridChoice::Always,
+            ModelChoice::Auto => GridChoice::Cheaper,
+        };
+        Self { choice, ..self }
+    }
+
+    /// Symbols of the weights of a block under every grid model, by context.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn grid_statistics(&self, dims: [usize; 3], values: &[f32]) -> Result<Vec<Counter>> {
+        let (plan, shape) = (
+            self.plan(),
+            BlockShape {
+                dims,
+                depth: self.depth,
+            },
+        );
+        let mut all = Vec::new();
+        for (model, mut weights) in fitted_weights(&plan, shape, values)? {
+            for layer in 0..self.steps.len() {
+                all.push(count_grid_layer(model, layer, &mut weights)?);
+            }
+        }
+        Ok(all)
     }
 
     /// The same with another layer table.
@@ -167,14 +209,18 @@ impl BlockLab {
         Ok(match block {
             EncodedBlock::Constant(_) => None,
             EncodedBlock::Payload {
-                wide,
+                model,
                 range,
                 layers,
             } => Some(LabPayload {
                 shape,
                 range,
                 layers,
-                model: if wide { self.wide } else { self.model },
+                model: match model {
+                    ModelUse::Wavelet { wide: true } => BlockModel::Wavelet(self.wide),
+                    ModelUse::Wavelet { wide: false } => BlockModel::Wavelet(self.model),
+                    ModelUse::Grid(i) => BlockModel::Grid(self.grids[i].clone()),
+                },
             }),
         })
     }
@@ -211,6 +257,11 @@ impl BlockLab {
             range: &|lo, hi| Ok(ValueRange { lo, hi }),
             want_coarsest: false,
             allow_constant: true,
+            grid: GridPlan {
+                choice: self.choice,
+                models: &self.grids,
+                lambda: self.lambda,
+            },
         }
     }
 

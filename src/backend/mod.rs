@@ -5,7 +5,7 @@ pub mod cpu;
 
 use crate::Result;
 use crate::codec::bands::BlockShape;
-use crate::model::WaveletModel;
+use crate::model::BlockModel;
 
 /// One step of the order in which a block's coefficients are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,8 @@ impl ValueRange {
 /// One block to decode.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockJob<'a> {
-    /// How the coefficients are to be read.
-    pub model: &'a WaveletModel,
+    /// How the payload is to be read.
+    pub model: &'a BlockModel,
     /// Extent of the block.
     pub shape: BlockShape,
     /// Value range from the index.

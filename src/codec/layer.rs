@@ -6,6 +6,7 @@ use super::bands::{Band, BlockShape};
 use super::contexts;
 use super::state::{Coefficient, CoefficientState};
 use super::symbols::{Counter, Player, Recorder, SymbolCoder};
+use super::tables::TableSet;
 use crate::{Error, Result};
 
 /// Decodes the layer that brings the bands of in-block level of detail `lod` and coarser to
@@ -22,7 +23,7 @@ pub fn decode_layer<E: Coefficient>(
     if bytes.is_empty() {
         return skip_layer(state, lod, quality);
     }
-    let mut player = Player::new(bytes)?;
+    let mut player = Player::new(bytes, TableSet::Wavelet)?;
     let signs = traverse(state, &mut player, lod, quality, &[])?;
     let indices = &mut state.indices;
     let finished = player.finish(signs.len(), |i| {
@@ -48,7 +49,7 @@ pub fn encode_layer<E: Coefficient>(
         skip_layer(state, lod, quality)?;
         return Ok(Vec::new());
     }
-    let mut recorder = Recorder::new()?;
+    let mut recorder = Recorder::new(TableSet::Wavelet)?;
     let signs = traverse(state, &mut recorder, lod, quality, target)?;
     let negative = apply_signs(state, signs, target);
     Ok(recorder.finish(&negative))

@@ -6,6 +6,7 @@ mod band;
 pub mod bands;
 pub mod bits;
 pub mod contexts;
+pub mod grid;
 mod layer;
 pub mod mask;
 mod quant;

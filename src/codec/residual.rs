@@ -7,6 +7,7 @@
 use super::contexts::{self, PASSES, pass_of};
 use super::state::{Padded, refill};
 use super::symbols::{Player, Recorder, SymbolCoder};
+use super::tables::TableSet;
 use crate::{Error, Result};
 
 /// Codes `residual`, `[z][y][x]` over `dims`, given the decoded voxels. All zero = no bytes.
@@ -17,7 +18,7 @@ pub fn encode_residual(dims: [usize; 3], decoded: &[i32], residual: &[i32]) -> R
     if residual.iter().all(|&r| r == 0) {
         return Ok(Vec::new());
     }
-    let mut recorder = Recorder::new()?;
+    let mut recorder = Recorder::new(TableSet::Wavelet)?;
     let mut walk = Walk::new(dims, decoded, residual);
     walk.run(&mut recorder)?;
     let negative: Vec<bool> = walk
@@ -36,7 +37,7 @@ pub fn decode_residual(dims: [usize; 3], decoded: &mut [i32], bytes: &[u8]) -> R
     if bytes.is_empty() {
         return Ok(());
     }
-    let mut player = Player::new(bytes)?;
+    let mut player = Player::new(bytes, TableSet::Wavelet)?;
     let mut walk = Walk::new(dims, decoded, &[]);
     walk.run(&mut player)?;
     let Walk {

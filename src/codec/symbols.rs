@@ -2,7 +2,7 @@
 
 use super::bits::{BitReader, BitWriter};
 use super::rans::{self, BITS_PER_LANE, Decoder, Symbol};
-use super::tables::{SYMBOLS, Tables, VARIANTS, tables};
+use super::tables::{SYMBOLS, TableSet, Tables, VARIANTS, tables};
 use crate::{Error, Result};
 
 /// Largest value of the alphabet; a magnitude token of this value is followed by an escape.
@@ -90,9 +90,9 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(set: TableSet) -> Result<Self> {
         Ok(Self {
-            tables: tables()?,
+            tables: tables(set)?,
             symbols: Vec::new(),
             starts: vec![0],
             bits: BitWriter::default(),
@@ -215,7 +215,7 @@ pub(crate) struct Player<'a> {
 
 impl<'a> Player<'a> {
     /// Starts a layer that is not empty.
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
+    pub(crate) fn new(bytes: &'a [u8], set: TableSet) -> Result<Self> {
         let (&lanes_log2, body) = bytes
             .split_first()
             .ok_or_else(|| Error::corrupt("layer", 0, "it has no bytes"))?;
@@ -226,7 +226,7 @@ impl<'a> Player<'a> {
                 format!("2^{lanes_log2} lanes, 32 are allowed"),
             ));
         }
-        let tables = tables()?;
+        let tables = tables(set)?;
         Ok(Self {
             tables,
             map: &tables.map[0],

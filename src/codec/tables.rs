@@ -15,7 +15,17 @@ pub const SYMBOLS: usize = 16;
 /// Ways to map the contexts of a band to distributions; each band names one.
 pub const VARIANTS: usize = 4;
 
-static FILE: &[u8] = include_bytes!("../../format-spec/tables/coder-r.bin");
+/// The contexts of a kind of model and the distributions trained for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableSet {
+    /// Wavelet coefficients and residuals.
+    Wavelet,
+    /// Weights of grids and networks.
+    Grid,
+}
+
+static WAVELET: &[u8] = include_bytes!("../../format-spec/tables/coder-r.bin");
+static GRID: &[u8] = include_bytes!("../../format-spec/tables/coder-r-grid.bin");
 
 /// One static distribution over 16 symbols.
 #[derive(Debug, Clone)]
@@ -90,12 +100,12 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Parses the table file: `HGVR`, u16 distributions, u16 variants, u32 contexts, then
+    /// Parses the table file of a set with `count_of_contexts` contexts: `HGVR`, u16 distributions, u16 variants, u32 contexts, then
     /// 16 u16 frequencies a distribution, then one u8 for each variant and context.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the file breaks a rule.
-    pub fn parse(file: &[u8]) -> Result<Self> {
+    pub fn parse(file: &[u8], count_of_contexts: usize) -> Result<Self> {
         let bad = |what: &str| Error::corrupt("coder tables", 0, what);
         let head = file.get(..12).ok_or_else(|| bad("no header"))?;
         let (count, variants) = (
@@ -107,7 +117,7 @@ impl Tables {
         let size = frequencies.end + variants * contexts;
         if &head[..4] != b"HGVR"
             || variants != VARIANTS
-            || contexts != contexts::COUNT
+            || contexts != count_of_contexts
             || file.len() != size
         {
             return Err(bad("another version"));
@@ -147,9 +157,12 @@ impl Tables {
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the crate was built with a damaged table file.
-pub fn tables() -> Result<&'static Tables> {
-    static TABLES: LazyLock<Option<Tables>> = LazyLock::new(|| Tables::parse(FILE).ok());
-    TABLES
+pub fn tables(set: TableSet) -> Result<&'static Tables> {
+    static TABLES: [LazyLock<Option<Tables>>; 2] = [
+        LazyLock::new(|| Tables::parse(WAVELET, contexts::COUNT).ok()),
+        LazyLock::new(|| Tables::parse(GRID, super::grid::COUNT).ok()),
+    ];
+    TABLES[set as usize]
         .as_ref()
         .ok_or_else(|| Error::corrupt("coder tables", 0, "the built-in table file is damaged"))
 }
@@ -162,10 +175,15 @@ mod tests {
     /// What the encoder may send must have a slot, or it would divide by zero.
     #[test]
     fn every_context_can_code_its_alphabet() {
-        let tables = tables().unwrap();
+        every_alphabet(TableSet::Wavelet, contexts::alphabet);
+        every_alphabet(TableSet::Grid, super::super::grid::alphabet);
+    }
+
+    fn every_alphabet(set: TableSet, alphabet: fn(usize) -> usize) {
+        let tables = tables(set).unwrap();
         for map in &tables.map {
             for (context, &d) in map.iter().enumerate() {
-                for symbol in 0..contexts::alphabet(context) {
+                for symbol in 0..alphabet(context) {
                     assert!(
                         tables.distributions[usize::from(d)]
                             .interval(symbol as u8)

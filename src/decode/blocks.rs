@@ -7,13 +7,13 @@ use crate::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use crate::codec::bands::BlockShape;
 use crate::format::model::ModelRecord;
 use crate::format::shape::Shape;
-use crate::model::WaveletModel;
+use crate::model::{BlockModel, GridModel, WaveletModel};
 use crate::reader::{BlockEntry, BlockState};
 use crate::volume::BlockGrid;
 use crate::{Error, Limits, Result};
 
 /// Models of a file by id.
-pub(crate) type Models = BTreeMap<u16, WaveletModel>;
+pub(crate) type Models = BTreeMap<u16, BlockModel>;
 
 /// Reads the model records of a file.
 ///
@@ -23,7 +23,11 @@ pub(crate) fn parse_models(records: &[ModelRecord]) -> Result<Models> {
     records
         .iter()
         .map(|r| match r.kind {
-            WaveletModel::KIND => Ok((r.id, WaveletModel::from_bytes(&r.payload)?)),
+            WaveletModel::KIND => {
+                let model = WaveletModel::from_bytes(&r.payload)?;
+                Ok((r.id, BlockModel::Wavelet(model)))
+            }
+            GridModel::KIND => Ok((r.id, BlockModel::Grid(GridModel::from_bytes(&r.payload)?))),
             kind => Err(Error::Unsupported(format!(
                 "model kind {kind} of a newer version; update hgv"
             ))),
@@ -36,14 +40,18 @@ pub(crate) fn parse_models(records: &[ModelRecord]) -> Result<Models> {
 fn check_models(models: &Models, shape: &Shape) -> Result<()> {
     let bad = |detail: String| Err(Error::corrupt("model record", 0, detail));
     for (id, model) in models {
-        if model.qualities != shape.layers.levels() {
-            return bad(format!(
-                "model {id} has {} qualities, the file {}",
-                model.qualities,
-                shape.layers.levels()
-            ));
+        match model {
+            BlockModel::Wavelet(m) if m.qualities != shape.layers.levels() => {
+                return bad(format!(
+                    "model {id} has {} qualities, the file {}",
+                    m.qualities,
+                    shape.layers.levels()
+                ));
+            }
+            BlockModel::Grid(m) => check_layers(*id, m, shape.layers.as_slice().len())?,
+            BlockModel::Wavelet(_) => {}
         }
-        if model.mask && !shape.dtype.is_float() {
+        if model.mask() && !shape.dtype.is_float() {
             return bad(format!(
                 "model {id} has a mask, but {} voxels are always finite",
                 shape.dtype
@@ -56,6 +64,18 @@ fn check_models(models: &Models, shape: &Shape) -> Result<()> {
             "section LAYR",
             0,
             format!("level of detail {} of a block that has {deepest}", l.lod),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Every level lies in a layer that the file has.
+fn check_layers(id: u16, model: &GridModel, layers: usize) -> Result<()> {
+    match model.levels.iter().find(|l| usize::from(l.layer) >= layers) {
+        Some(l) => Err(Error::corrupt(
+            "model record",
+            0,
+            format!("model {id} has a level in layer {} of {layers}", l.layer),
         )),
         None => Ok(()),
     }

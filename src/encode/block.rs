@@ -1,6 +1,8 @@
 //! One block: voxels in, layers out, with the errors that the decoder's own output has.
 
 use super::forward::forward;
+use super::grid::{self, GridBuffers, GridPlan};
+use super::plan::ModelUse;
 use super::quantise::quantise;
 use super::sums::{BandError, MinMax, SquaredError};
 use crate::Result;
@@ -25,6 +27,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) want_coarsest: bool,
     /// Whether a block may become a constant without payload.
     pub(crate) allow_constant: bool,
+    /// Grid models and when to use them.
+    pub(crate) grid: GridPlan<'a>,
 }
 
 /// Error of one quality level of one block against its source, in units of `q`.
@@ -43,7 +47,7 @@ pub(crate) enum EncodedBlock {
     Constant(i32),
     /// Coded.
     Payload {
-        wide: bool,
+        model: ModelUse,
         range: ValueRange,
         layers: Vec<Vec<u8>>,
     },
@@ -56,7 +60,8 @@ pub(crate) struct EncodeScratch {
     lines: Vec<f32>,
     narrow: Buffers<i16>,
     wide: Buffers<i32>,
-    coarsest: Vec<i32>,
+    pub(super) coarsest: Vec<i32>,
+    pub(super) grid: GridBuffers,
 }
 
 impl EncodeScratch {
@@ -96,22 +101,32 @@ pub(crate) fn encode_block(
         ));
     }
     let range = (plan.range)(min.floor() as i32, max.ceil() as i32)?;
-    let EncodeScratch {
-        coefficients,
-        lines,
-        narrow,
-        wide,
-        coarsest,
-    } = scratch;
-    let scale = f32::from(plan.model.frac_bits).exp2();
     let block = Block {
         plan,
         shape,
         values,
         range,
     };
+    grid::choose(&block, scratch)
+}
+
+/// Encodes a block with the wavelet model.
+pub(super) fn encode_wavelet(
+    block: &Block<'_>,
+    scratch: &mut EncodeScratch,
+) -> Result<(EncodedBlock, Vec<LevelError>)> {
+    let plan = block.plan;
+    let EncodeScratch {
+        coefficients,
+        lines,
+        narrow,
+        wide,
+        coarsest,
+        ..
+    } = scratch;
+    let scale = f32::from(plan.model.frac_bits).exp2();
     if plan.model.precision == Precision::I16 {
-        transform(coefficients, lines, &block, scale);
+        transform(coefficients, lines, block, scale);
         if let Some(done) = block.encode(&plan.model, coefficients, narrow, coarsest, false)? {
             return Ok(done);
         }
@@ -119,7 +134,7 @@ pub(crate) fn encode_block(
     transform(
         coefficients,
         lines,
-        &block,
+        block,
         f32::from(plan.wide.frac_bits).exp2(),
     );
     let done = block.encode(&plan.wide, coefficients, wide, coarsest, true)?;
@@ -144,11 +159,14 @@ fn constant_error(values: &[f32], q: i32) -> LevelError {
     })
 }
 
-struct Block<'a> {
-    plan: &'a BlockPlan<'a>,
-    shape: BlockShape,
-    values: &'a [f32],
-    range: ValueRange,
+/// A block to encode.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a> {
+    pub(super) plan: &'a BlockPlan<'a>,
+    pub(super) shape: BlockShape,
+    /// `[z][y][x]` in units of `q`.
+    pub(super) values: &'a [f32],
+    pub(super) range: ValueRange,
 }
 
 impl Block<'_> {
@@ -199,7 +217,7 @@ impl Block<'_> {
         }
         Ok(Some((
             EncodedBlock::Payload {
-                wide,
+                model: ModelUse::Wavelet { wide },
                 range: self.range,
                 layers,
             },
@@ -208,7 +226,7 @@ impl Block<'_> {
     }
 
     /// A block of which quantisation leaves nothing: its mean.
-    fn flat(&self, levels: usize) -> (EncodedBlock, Vec<LevelError>) {
+    pub(super) fn flat(&self, levels: usize) -> (EncodedBlock, Vec<LevelError>) {
         let sum: f64 = self.values.iter().map(|&v| f64::from(v)).sum();
         let q =
             ((sum / self.values.len() as f64).round() as i32).clamp(self.range.lo, self.range.hi);
@@ -331,7 +349,7 @@ impl Block<'_> {
     }
 
     /// Appends the exact residual to the last layer: u32 length of the coefficients first.
-    fn add_residual(&self, layers: &mut [Vec<u8>], decoded: &[i32]) -> Result<()> {
+    pub(super) fn add_residual(&self, layers: &mut [Vec<u8>], decoded: &[i32]) -> Result<()> {
         let residual: Vec<i32> = self
             .values
             .iter()

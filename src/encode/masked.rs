@@ -39,7 +39,7 @@ impl Job<'_> {
             }
         }
         let EncodedBlock::Payload {
-            wide,
+            model,
             range,
             mut layers,
         } = encoded
@@ -56,7 +56,7 @@ impl Job<'_> {
         Ok(Coded {
             block,
             encoded: EncodedBlock::Payload {
-                wide,
+                model,
                 range,
                 layers,
             },

@@ -6,6 +6,7 @@
 
 mod block;
 mod forward;
+mod grid;
 mod masked;
 mod merge;
 mod options;
@@ -26,6 +27,8 @@ pub use block::LevelError;
 pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 #[cfg(feature = "bench")]
 pub(crate) use forward::forward;
+#[cfg(feature = "bench")]
+pub(crate) use grid::{GridChoice, GridPlan, fitted_weights, grid_models};
 pub use merge::{merge, merge_sources};
 pub use options::*;
 #[cfg(feature = "bench")]
@@ -99,11 +102,6 @@ fn check(source: &dyn VoxelSource, options: &EncodeOptions) -> Result<()> {
         return bad(
             "shards need --quality: a search would end at another step in each of them".into(),
         );
-    }
-    if options.model == ModelChoice::Hashgrid {
-        return Err(Error::Unsupported(
-            "hash-grid models are not built yet; use --model auto or dense".into(),
-        ));
     }
     if options.target == Target::Lossless && source.dtype().is_float() {
         return Err(Error::Unsupported(

@@ -10,7 +10,8 @@ use super::overview::TierVoxels;
 use super::plan::{Models, layer_steps};
 use super::scan::{Scan, report};
 use super::totals::Totals;
-use super::{EncodeOptions, Progress, ProgressFn};
+use super::grid::{GridChoice, GridPlan, grid_models};
+use super::{EncodeOptions, ModelChoice, Preset, Progress, ProgressFn};
 use crate::backend::ValueRange;
 use crate::backend::cpu::CpuBackend;
 use crate::codec::bands::BlockShape;
@@ -106,14 +107,35 @@ impl Job<'_> {
     }
 
     fn models(&self, step: f64) -> Models {
-        Models::new(
-            self.scan.q_min,
-            self.scan.q_max,
+        let (scan, levels) = (&self.scan, self.levels());
+        let models = Models::new(
+            scan.q_min,
+            scan.q_max,
             step,
-            self.levels(),
+            levels,
             self.lossless,
-            self.scan.masked,
-        )
+            scan.masked,
+        );
+        if self.grid_choice() == GridChoice::Never {
+            return models;
+        }
+        models.with_grids(grid_models(
+            scan.q_min,
+            scan.q_max,
+            step,
+            levels,
+            self.lossless,
+            self.block_log2,
+        ))
+    }
+
+    /// When blocks of tier 0 get grid models.
+    fn grid_choice(&self) -> GridChoice {
+        match (self.options.model, self.options.preset) {
+            (ModelChoice::Hashgrid, _) => GridChoice::Always,
+            (ModelChoice::Auto, Preset::Best) => GridChoice::Cheaper,
+            (ModelChoice::Auto | ModelChoice::Dense, _) => GridChoice::Never,
+        }
     }
 
     /// Blocks of tier 0 that a search looks at: all, or an even sample of at least `wanted`.
@@ -426,7 +448,7 @@ impl Job<'_> {
 
     fn block_plan<'p>(
         &self,
-        models: &Models,
+        models: &'p Models,
         tier: u8,
         steps: &'p [crate::backend::LayerStep],
         range: &'p (dyn Fn(i32, i32) -> Result<ValueRange> + Sync),
@@ -442,6 +464,15 @@ impl Job<'_> {
             range,
             want_coarsest,
             allow_constant: true,
+            grid: if tier > 0 || models.grids().is_empty() {
+                GridPlan::NONE
+            } else {
+                GridPlan {
+                    choice: self.grid_choice(),
+                    models: models.grids(),
+                    lambda: models.lambda(),
+                }
+            },
         }
     }
 
@@ -459,13 +490,13 @@ impl Job<'_> {
         Ok(match coded.encoded {
             EncodedBlock::Constant(q) => BlockRecord::Constant(q),
             EncodedBlock::Payload {
-                wide,
+                model,
                 range,
                 layers,
             } => {
                 let finite = coded.finite.max(1) as f64;
                 BlockRecord::Payload(BlockPayload {
-                    model: models.id(tier, wide, coded.masked),
+                    model: models.id(tier, model, coded.masked),
                     range: self.coder.encode(range.lo, range.hi)?,
                     errors: coded
                         .errors

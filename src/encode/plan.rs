@@ -2,7 +2,7 @@
 
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
-use crate::model::{Precision, WaveletModel};
+use crate::model::{BlockModel, GridModel, Precision, WaveletModel};
 use crate::{Error, Result};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
@@ -12,6 +12,15 @@ pub(crate) fn layer_steps(levels: u8) -> Vec<LayerStep> {
         .into_iter()
         .chain((0..levels).map(|quality| LayerStep { lod: 0, quality }))
         .collect()
+}
+
+/// Slope of distortion over rate of a uniform quantiser of step 1 at high rate, where a bit less
+/// makes four times the error `1/12`: `2 ln 2 / 12`.
+const LAMBDA: f64 = 0.1155;
+
+/// Squared error that a bit is worth at a step, in the square of its units.
+pub(crate) fn lambda(step: f64) -> f64 {
+    LAMBDA * step * step
 }
 
 /// Half the range of values, in working units, that 16-bit arithmetic has room for: the gain of
@@ -58,9 +67,21 @@ pub(crate) fn wavelet_models(
     )
 }
 
-/// The models of a file: one for the volume, one for its overview tiers, each with a 32-bit twin.
-#[derive(Debug, Clone, Copy)]
+/// Which of a tier's models a block uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ModelUse {
+    /// The wavelet model, or its 32-bit twin.
+    Wavelet { wide: bool },
+    /// One of the grid models, in their order.
+    Grid(usize),
+}
+
+/// The models of a file: wavelets for the volume and for its overview tiers, each with a 32-bit
+/// twin, and grids for the volume.
+#[derive(Debug, Clone)]
 pub(crate) struct Models {
+    grids: Vec<GridModel>,
+    lambda: f64,
     volume: (WaveletModel, WaveletModel),
     overview: (WaveletModel, WaveletModel),
     /// Whether blocks with a mask may occur; they have models of their own.
@@ -78,6 +99,8 @@ impl Models {
         masked: bool,
     ) -> Self {
         Self {
+            grids: Vec::new(),
+            lambda: lambda(step),
             masked,
             volume: wavelet_models(q_min, q_max, step, levels, lossless),
             overview: wavelet_models(q_min, q_max, step, levels, false),
@@ -89,11 +112,15 @@ impl Models {
     /// # Errors
     /// As reading the records; [`Error::Unsupported`] if there is none for overviews.
     pub(crate) fn from_records(records: &[ModelRecord]) -> Result<Self> {
-        let list: Vec<WaveletModel> = crate::decode::parse_models(records)?
-            .into_values()
-            .collect();
-        let masked = list.iter().any(|m| m.mask);
-        let list: Vec<WaveletModel> = list.into_iter().filter(|m| !m.mask).collect();
+        let models = crate::decode::parse_models(records)?;
+        let masked = models.values().any(BlockModel::mask);
+        let (mut list, mut grids) = (Vec::new(), Vec::new());
+        for model in models.into_values().filter(|m| !m.mask()) {
+            match model {
+                BlockModel::Wavelet(m) => list.push(m),
+                BlockModel::Grid(m) => grids.push(m),
+            }
+        }
         let find = |lossless| {
             let first = list.iter().find(|m| m.lossless == lossless);
             let wide = list
@@ -104,6 +131,8 @@ impl Models {
         let overview = find(false)
             .ok_or_else(|| Error::Unsupported("the file has no model for overviews".into()))?;
         Ok(Self {
+            grids,
+            lambda: 0.0,
             volume: find(true).unwrap_or(overview),
             overview,
             masked,
@@ -120,23 +149,23 @@ impl Models {
     }
 
     /// The distinct models in order of their ids.
-    fn list(&self) -> Vec<WaveletModel> {
-        let mut list: Vec<WaveletModel> = Vec::new();
-        for model in [
+    fn list(&self) -> Vec<BlockModel> {
+        let wavelets = [
             self.volume.0,
             self.volume.1,
             self.overview.0,
             self.overview.1,
-        ] {
+        ];
+        let wavelets = wavelets.into_iter().map(BlockModel::Wavelet);
+        let grids = self.grids.iter().cloned().map(BlockModel::Grid);
+        let mut list: Vec<BlockModel> = Vec::new();
+        for model in wavelets.chain(grids) {
             if !list.contains(&model) {
                 list.push(model);
             }
         }
         if self.masked {
-            let masked: Vec<_> = list
-                .iter()
-                .map(|m| WaveletModel { mask: true, ..*m })
-                .collect();
+            let masked: Vec<_> = list.iter().cloned().map(with_mask).collect();
             list.extend(masked);
         }
         list
@@ -144,10 +173,13 @@ impl Models {
 
     /// Records for the file.
     pub(crate) fn records(&self) -> Vec<ModelRecord> {
-        let record = |(id, m): (usize, &WaveletModel)| ModelRecord {
-            id: id as u16,
-            kind: WaveletModel::KIND,
-            payload: m.to_bytes().to_vec(),
+        let record = |(id, m): (usize, &BlockModel)| {
+            let (kind, payload) = m.record();
+            ModelRecord {
+                id: id as u16,
+                kind,
+                payload,
+            }
         };
         self.list().iter().enumerate().map(record).collect()
     }
@@ -157,13 +189,38 @@ impl Models {
         self.masked
     }
 
-    /// Id of the model, or of its 32-bit twin, that a tier uses for blocks with or without a mask.
-    pub(crate) fn id(&self, tier: u8, wide: bool, mask: bool) -> u16 {
-        let (model, twin) = self.of_tier(tier);
-        let wanted = WaveletModel {
-            mask,
-            ..if wide { twin } else { model }
+    /// Squared error, in units of `q`, that a bit is worth at this step.
+    pub(crate) fn lambda(&self) -> f64 {
+        self.lambda
+    }
+
+    /// Grid models of tier 0.
+    pub(crate) fn grids(&self) -> &[GridModel] {
+        &self.grids
+    }
+
+    /// The same with grid models for tier 0.
+    pub(crate) fn with_grids(self, grids: Vec<GridModel>) -> Self {
+        Self { grids, ..self }
+    }
+
+    /// Id of a model of a tier, for blocks with or without a mask.
+    pub(crate) fn id(&self, tier: u8, model: ModelUse, mask: bool) -> u16 {
+        let (narrow, wide) = self.of_tier(tier);
+        let wanted = match model {
+            ModelUse::Wavelet { wide: true } => BlockModel::Wavelet(wide),
+            ModelUse::Wavelet { wide: false } => BlockModel::Wavelet(narrow),
+            ModelUse::Grid(i) => BlockModel::Grid(self.grids[i].clone()),
         };
+        let wanted = if mask { with_mask(wanted) } else { wanted };
         self.list().iter().position(|m| *m == wanted).unwrap_or(0) as u16
+    }
+}
+
+/// The twin for blocks with a mask.
+fn with_mask(model: BlockModel) -> BlockModel {
+    match model {
+        BlockModel::Wavelet(m) => BlockModel::Wavelet(WaveletModel { mask: true, ..m }),
+        BlockModel::Grid(m) => BlockModel::Grid(GridModel { mask: true, ..m }),
     }
 }

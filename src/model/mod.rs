@@ -2,8 +2,45 @@
 //! kernels (specification, "Models").
 
 pub mod gains;
+pub mod grid;
 mod values;
 mod wavelet;
 
 pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};
+pub use grid::GridModel;
 pub use wavelet::{Precision, WaveletModel};
+
+/// The model of a block, of any kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockModel {
+    /// One dense level at voxel resolution, stored as wavelet coefficients.
+    Wavelet(WaveletModel),
+    /// Feature grids and a network.
+    Grid(GridModel),
+}
+
+impl BlockModel {
+    /// Whether the first layer begins with a mask of non-finite voxels.
+    pub fn mask(&self) -> bool {
+        match self {
+            Self::Wavelet(m) => m.mask,
+            Self::Grid(m) => m.mask,
+        }
+    }
+
+    /// Whether the last layer ends with an exact residual.
+    pub fn lossless(&self) -> bool {
+        match self {
+            Self::Wavelet(m) => m.lossless,
+            Self::Grid(m) => m.lossless,
+        }
+    }
+
+    /// Kind and bytes of the record in the model section.
+    pub fn record(&self) -> (u8, Vec<u8>) {
+        match self {
+            Self::Wavelet(m) => (WaveletModel::KIND, m.to_bytes().to_vec()),
+            Self::Grid(m) => (GridModel::KIND, m.to_bytes()),
+        }
+    }
+}

@@ -3,12 +3,14 @@
 use byteorder::{ByteOrder, LittleEndian as Le};
 
 use super::CpuLevel;
+use super::grid::{GridScratch, evaluate};
 use super::simd::{self, Loops, Working};
 use crate::backend::{Backend, BlockJob, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
+use crate::codec::grid::decode_grid_layer;
 use crate::codec::mask::{Class, decode_mask};
 use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
-use crate::model::{NON_FINITE, Precision, WaveletModel};
+use crate::model::{BlockModel, GridModel, NON_FINITE, Precision, WaveletModel};
 use crate::{Error, Result};
 
 /// Buffers that a thread keeps from block to block.
@@ -16,6 +18,7 @@ use crate::{Error, Result};
 pub struct Scratch {
     narrow: Buffers<i16>,
     wide: Buffers<i32>,
+    grid: GridScratch,
 }
 
 #[derive(Debug, Default)]
@@ -135,14 +138,92 @@ impl Backend for CpuBackend {
         out: &mut Vec<i32>,
     ) -> Result<()> {
         check_prefix(job)?;
-        if job.model.mask {
+        if job.model.mask() {
             return decode_masked(self, job, scratch, out);
         }
-        match job.model.precision {
-            Precision::I16 => decode(self, job, &mut scratch.narrow, out),
-            Precision::I32 => decode(self, job, &mut scratch.wide, out),
-        }
+        self.decode_plain(job, job.layers, scratch, out)
     }
+}
+
+impl CpuBackend {
+    /// A block whose `layers` begin without a mask.
+    fn decode_plain(
+        &self,
+        job: &BlockJob<'_>,
+        layers: &[Vec<u8>],
+        scratch: &mut Scratch,
+        out: &mut Vec<i32>,
+    ) -> Result<()> {
+        let mut parts = Parts::new(job, layers)?;
+        match job.model {
+            BlockModel::Wavelet(model) if model.precision == Precision::I16 => {
+                decode(self, model, job, &parts, &mut scratch.narrow, out)?;
+            }
+            BlockModel::Wavelet(model) => {
+                decode(self, model, job, &parts, &mut scratch.wide, out)?;
+            }
+            BlockModel::Grid(model) => {
+                decode_grid(self, model, job, &parts, &mut scratch.grid, out)?;
+            }
+        }
+        add_residual(job, parts.residual.take(), out)
+    }
+
+    /// Integers of the voxels of a level of detail from the weights in `scratch`.
+    pub(crate) fn evaluate_grid(
+        &self,
+        model: &GridModel,
+        shape: &BlockShape,
+        range: ValueRange,
+        lod: usize,
+        scratch: &mut GridScratch,
+        out: &mut Vec<i32>,
+    ) {
+        evaluate(self.level, model, shape, lod, scratch);
+        out.clear();
+        out.resize(shape.dims_at(lod).iter().product(), 0);
+        let rounding = Rounding::new::<i32>(model.frac_bits, range);
+        let values = &scratch.sums.values;
+        simd::with_vectors(self.level, RoundAll(values, &rounding, out));
+    }
+}
+
+/// The layers of a block without what wraps the last one.
+struct Parts<'a> {
+    layers: Vec<&'a [u8]>,
+    /// Exact residual that ends the last layer.
+    residual: Option<&'a [u8]>,
+}
+
+impl<'a> Parts<'a> {
+    fn new(job: &BlockJob<'_>, layers: &'a [Vec<u8>]) -> Result<Self> {
+        let mut layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
+        let mut residual = None;
+        // A last layer without bytes has neither a model's part nor a residual.
+        if job.model.lossless() && layers.len() == job.steps.len() {
+            if let Some(last) = layers.last_mut().filter(|l| !l.is_empty()) {
+                let (model, rest) = split(last)?;
+                (*last, residual) = (model, Some(rest));
+            }
+        }
+        Ok(Self { layers, residual })
+    }
+}
+
+/// Adds the residual to a block at full resolution.
+fn add_residual(job: &BlockJob<'_>, residual: Option<&[u8]>, out: &mut [i32]) -> Result<()> {
+    let Some(bytes) = residual.filter(|r| job.lod == 0 && !r.is_empty()) else {
+        return Ok(());
+    };
+    decode_residual(job.shape.dims, out, bytes)?;
+    if out.iter().any(|&q| q < job.range.lo || q > job.range.hi) {
+        return Err(Error::corrupt(
+            "residual",
+            0,
+            "a voxel leaves the value range of its block",
+        ));
+    }
+    Ok(())
 }
 
 /// The layers must give the level of detail, all of it at one quality.
@@ -180,19 +261,7 @@ fn decode_masked(
     let (mask, rest) = split(&layers[0])?;
     let classes = decode_mask(mask, job.shape.dims)?;
     layers[0] = rest.to_vec();
-    let plain = WaveletModel {
-        mask: false,
-        ..*job.model
-    };
-    cpu.decode_block(
-        &BlockJob {
-            layers: &layers,
-            model: &plain,
-            ..*job
-        },
-        scratch,
-        out,
-    )?;
+    cpu.decode_plain(job, &layers, scratch, out)?;
     let ([w, h, _], [nx, ny, _]) = (job.shape.dims_at(job.lod), job.shape.dims);
     for (i, q) in out.iter_mut().enumerate() {
         // A voxel of a level of detail lies on one of the full resolution and takes its class.
@@ -207,24 +276,17 @@ fn decode_masked(
 
 fn decode<E: Working>(
     cpu: &CpuBackend,
+    model: &WaveletModel,
     job: &BlockJob<'_>,
+    parts: &Parts<'_>,
     buffers: &mut Buffers<E>,
     out: &mut Vec<i32>,
 ) -> Result<()> {
     let Buffers { state, other } = buffers;
     state.reset(job.shape);
-    let lossless_layer = job
-        .model
-        .lossless
-        .then_some(job.steps.len().wrapping_sub(1));
-    let (mut quality, mut residual) = (0, &[][..]);
-    for (i, (step, bytes)) in job.steps.iter().zip(job.layers).enumerate() {
-        let mut coefficients = &bytes[..];
-        // A last layer without bytes has neither coefficients nor residual.
-        if Some(i) == lossless_layer && !bytes.is_empty() {
-            (coefficients, residual) = split(bytes)?;
-        }
-        decode_layer(state, usize::from(step.lod), step.quality, coefficients)?;
+    let mut quality = 0;
+    for (step, bytes) in job.steps.iter().zip(&parts.layers) {
+        decode_layer(state, usize::from(step.lod), step.quality, bytes)?;
         quality = step.quality;
     }
     let mut values = std::mem::take(state.indices_mut());
@@ -237,18 +299,25 @@ fn decode<E: Working>(
         scratch: other,
         is_zero: &|band| known.band_is_zero(band),
     };
-    cpu.reconstruct(job.model, quality, block, out);
+    cpu.reconstruct(model, quality, block, out);
     *state.indices_mut() = values;
-    if job.lod == 0 && !residual.is_empty() {
-        decode_residual(job.shape.dims, out, residual)?;
-        if out.iter().any(|&q| q < job.range.lo || q > job.range.hi) {
-            return Err(Error::corrupt(
-                "residual",
-                0,
-                "a voxel leaves the value range of its block",
-            ));
-        }
+    Ok(())
+}
+
+fn decode_grid(
+    cpu: &CpuBackend,
+    model: &GridModel,
+    job: &BlockJob<'_>,
+    parts: &Parts<'_>,
+    scratch: &mut GridScratch,
+    out: &mut Vec<i32>,
+) -> Result<()> {
+    model.check_block(job.shape.dims)?;
+    scratch.weights.reset(model, job.shape.dims);
+    for (i, bytes) in parts.layers.iter().enumerate() {
+        decode_grid_layer(model, i, bytes, &mut scratch.weights)?;
     }
+    cpu.evaluate_grid(model, &job.shape, job.range, job.lod, scratch, out);
     Ok(())
 }
 
@@ -402,6 +471,17 @@ impl<E: Working> Loops for ToIntegers<'_, E> {
             let start = (i / h * ny + i % h) * nx;
             self.rounding.row(&self.values[start..start + w], row);
         }
+    }
+}
+
+/// Rounds working values that lie one after the other.
+struct RoundAll<'a>(&'a [i32], &'a Rounding, &'a mut [i32]);
+
+impl Loops for RoundAll<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        self.1.row(self.0, self.2);
     }
 }
 

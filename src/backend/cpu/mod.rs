@@ -1,6 +1,7 @@
 //! The CPU backend: a scalar oracle and the same kernels on vectors.
 
 mod block;
+mod grid;
 mod level;
 #[expect(
     unsafe_code,
@@ -9,6 +10,7 @@ mod level;
 mod simd;
 
 pub(crate) use block::Reconstruction;
+pub(crate) use grid::GridScratch;
 pub use block::{CpuBackend, Scratch};
 pub use level::CpuLevel;
 pub(crate) use simd::{Loops, Working};

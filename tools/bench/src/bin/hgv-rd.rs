@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use hgv::bench_api::BlockLab;
-use hgv::encode::Preset;
+use hgv::encode::{ModelChoice, Preset};
 use hgv_bench::lab::LabVolume;
 
 fn main() -> Result<(), String> {
@@ -21,12 +21,17 @@ fn main() -> Result<(), String> {
     } else {
         (Preset::Balanced, name)
     };
+    let model = match &codec {
+        n if n.contains("hashgrid") => ModelChoice::Hashgrid,
+        n if n.contains("auto") => ModelChoice::Auto,
+        _ => ModelChoice::Dense,
+    };
     println!("dataset,codec,mode,param,bytes,ratio,psnr,ssim");
     for path in args {
         let volume = LabVolume::load(Path::new(&path))?;
         for exponent in [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.5, 11.0, 13.0] {
             let (bytes, psnr, voxels) =
-                sweep(&volume, exponent, side, levels as u8, every, preset)?;
+                sweep(&volume, exponent, side, levels as u8, every, (preset, model))?;
             let ratio = (voxels * volume.voxel_bytes) as f64 / bytes as f64;
             println!(
                 "{},{codec},whole,{exponent},{bytes},{ratio:.4},{psnr:.4},0",
@@ -46,7 +51,7 @@ fn sweep(
     side: usize,
     levels: u8,
     every: usize,
-    preset: Preset,
+    (preset, model): (Preset, ModelChoice),
 ) -> Result<(usize, f64, usize), String> {
     let span = f64::from(v.range.1) - f64::from(v.range.0);
     let lab = BlockLab::new(
@@ -57,7 +62,8 @@ fn sweep(
         side.ilog2(),
         preset,
         false,
-    );
+    )
+    .with_model(model);
     let (mut bytes, mut sse, mut voxels) = (0, 0.0, 0);
     for &corner in v.corners(side).iter().step_by(every) {
         let (dims, values) = v.cube(corner, side);

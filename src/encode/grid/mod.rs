@@ -1,0 +1,217 @@
+//! Blocks under grid models: which model, which weights, and what they cost.
+
+mod fit;
+mod plan;
+mod pyramid;
+
+use super::block::{Block, EncodeScratch, EncodedBlock, LevelError, encode_wavelet};
+use super::plan::ModelUse;
+use super::sums::SquaredError;
+use crate::Result;
+use crate::backend::cpu::GridScratch;
+use crate::codec::grid::{GridWeights, encode_grid_layer};
+use crate::model::GridModel;
+use fit::{Effort, Fit};
+pub(crate) use plan::grid_models;
+use pyramid::Span;
+
+/// When a block gets a grid model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GridChoice {
+    /// Never.
+    Never,
+    /// Always.
+    Always,
+    /// Where it beats the wavelet model at the slope of the volume.
+    Cheaper,
+}
+
+/// What the blocks of a tier share of grid models.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GridPlan<'a> {
+    pub(crate) choice: GridChoice,
+    pub(crate) models: &'a [GridModel],
+    /// Squared error, in units of `q`, that a bit is worth.
+    pub(crate) lambda: f64,
+}
+
+impl GridPlan<'_> {
+    /// Wavelets only.
+    pub(crate) const NONE: Self = Self {
+        choice: GridChoice::Never,
+        models: &[],
+        lambda: 0.0,
+    };
+}
+
+/// Buffers that a thread keeps from block to block.
+#[derive(Debug, Default)]
+pub(crate) struct GridBuffers {
+    evaluation: GridScratch,
+    decoded: Vec<i32>,
+}
+
+type Encoded = (EncodedBlock, Vec<LevelError>);
+
+/// Encodes a block with the model that the plan asks for.
+pub(super) fn choose(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded> {
+    let plan = block.plan.grid;
+    if plan.choice == GridChoice::Never {
+        return encode_wavelet(block, scratch);
+    }
+    if plan.choice == GridChoice::Always {
+        return encode_grid(block, scratch);
+    }
+    let grid = encode_grid(block, scratch)?;
+    let coarsest = std::mem::take(&mut scratch.coarsest);
+    let wavelet = encode_wavelet(block, scratch)?;
+    if cost(plan.lambda, &wavelet) <= cost(plan.lambda, &grid) {
+        return Ok(wavelet);
+    }
+    scratch.coarsest = coarsest;
+    Ok(grid)
+}
+
+/// Squared error of the last quality plus lambda times bits.
+fn cost(lambda: f64, (block, errors): &Encoded) -> f64 {
+    let bytes: usize = match block {
+        EncodedBlock::Constant(_) => 4,
+        EncodedBlock::Payload { layers, .. } => layers.iter().map(Vec::len).sum(),
+    };
+    errors.last().map_or(0.0, |e| e.sse) + lambda * 8.0 * bytes as f64
+}
+
+/// A fitted model.
+struct Candidate {
+    model: usize,
+    weights: GridWeights,
+    layers: Vec<Vec<u8>>,
+}
+
+fn encode_grid(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded> {
+    let plan = block.plan.grid;
+    let mut best: Option<(f64, Candidate)> = None;
+    for index in 0..plan.models.len() {
+        let (error, candidate) = fit_model(block, index)?;
+        let bytes: usize = candidate.layers.iter().map(Vec::len).sum();
+        let cost = error + plan.lambda * 8.0 * bytes as f64;
+        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+            best = Some((cost, candidate));
+        }
+    }
+    let Some((_, candidate)) = best else {
+        return encode_wavelet(block, scratch);
+    };
+    finish(block, candidate, scratch)
+}
+
+/// Weights of one model for a block, with the squared error that they leave.
+fn fit_model(block: &Block<'_>, index: usize) -> Result<(f64, Candidate)> {
+    let plan = block.plan.grid;
+    let model = &plan.models[index];
+    let span = Span {
+        cpu: block.plan.cpu,
+        dims: block.shape.dims,
+        order: model.order,
+    };
+    let centre = block.range.centre() as f32;
+    let target = block.values.iter().map(|&v| v - centre).collect();
+    let mut weights = GridWeights::default();
+    weights.reset(model, block.shape.dims);
+    let mut fit = Fit::new(span, model, plan.lambda as f32, target)?;
+    fit.run(&mut weights, Effort { sweeps: 6 });
+    let error = fit.residual.iter().map(|&r| f64::from(r * r)).sum();
+    let layers = (0..block.plan.steps.len())
+        .map(|layer| encode_grid_layer(model, layer, &mut weights))
+        .collect::<Result<_>>()?;
+    Ok((
+        error,
+        Candidate {
+            model: index,
+            weights,
+            layers,
+        },
+    ))
+}
+
+/// Measures the candidate on the decoder's output and makes it a block.
+fn finish(block: &Block<'_>, candidate: Candidate, scratch: &mut EncodeScratch) -> Result<Encoded> {
+    let Candidate {
+        model: index,
+        weights,
+        mut layers,
+    } = candidate;
+    let plan = block.plan;
+    let model = &plan.grid.models[index];
+    let levels = plan.steps.len() - 2;
+    let silent = layers.iter().all(Vec::is_empty);
+    if plan.allow_constant && !model.lossless && silent {
+        return Ok(block.flat(levels));
+    }
+    let mut errors = Vec::with_capacity(levels);
+    for quality in 0..levels {
+        prefix(model, &weights, quality + 2, &mut scratch.grid.evaluation.weights);
+        errors.push(measure(block, model, &mut scratch.grid));
+    }
+    if plan.want_coarsest {
+        let GridBuffers { evaluation, .. } = &mut scratch.grid;
+        let (shape, range) = (&block.shape, block.range);
+        let cpu = &plan.cpu;
+        cpu.evaluate_grid(model, shape, range, shape.depth, evaluation, &mut scratch.coarsest);
+    }
+    if model.lossless {
+        block.add_residual(&mut layers, &scratch.grid.decoded)?;
+        errors[levels - 1] = LevelError::default();
+    }
+    let payload = EncodedBlock::Payload {
+        model: ModelUse::Grid(index),
+        range: block.range,
+        layers,
+    };
+    Ok((payload, errors))
+}
+
+/// The weights of the layers up to `last`; zeros elsewhere.
+fn prefix(model: &GridModel, weights: &GridWeights, last: usize, out: &mut GridWeights) {
+    out.clone_from(weights);
+    for (level, stored) in model.levels.iter().zip(&mut out.levels) {
+        if usize::from(level.layer) > last {
+            stored.features.iter_mut().for_each(|f| f.fill(0));
+        }
+    }
+}
+
+/// Error of the decoder's output; leaves that output in `decoded`.
+fn measure(block: &Block<'_>, model: &GridModel, buffers: &mut GridBuffers) -> LevelError {
+    let cpu = &block.plan.cpu;
+    let GridBuffers {
+        evaluation,
+        decoded,
+    } = buffers;
+    cpu.evaluate_grid(model, &block.shape, block.range, 0, evaluation, decoded);
+    cpu.with_vectors(SquaredError {
+        values: block.values,
+        decoded,
+    })
+}
+
+/// Weights of a block under every grid model of a plan, for statistics.
+#[cfg(feature = "bench")]
+pub(crate) fn fitted_weights<'a>(
+    plan: &'a super::BlockPlan<'a>,
+    shape: crate::codec::bands::BlockShape,
+    values: &[f32],
+) -> Result<Vec<(&'a GridModel, GridWeights)>> {
+    let ends = |(a, b): (f32, f32), &v: &f32| (a.min(v), b.max(v));
+    let (min, max) = values.iter().fold((f32::MAX, f32::MIN), ends);
+    let block = Block {
+        plan,
+        shape,
+        values,
+        range: (plan.range)(min.floor() as i32, max.ceil() as i32)?,
+    };
+    let models = plan.grid.models.iter().enumerate();
+    models
+        .map(|(i, model)| Ok((model, fit_model(&block, i)?.1.weights)))
+        .collect()
+}

@@ -1,0 +1,78 @@
+//! Grid models of a volume: levels, steps, layers.
+
+use super::pyramid::Gram;
+use crate::model::GridModel;
+use crate::model::grid::{GridLevel, MAX_STEP, Order, vertices};
+
+/// Half the range of values in working units: under 2^27 with room for overshoot and the network.
+const HALF_RANGE: f64 = (1u64 << 22) as f64;
+
+/// The paper's pyramid for a volume whose integers span `q_min..=q_max`, once for each order of
+/// interpolation. `step` is the step of a voxel in units of `q`; coarser levels have steps of the
+/// same effect on the block.
+pub(crate) fn grid_models(
+    q_min: i32,
+    q_max: i32,
+    step: f64,
+    levels: u8,
+    lossless: bool,
+    block_log2: u32,
+) -> Vec<GridModel> {
+    let half = ((f64::from(q_max) - f64::from(q_min)) / 2.0).max(1.0);
+    let frac_bits = (HALF_RANGE / half).log2().floor().clamp(-16.0, 16.0) as i8;
+    let unit = 65_536.0 * f64::from(frac_bits).exp2();
+    let model = |order| GridModel {
+        order,
+        frac_bits,
+        lossless,
+        mask: false,
+        levels: (0..block_log2 as u8)
+            .rev()
+            .map(|k| GridLevel {
+                spacing: [k; 3],
+                table_log2: 22,
+                layer: layer_of(k, levels),
+                skip: 1,
+                input_shift: None,
+                steps: vec![
+                    ((step / norm(block_log2, k, order) * unit).round() as u64).clamp(1, MAX_STEP),
+                ],
+            })
+            .collect(),
+        network: None,
+        base: None,
+    };
+    vec![model(Order::Linear), model(Order::Cubic)]
+}
+
+/// Length of a basis function of a level away from the block's faces.
+fn norm(block_log2: u32, spacing: u8, order: Order) -> f64 {
+    let side = 1 << block_log2;
+    let gram = Gram::new(side, spacing, order);
+    f64::from(gram.norm(vertices(side, spacing) / 2)).powf(1.5)
+}
+
+/// The layer of a level: each quality index over 0 adds one level, and quality 0 has all the rest,
+/// from one level of detail to the next.
+fn layer_of(spacing: u8, levels: u8) -> u8 {
+    let quality = (levels - 1).saturating_sub(spacing);
+    if quality > 0 {
+        2 + quality
+    } else {
+        2 - spacing.min(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finer_levels_come_in_later_layers() {
+        let layers = |levels| [5, 4, 3, 2, 1, 0].map(|k| layer_of(k, levels));
+        assert_eq!(layers(1), [0, 0, 0, 0, 1, 2]);
+        assert_eq!(layers(2), [0, 0, 0, 0, 1, 3]);
+        assert_eq!(layers(3), [0, 0, 0, 0, 3, 4]);
+        assert_eq!(layers(8), [4, 5, 6, 7, 8, 9]);
+    }
+}
