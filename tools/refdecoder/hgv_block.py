@@ -50,8 +50,24 @@ def pass_of(x, y, z):
     return (0, 2, 1, 2)[(x & 1) + (y & 1) + (z & 1)]
 
 
+def of_pass(number, extent):
+    """Positions of a pass in raster order."""
+    return (p for p in raster(extent) if pass_of(*p) == number)
+
+
 def group_extent(dims):
     return tuple((n + 3) // 4 for n in dims)
+
+
+def in_active_groups(number, flags, extent):
+    """Positions of a pass in the groups whose flag is 1, group by group."""
+    inside = list(of_pass(number, (4, 4, 4)))
+    for g in raster(flags.extent):
+        if flags.cells[flags.at(*g)]:
+            for i in inside:
+                p = tuple(4 * g[a] + i[a] for a in range(3))
+                if all(p[a] < extent[a] for a in range(3)):
+                    yield p
 
 
 class Shape:

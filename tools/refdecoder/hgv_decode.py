@@ -43,13 +43,11 @@ def decode_block(container, tier, block, lod, level):
     if slot[0] == "constant":
         return box, [slot[1]] * payload.volume(box)
     rank = slot[1]
-    kind, record = container.models[page.models[rank]]
-    if kind != 1:
-        raise Reject(f"model kind {kind}")
+    model = container.models[page.models[rank]]
     steps = container.layers
     layers = container.layers_of(page, rank, payload.prefix_length(steps, lod, level))
     log2 = container.header.block_log2
-    return box, payload.decode_block(record, dims, log2, page.ranges[rank], steps, layers, lod)
+    return box, payload.decode_block(model, dims, log2, page.ranges[rank], steps, layers, lod)
 
 
 def blocks_of(region, side_log2):

@@ -1,6 +1,6 @@
 """Reference decoder of the hgv payload, written from format-spec/payload.md.
 
-Pure Python, no packages. It favours likeness to the text over speed; section numbers in the
+Pure Python; only kind 2 (`hgv_grid`) needs NumPy. It favours likeness to the text over speed; section numbers in the
 comments are those of the specification. A 64^3 block takes a few seconds.
 
 Entry point: `decode_block`. It raises `Reject` where the specification says "reject".
@@ -9,30 +9,18 @@ Entry point: `decode_block`. It raises `Reject` where the specification says "re
 import math
 import struct
 
-from hgv_block import Field, Model, Shape, Transform, group_extent, pass_of, raster, to_range, volume, working_values
-from hgv_stream import Reject, Stream
+from hgv_block import (Field, Model, Shape, Transform, group_extent, in_active_groups, of_pass, pass_of, raster, to_range,
+                       volume, working_values)
+from hgv_stream import Reject, Stream, flag_faces, log2i, low_bits, near, step_function
 
 # Section 9: first number of each kind of context.
 EMPTY, VARIANT, FLAG, COEFFICIENT = 0, 6, 9, 1209
 REFINE, COARSEST, RESIDUAL_FLAG, RESIDUAL = 5913, 5949, 5951, 6077
 
 
-def log2i(a):
-    return a.bit_length() - 1
-
-
-def step_function(*thresholds):
-    """Table of a step function of section 9; arguments over the last threshold share its value."""
-    values = [sum(i >= t for t in thresholds) for i in range(thresholds[-1] + 1)]
-    last = len(values) - 1
-    return lambda argument: values[argument if argument < last else last]
-
-
-near = step_function(1, 3, 5, 8, 13, 24, 48)
 far = step_function(1, 4, 8, 15, 30, 72)
 ancestor = step_function(1, 2, 4, 7, 12, 24, 56)
 flag_parents = step_function(1, 2, 4, 12)
-flag_faces = step_function(1, 2, 3, 5)
 flag_cousins = step_function(1, 2, 4)
 texture_level = step_function(1, 4, 10, 24, 64)
 
@@ -80,19 +68,30 @@ class Cousins:
 
 
 class Coefficients:
-    def __init__(self, model, shape, steps):
-        self.model, self.shape = model, shape
+    """A block of kind 1."""
+
+    def __init__(self, record, shape, steps):
+        self.model, self.shape = Model(record), shape
+        self.brings = plan(steps, shape.splits)
+        self.quality_of = [q for _, q in steps]
+        if max(self.quality_of) != self.model.qualities - 1:
+            raise Reject("the layer table has not the qualities of the model")
         self.k = [0] * volume(shape.dims)
         self.bands = {(d, b): Band(shape, d, b) for d in range(shape.splits) for b in range(1, 8)}
-        self.brings = plan(steps, shape.splits, model.qualities)
 
-    def decode_layer(self, number, q, data):
+    def working(self, layers, lod):
+        """Working values after so many layers: sections 11 and 12."""
+        w = working_values(self.model, self.shape, self.quality_of[layers - 1], self.k, lod)
+        Transform(self.model.bits).inverse(w, self.shape, lod)
+        return [v for row in self.shape.rows((0, 0, 0), self.shape.box(lod)) for v in w[row]]
+
+    def decode_layer(self, number, data):
         coarsest, splits = self.brings[number]
+        r = int(self.quality_of[number] > 0)
         if not data:
-            if q > 0:
+            if r:
                 self.quadruple(coarsest, splits)
             return
-        r = int(q > 0)
         stream, signs = Stream(data), []
         if coarsest:
             self.coarsest(stream, r)
@@ -139,8 +138,9 @@ class Coefficients:
             k[place] = self.model.sat(guess + delta)
 
 
-def plan(steps, splits, qualities):
-    """Section 6: what each step brings (coarsest or not, splits coarse to fine)."""
+def plan(steps, splits):
+    """Section 6: what each step brings (coarsest or not, splits coarse to fine). Its checks hold
+    for the layer table of every kind."""
     reached = [-1] * (splits + 1)  # the last entry is the coarsest band
     out = []
     for s, q in steps:
@@ -155,8 +155,8 @@ def plan(steps, splits, qualities):
         for i in brought:
             reached[i] = q
         out.append((splits in brought, [i for i in reversed(brought) if i < splits]))
-    if not steps or set(reached) != {max(q for _, q in steps)} or reached[0] != qualities - 1:
-        raise Reject("layer table: not every part reaches the last quality of the model")
+    if not steps or set(reached) != {max(q for _, q in steps)}:
+        raise Reject("layer table: not every part reaches the last quality")
     return out
 
 
@@ -186,8 +186,8 @@ class BandPass:
         band, f = self.band, self.band.f
         for number in range(3):
             self.stream.restart()
-            for g in raster(group_extent(band.extent)):
-                if pass_of(*g) == number and f.cells[f.at(*g)] == 0:
+            for g in of_pass(number, group_extent(band.extent)):
+                if f.cells[f.at(*g)] == 0:
                     f.cells[f.at(*g)] = self.stream.context(self.flag_context(number, g))
 
     def flag_context(self, number, g):
@@ -204,15 +204,10 @@ class BandPass:
 
     def coefficients(self):
         band = self.band
-        active = [g for g in raster(group_extent(band.extent)) if band.f.cells[band.f.at(*g)]]
         for number in range(3):
             self.stream.restart()
-            inside = [p for p in raster((4, 4, 4)) if pass_of(*p) == number]
-            for g in active:
-                for i in inside:
-                    p = tuple(4 * g[a] + i[a] for a in range(3))
-                    if all(p[a] < band.extent[a] for a in range(3)):
-                        self.coefficient(number, p)
+            for p in in_active_groups(number, band.f, band.extent):
+                self.coefficient(number, p)
 
     def neighbours(self, number, p, i):
         """N of 10.5."""
@@ -245,9 +240,8 @@ class BandPass:
             inner, outer, expected = ancestor(parent), far(2 * cousins), parent + cousins + (cousins >> 1)
         else:
             inner, outer, expected = near(n), far(parent + cousins), 2 * n
-        shift = 0 if expected < 192 else log2i(expected // 96)
         place = (((band.b - 1) * 2 + min(band.depth, 1)) * 3 + number) * 2 + self.r
-        return self.stream.magnitude(COEFFICIENT + place * 56 + inner * 7 + outer, shift)
+        return self.stream.magnitude(COEFFICIENT + place * 56 + inner * 7 + outer, low_bits(expected))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -280,9 +274,8 @@ class Residual:
         self.stream.variant = self.stream.fixed(VARIANT)
         for number in range(3):
             self.stream.restart()
-            for g in raster(group_extent(self.dims)):
-                if pass_of(*g) == number:
-                    self.f.cells[self.f.at(*g)] = self.stream.context(self.flag_context(number, g))
+            for g in of_pass(number, self.f.extent):
+                self.f.cells[self.f.at(*g)] = self.stream.context(self.flag_context(number, g))
         for number in range(3):
             self.stream.restart()
             for place, p in enumerate(raster(self.dims)):
@@ -305,8 +298,7 @@ class Residual:
     def voxel(self, number, place, p, base):
         i = self.m.at(*p)
         n = (lambda: 0, lambda: 3 * self.m.diagonals(i, p), lambda: 2 * self.m.faces(i))[number]()
-        by_neighbours = 0 if n < 96 else log2i(n // 48)
-        shift = base if number == 0 else by_neighbours
+        shift = base if number == 0 else low_bits(2 * n)
         context = RESIDUAL + (number * 9 + near(n) + (n >= 96)) * 6 + texture_level(self.texture[place])
         magnitude = self.stream.magnitude(context, shift)
         if magnitude >> 31:
@@ -388,26 +380,34 @@ def prefix_length(steps, lod, quality):
     raise ValueError(f"no layer completes level of detail {lod} at quality {quality}")
 
 
-def decode_block(record, dims, block_log2, value_range, steps, layers, lod):
+def new_block(kind, record, shape, steps):
+    """Decoder of a block before its first layer."""
+    if kind == 1:
+        return Coefficients(record, shape, steps)
+    if kind == 2:
+        # Here, so that NumPy is only needed for this kind.
+        from hgv_grid import Grid
+        plan(steps, shape.splits)
+        return Grid(record, shape, steps)
+    raise Reject(f"model kind {kind}")
+
+
+def decode_block(model, dims, block_log2, value_range, steps, layers, lod):
     """Integers q of a block, raster order of its box at `lod`; `NOT_FINITE` where a mask says so.
 
-    record: 16 bytes. dims: voxels along x, y, z. value_range: (lo, hi). steps: the whole layer
+    model: (kind, record). dims: voxels along x, y, z. value_range: (lo, hi). steps: the whole layer
     table, pairs (s, q). layers: bytes of the layers of a prefix, as `prefix_length` says.
     """
-    model, shape, (lo, hi) = Model(record), Shape(dims, block_log2), value_range
-    coefficients = Coefficients(model, shape, steps)
-    mask, residual = None, b""
+    shape, (lo, hi) = Shape(dims, block_log2), value_range
+    block = new_block(*model, shape, steps)
+    model, mask, residual = block.model, None, b""
     for number, data in enumerate(layers):
         if model.mask and number == 0:
             mask, data = split(data)
         if model.lossless and number == len(steps) - 1 and data:
             data, residual = split(data)
-        coefficients.decode_layer(number, steps[number][1], data)
-    q = steps[len(layers) - 1][1]
-    w = working_values(model, shape, q, coefficients.k, lod)
-    Transform(model.bits).inverse(w, shape, lod)
-    box = [v for row in shape.rows((0, 0, 0), shape.box(lod)) for v in w[row]]
-    out = to_range(model, box, lo, hi)
+        block.decode_layer(number, data)
+    out = to_range(model, block.working(len(layers), lod), lo, hi)
     if lod == 0 and residual:
         out = [v + r for v, r in zip(out, Residual(dims, out, residual).decode())]
         if min(out) < lo or max(out) > hi:

@@ -1,12 +1,23 @@
-"""Streams of coder R and its tables: sections 7 and 8 of format-spec/payload.md."""
+"""Streams of coder R, its tables and the step functions of its contexts: sections 7 to 9 and 21 of
+format-spec/payload.md."""
 
 import hashlib
 import struct
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-TABLE_FILE = Path(__file__).resolve().parents[2] / "format-spec" / "tables" / "coder-r.bin"
-TABLE_SHA256 = "eeb9456ff6ad9358bc442fc01a562d97d31de1e9a70d573a3b8b5b856a618568"
+FOLDER = Path(__file__).resolve().parents[2] / "format-spec" / "tables"
+
+
+class TableFile(NamedTuple):
+    name: str
+    contexts: int
+    sha256: str | None  # None: the specification states none
+
+
+WAVELET_TABLES = TableFile("coder-r.bin", 6239, "eeb9456ff6ad9358bc442fc01a562d97d31de1e9a70d573a3b8b5b856a618568")
+GRID_TABLES = TableFile("coder-r-grid.bin", 1652, None)
 
 
 class Reject(Exception):
@@ -18,14 +29,14 @@ class Reject(Exception):
 
 
 class Tables:
-    def __init__(self):
-        data = TABLE_FILE.read_bytes()
-        if hashlib.sha256(data).hexdigest() != TABLE_SHA256:
-            raise ValueError(f"{TABLE_FILE} is not the table file of the specification")
+    def __init__(self, file):
+        data = (FOLDER / file.name).read_bytes()
         magic, distributions, variants, contexts = struct.unpack_from("<4sHHI", data)
-        assert (magic, distributions, variants, contexts) == (b"HGVR", 211, 4, 6239)
-        self.frequencies = [struct.unpack_from("<16H", data, 12 + 32 * i) for i in range(distributions)]
         first = 12 + 32 * distributions
+        well_formed = (magic, variants, contexts, len(data)) == (b"HGVR", 4, file.contexts, first + 4 * file.contexts)
+        if not well_formed or file.sha256 not in (None, hashlib.sha256(data).hexdigest()):
+            raise ValueError(f"{file.name} is not the table file of the specification")
+        self.frequencies = [struct.unpack_from("<16H", data, 12 + 32 * i) for i in range(distributions)]
         self.map = [data[first + v * contexts:first + (v + 1) * contexts] for v in range(variants)]
         self.slots = [None] * distributions
 
@@ -38,9 +49,33 @@ class Tables:
         return table
 
 
-@lru_cache(maxsize=1)
-def tables():
-    return Tables()
+@lru_cache(maxsize=None)
+def tables(file):
+    return Tables(file)
+
+
+# ---------------------------------------------------------------------------------------------
+# Section 9: step functions, and the low bits that follow from what is expected
+
+
+def log2i(a):
+    return a.bit_length() - 1
+
+
+def step_function(*thresholds):
+    """Table of a step function of section 9; arguments over the last threshold share its value."""
+    values = [sum(i >= t for t in thresholds) for i in range(thresholds[-1] + 1)]
+    last = len(values) - 1
+    return lambda argument: values[argument if argument < last else last]
+
+
+near = step_function(1, 3, 5, 8, 13, 24, 48)
+flag_faces = step_function(1, 2, 3, 5)
+
+
+def low_bits(expected):
+    """Shift of a magnitude."""
+    return 0 if expected < 192 else log2i(expected // 96)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -48,7 +83,7 @@ def tables():
 
 
 class Stream:
-    def __init__(self, data):
+    def __init__(self, data, table_file=WAVELET_TABLES):
         lanes_log2 = data[0]
         if lanes_log2 > 5:
             raise Reject("too many lanes")
@@ -63,7 +98,7 @@ class Stream:
         self.lane = 0
         self.bits = 0
         self.variant = None
-        self.tables = tables()
+        self.tables = tables(table_file)
 
     def restart(self):
         self.lane = 0
