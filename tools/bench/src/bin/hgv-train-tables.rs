@@ -1,4 +1,5 @@
-//! Trains the static tables of coder R from volumes (`.npy`) and writes the table file.
+//! Trains the static tables of coder R from volumes (`.npy`) and writes the table file, for
+//! wavelet coefficients or for grid weights.
 //!
 //! Every block is coded at several steps and level counts; the symbols of each band are counted
 //! by context. Bands are then clustered into variants (whichever codes them cheapest), contexts
@@ -7,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hgv::bench_api::{BlockLab, CONTEXTS, Counter, alphabet, generalise};
+use hgv::bench_api::{self, BlockLab, Counter};
 use hgv::encode::Preset;
 use hgv_bench::lab::LabVolume;
 
@@ -17,25 +18,52 @@ const BINARY: usize = 48;
 const WIDE: usize = 150;
 const TOTAL: f64 = 4096.0;
 
+/// The contexts of a table set.
+#[derive(Clone, Copy)]
+struct Set {
+    contexts: usize,
+    alphabet: fn(usize) -> usize,
+    generalise: fn(usize) -> usize,
+    collect: fn(&LabVolume, &mut [[f32; SYMBOLS]], &mut Vec<Band>) -> Result<(), String>,
+}
+
+const WAVELET: Set = Set {
+    contexts: bench_api::CONTEXTS,
+    alphabet: bench_api::alphabet,
+    generalise: bench_api::generalise,
+    collect,
+};
+const GRID: Set = Set {
+    contexts: bench_api::GRID_CONTEXTS,
+    alphabet: bench_api::grid_alphabet,
+    generalise: bench_api::grid_generalise,
+    collect: collect_grid,
+};
+
 /// Counts of one band: `context * 16 + symbol` -> occurrences.
 type Band = Vec<(u32, f32)>;
 
 fn main() -> Result<(), String> {
     let mut args = std::env::args().skip(1);
-    let out = args
-        .next()
-        .ok_or("usage: hgv-train-tables OUT.bin VOLUME.npy ...")?;
-    let (mut fixed, mut bands) = (vec![[0f32; SYMBOLS]; CONTEXTS], Vec::new());
+    let usage = "usage: hgv-train-tables wavelet|grid OUT.bin VOLUME.npy ...";
+    let set = match args.next().as_deref() {
+        Some("wavelet") => WAVELET,
+        Some("grid") => GRID,
+        _ => return Err(usage.into()),
+    };
+    let out = args.next().ok_or(usage)?;
+    let (mut fixed, mut bands) = (vec![[0f32; SYMBOLS]; set.contexts], Vec::new());
     for path in args {
         let volume = LabVolume::load(Path::new(&path))?;
         let before = bands.len();
-        collect(&volume, &mut fixed, &mut bands)?;
+        (set.collect)(&volume, &mut fixed, &mut bands)?;
         eprintln!("{}: {} bands", volume.name, bands.len() - before);
     }
-    let assigned = variants(&bands);
+    let assigned = variants(set, &bands);
     let counts: Vec<Vec<[f32; SYMBOLS]>> = (0..VARIANTS)
         .map(|v| {
             let mut c = total(
+                set,
                 bands
                     .iter()
                     .zip(&assigned)
@@ -48,7 +76,7 @@ fn main() -> Result<(), String> {
             c
         })
         .collect();
-    let file = build(&counts, &bands, &assigned);
+    let file = build(set, &counts, &bands, &assigned);
     std::fs::write(&out, file).map_err(|e| format!("{out}: {e}"))
 }
 
@@ -98,6 +126,34 @@ fn collect(
     Ok(())
 }
 
+/// Grid weights of a volume: a sample of its blocks at seven steps, under each grid model.
+fn collect_grid(
+    volume: &LabVolume,
+    fixed: &mut [[f32; SYMBOLS]],
+    bands: &mut Vec<Band>,
+) -> Result<(), String> {
+    let span = f64::from(volume.range.1) - f64::from(volume.range.0);
+    let corners = volume.corners(64);
+    let stride = corners.len().div_ceil(12);
+    let chosen = corners.iter().skip(stride / 2).step_by(stride);
+    for &corner in chosen {
+        let (dims, values) = volume.cube(corner, 64);
+        if values.iter().all(|&v| v == values[0]) {
+            continue;
+        }
+        for exponent in [1.5, 2.5, 3.5, 4.5, 5.5, 7.0, 9.0] {
+            let step = span * f64::exp2(-exponent);
+            let (low, high) = volume.range;
+            let lab = BlockLab::new(low, high, step, 1, 6, Preset::Balanced, false);
+            let counters = lab.grid_statistics(dims, &values);
+            for counter in counters.map_err(|e| e.to_string())? {
+                add(counter, fixed, bands);
+            }
+        }
+    }
+    Ok(())
+}
+
 fn add(counter: Counter, fixed: &mut [[f32; SYMBOLS]], bands: &mut Vec<Band>) {
     for (i, list) in counter.bands.into_iter().enumerate() {
         if i == 0 {
@@ -116,8 +172,8 @@ fn add(counter: Counter, fixed: &mut [[f32; SYMBOLS]], bands: &mut Vec<Band>) {
     }
 }
 
-fn total<'a>(bands: impl Iterator<Item = &'a Band>) -> Vec<[f32; SYMBOLS]> {
-    let mut counts = vec![[0f32; SYMBOLS]; CONTEXTS];
+fn total<'a>(set: Set, bands: impl Iterator<Item = &'a Band>) -> Vec<[f32; SYMBOLS]> {
+    let mut counts = vec![[0f32; SYMBOLS]; set.contexts];
     for &(key, n) in bands.flatten() {
         counts[key as usize / SYMBOLS][key as usize % SYMBOLS] += n;
     }
@@ -125,23 +181,23 @@ fn total<'a>(bands: impl Iterator<Item = &'a Band>) -> Vec<[f32; SYMBOLS]> {
 }
 
 /// Cost in bits of every symbol, smoothed by the class of the context and a flat prior.
-fn costs(counts: &[[f32; SYMBOLS]]) -> Vec<[f32; SYMBOLS]> {
-    probabilities(counts)
+fn costs(set: Set, counts: &[[f32; SYMBOLS]]) -> Vec<[f32; SYMBOLS]> {
+    probabilities(set, counts)
         .into_iter()
         .map(|p| p.map(|p| -(p.max(1e-5)).log2()))
         .collect()
 }
 
-fn probabilities(counts: &[[f32; SYMBOLS]]) -> Vec<[f32; SYMBOLS]> {
+fn probabilities(set: Set, counts: &[[f32; SYMBOLS]]) -> Vec<[f32; SYMBOLS]> {
     let mut classes: BTreeMap<usize, [f32; SYMBOLS]> = BTreeMap::new();
     for (c, row) in counts.iter().enumerate() {
-        let class = classes.entry(generalise(c)).or_insert([0.0; SYMBOLS]);
+        let class = classes.entry((set.generalise)(c)).or_insert([0.0; SYMBOLS]);
         class.iter_mut().zip(row).for_each(|(a, b)| *a += b);
     }
     (0..counts.len())
         .map(|c| {
-            let n = alphabet(c);
-            let class = &classes[&generalise(c)];
+            let n = (set.alphabet)(c);
+            let class = &classes[&(set.generalise)(c)];
             let class_sum: f32 = class[..n].iter().sum();
             let prior = |s: usize| (class[s] + falling(s) * 0.5) / (class_sum + 1.0);
             let sum: f32 = counts[c][..n].iter().sum();
@@ -166,8 +222,8 @@ fn cost_of(band: &Band, costs: &[[f32; SYMBOLS]]) -> f32 {
 }
 
 /// Assigns each band to one of the variants by alternating between assignment and statistics.
-fn variants(bands: &[Band]) -> Vec<usize> {
-    let global = costs(&total(bands.iter()));
+fn variants(set: Set, bands: &[Band]) -> Vec<usize> {
+    let global = costs(set, &total(set, bands.iter()));
     // First guess: how surprising the band is beside what the statistics expect of its contexts.
     let entropy: Vec<f32> = global
         .iter()
@@ -197,7 +253,8 @@ fn variants(bands: &[Band]) -> Vec<usize> {
     for round in 0..12 {
         let tables: Vec<_> = (0..VARIANTS)
             .map(|v| {
-                costs(&total(
+                costs(set, &total(
+                    set,
                     bands
                         .iter()
                         .zip(&assigned)
@@ -224,10 +281,10 @@ fn variants(bands: &[Band]) -> Vec<usize> {
 }
 
 /// Clusters the distributions of all contexts and variants, and lays out the file.
-fn build(counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> Vec<u8> {
+fn build(set: Set, counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> Vec<u8> {
     let mut rows = Vec::new();
     for (v, variant) in counts.iter().enumerate() {
-        for (c, p) in probabilities(variant).into_iter().enumerate() {
+        for (c, p) in probabilities(set, variant).into_iter().enumerate() {
             let weight: f32 = variant[c].iter().sum();
             rows.push(Row {
                 variant: v,
@@ -244,11 +301,11 @@ fn build(counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> 
     }
     let share = chosen.map(|c| (c + 1.0) / (bands.len() + VARIANTS) as f32);
     let mut distributions: Vec<[f32; SYMBOLS]> = Vec::new();
-    let mut map = vec![vec![0u8; CONTEXTS]; VARIANTS];
+    let mut map = vec![vec![0u8; set.contexts]; VARIANTS];
     for (symbols, clusters) in [(2, BINARY), (4, 1), (9, 12), (16, WIDE)] {
         let mut family: Vec<Row> = rows
             .iter()
-            .filter(|r| alphabet(r.context) == symbols)
+            .filter(|r| (set.alphabet)(r.context) == symbols)
             .cloned()
             .collect();
         if symbols == 4 {
@@ -256,6 +313,9 @@ fn build(counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> 
                 row.p = [0.0; SYMBOLS];
                 row.p[..VARIANTS].copy_from_slice(&share);
             }
+        }
+        if family.is_empty() {
+            continue;
         }
         let (centres, members) = cluster(&family, clusters);
         for (row, m) in family.iter().zip(members) {
@@ -266,7 +326,7 @@ fn build(counts: &[Vec<[f32; SYMBOLS]>], bands: &[Band], assigned: &[usize]) -> 
     let mut file = b"HGVR".to_vec();
     file.extend((distributions.len() as u16).to_le_bytes());
     file.extend((VARIANTS as u16).to_le_bytes());
-    file.extend((CONTEXTS as u32).to_le_bytes());
+    file.extend((set.contexts as u32).to_le_bytes());
     file.extend(
         distributions
             .iter()
