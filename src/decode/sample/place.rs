@@ -116,6 +116,7 @@ fn share(axes: &[AxisPlace; 3], pick: [usize; 3]) -> Share {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use super::*;
 
     /// Blocks of 4 voxels over 10 x 4 x 1, one level of detail down.
