@@ -176,6 +176,25 @@ proptest! {
     }
 }
 
+/// Coarse levels of detail lie in blocks of their own; coordinates stay those of the full
+/// resolution.
+#[test]
+fn overview_tiers_are_sampled_too() {
+    let extent = [150, 140, 130];
+    let v = opened(&Field::default().volume(extent, DType::Uint8), 60.0);
+    assert!(v.reader().tiers().len() > 1);
+    for lod in 2..v.lods() {
+        let voxels = Voxels::of(&v, lod, 0);
+        let values = v.sample(lod, 0, &voxels.points()).unwrap();
+        assert_eq!(values, voxels.values, "lod {lod}");
+        let points = some_points(extent, 5);
+        let values = v.sample(lod, 0, &points).unwrap();
+        for (&p, value) in points.iter().zip(values) {
+            assert!((f64::from(value) - voxels.at(p)[0]).abs() < 1e-3, "{p:?}");
+        }
+    }
+}
+
 /// Every direction to a neighbour.
 fn directions() -> impl Iterator<Item = [f64; 3]> {
     positions([3; 3]).map(|d| d.map(|c| c as f64 - 1.0))

@@ -48,7 +48,7 @@ impl Volume {
     ///
     /// The result has the order of `points` and is the same with any number of threads. Each block
     /// that is touched is read and decoded once a call, so many points in one call are far cheaper
-    /// than many calls; memory is about 100 bytes a point (up to 600 if all lie in corners between
+    /// than many calls; memory is about 60 bytes a point (up to 400 if all lie in corners between
     /// blocks) and the blocks in work, as in [`Self::read_region`].
     ///
     /// ```
