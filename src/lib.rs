@@ -43,6 +43,7 @@
 //! | [`Volume::open`] | one, at most 64 KiB; one more round trip for very large tables | head |
 //! | first region of a cluster | its index page, once | 64 MiB of pages at most |
 //! | [`Volume::read_region`] | the layers it needs of the blocks it touches, near ones merged | 8 blocks a thread and the caller's buffer |
+//! | [`Volume::sample`], [`Volume::gradient`] | the same, each block once a call | the same, and about 60 bytes a point |
 //! | [`encode::encode`] | the source once to scan, once a pass | `options.memory` |
 //!
 //! # Layers

@@ -5,6 +5,7 @@
 mod blocks;
 mod info;
 mod region;
+mod sample;
 mod verify;
 mod volume;
 

@@ -41,40 +41,78 @@ pub(super) fn decode(
         region.voxels().saturating_mul(size as u64),
         volume.limits.max_output,
     )?;
-    let blocks = touched(place, region);
+    over_blocks(
+        volume,
+        place,
+        level,
+        &touched(place, region),
+        |_, entry, layers, buffers| decode_one(volume, place, entry, layers, buffers),
+        |_, (at, bytes)| copy_box(&bytes, &at, region, size, out),
+    )
+}
+
+/// Reads blocks in batches: `work` gets the place in `blocks`, the index entry and the layers of
+/// each, on any thread; `done` gets what it returns, in the order of `blocks`.
+pub(super) fn over_blocks<R: Send>(
+    volume: &Volume,
+    place: Place,
+    level: u32,
+    blocks: &[[u64; 3]],
+    work: impl Fn(usize, &BlockEntry, &[Vec<u8>], &mut Buffers) -> Result<R> + Sync,
+    mut done: impl FnMut(usize, R),
+) -> Result<()> {
     let layers = volume
         .reader
         .layers()
         .prefix(place.inner as u8, level as u8);
-    let most = BATCH_BYTES / ((size + WORK_BYTES) << (3 * place.grid.block_log2));
-    for batch in blocks.chunks(
-        (BATCH * volume.pool.current_num_threads().max(1))
-            .min(most)
-            .max(1),
-    ) {
-        let entries = volume.reader.blocks_at(place.tier, batch)?;
+    let most = BATCH_BYTES / ((volume.dtype().size() + WORK_BYTES) << (3 * place.grid.block_log2));
+    let batch = (BATCH * volume.pool.current_num_threads().max(1))
+        .min(most)
+        .max(1);
+    for (b, blocks) in blocks.chunks(batch).enumerate() {
+        let entries = volume.reader.blocks_at(place.tier, blocks)?;
         let wanted: Vec<_> = entries.iter().map(|e| (e, layers)).collect();
         let payloads = volume.reader.read_many(&wanted)?;
-        let decoded: Vec<(Region, Vec<u8>)> = volume.pool.install(|| {
+        let results: Vec<R> = volume.pool.install(|| {
             entries
                 .par_iter()
                 .zip(&payloads)
-                .map_init(Buffers::default, |buffers, (entry, payload)| {
-                    decode_one(volume, place, entry, payload, buffers)
+                .enumerate()
+                .map_init(Buffers::default, |buffers, (i, (entry, payload))| {
+                    work(b * batch + i, entry, payload, buffers)
                 })
                 .collect::<Result<_>>()
         })?;
-        for (at, bytes) in &decoded {
-            copy_box(bytes, at, region, size, out);
+        for (i, result) in results.into_iter().enumerate() {
+            done(b * batch + i, result);
         }
     }
     Ok(())
 }
 
+/// What a thread keeps from block to block.
 #[derive(Default)]
-struct Buffers {
+pub(super) struct Buffers {
     scratch: Scratch,
-    integers: Vec<i32>,
+    /// The block that was decoded last, `[z][y][x]`.
+    pub(super) integers: Vec<i32>,
+}
+
+/// Decodes a block into `buffers.integers`; returns its extent at the level of detail.
+pub(super) fn decode_block(
+    volume: &Volume,
+    place: Place,
+    entry: &BlockEntry,
+    layers: &[Vec<u8>],
+    buffers: &mut Buffers,
+) -> Result<[usize; 3]> {
+    let shape = volume.decoder.shape(&place.grid, entry.block);
+    let inner = place.inner as usize;
+    let Buffers { scratch, integers } = buffers;
+    volume
+        .decoder
+        .decode(entry, layers, shape, inner, scratch, integers)?;
+    Ok(shape.dims_at(inner))
 }
 
 /// Voxels of a block and where they lie in its level of detail.
@@ -85,25 +123,15 @@ fn decode_one(
     layers: &[Vec<u8>],
     buffers: &mut Buffers,
 ) -> Result<(Region, Vec<u8>)> {
-    let shape = volume.decoder.shape(&place.grid, entry.block);
-    let Buffers { scratch, integers } = buffers;
-    volume.decoder.decode(
-        entry,
-        layers,
-        shape,
-        place.inner as usize,
-        scratch,
-        integers,
-    )?;
+    let dims = decode_block(volume, place, entry, layers, buffers)?;
     let start = place
         .grid
         .region(entry.block)
         .start
         .map(|v| v >> place.inner);
-    let dims = shape.dims_at(place.inner as usize);
     let end = [0, 1, 2].map(|a| start[a] + dims[a] as u64);
-    let mut bytes = vec![0; integers.len() * volume.dtype().size()];
-    volume.values.to_bytes(integers, &mut bytes);
+    let mut bytes = vec![0; buffers.integers.len() * volume.dtype().size()];
+    volume.values.to_bytes(&buffers.integers, &mut bytes);
     Ok((Region { start, end }, bytes))
 }
 

@@ -393,7 +393,7 @@ impl Volume {
         )))
     }
 
-    fn check_level(&self, level: u32) -> Result<()> {
+    pub(super) fn check_level(&self, level: u32) -> Result<()> {
         if level < self.levels() {
             return Ok(());
         }
@@ -404,7 +404,7 @@ impl Volume {
     }
 
     /// The last tier that starts at or above this level of detail serves it.
-    fn place(&self, lod: u32) -> Result<Place> {
+    pub(super) fn place(&self, lod: u32) -> Result<Place> {
         self.check_lod(lod)?;
         let shape = self.reader.shape();
         let tiers = shape.tiers.iter().enumerate().rev();
@@ -446,6 +446,26 @@ pub struct VolumeView<'a> {
     level: u32,
     extent: Extent,
     metadata: Metadata,
+}
+
+impl VolumeView<'_> {
+    /// [`Volume::sample`] at this level of detail and quality: `points` are in voxels of the
+    /// **full resolution**, not of the view.
+    ///
+    /// # Errors
+    /// As [`Volume::sample`].
+    pub fn sample(&self, points: &[[f64; 3]]) -> Result<Vec<f32>> {
+        self.volume.sample(self.lod, self.level, points)
+    }
+
+    /// [`Volume::gradient`] at this level of detail and quality: `points` are in voxels of the
+    /// **full resolution**, gradients in value per voxel of it.
+    ///
+    /// # Errors
+    /// As [`Volume::gradient`].
+    pub fn gradient(&self, points: &[[f64; 3]]) -> Result<Vec<[f32; 3]>> {
+        self.volume.gradient(self.lod, self.level, points)
+    }
 }
 
 impl VoxelSource for VolumeView<'_> {
