@@ -13,7 +13,7 @@ pub use crate::codec::grid::{
 };
 use crate::encode::plan::{ModelUse, lambda, layer_steps, wavelet_models};
 use crate::encode::{
-    BlockPlan, EncodeScratch, EncodedBlock, GridChoice, GridPlan, LevelError, ModelChoice, Preset,
+    BlockPlan, EncodeScratch, EncodedBlock, GridChoice, GridPlan, GridWanted, LevelError, ModelChoice, Preset,
     encode_block, fitted_weights, forward, grid_models, quantise,
 };
 use crate::model::{BlockModel, GridModel, Precision, WaveletModel};
@@ -71,7 +71,16 @@ impl BlockLab {
             preset,
             depth: block_log2 as usize - 2,
             choice: GridChoice::Never,
-            grids: grid_models(q_min, q_max, step, levels, lossless, block_log2),
+            grids: grid_models(
+                (q_min, q_max),
+                step,
+                GridWanted {
+                    levels,
+                    lossless,
+                    block_log2,
+                    table_log2: 22,
+                },
+            ),
             lambda: lambda(step),
         }
     }
@@ -84,6 +93,14 @@ impl BlockLab {
             ModelChoice::Auto => GridChoice::Cheaper,
         };
         Self { choice, ..self }
+    }
+
+    /// The same with hash tables of at most `2^table_log2` entries in grid levels.
+    pub fn with_table_log2(mut self, table_log2: u8) -> Self {
+        for level in self.grids.iter_mut().flat_map(|g| &mut g.levels) {
+            level.table_log2 = table_log2;
+        }
+        self
     }
 
     /// Symbols of the weights of a block under every grid model, by context.

@@ -28,7 +28,7 @@ pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 #[cfg(feature = "bench")]
 pub(crate) use forward::forward;
 #[cfg(feature = "bench")]
-pub(crate) use grid::{GridChoice, GridPlan, fitted_weights, grid_models};
+pub(crate) use grid::{GridChoice, GridPlan, GridWanted, fitted_weights, grid_models};
 pub use merge::{merge, merge_sources};
 pub use options::*;
 #[cfg(feature = "bench")]
@@ -93,6 +93,12 @@ fn check(source: &dyn VoxelSource, options: &EncodeOptions) -> Result<()> {
         return bad(format!(
             "blocks of {} voxels; 32, 64 or 128 are possible",
             options.block
+        ));
+    }
+    if !(4..=22).contains(&options.table_log2) {
+        return bad(format!(
+            "hash tables of 2^{} entries, 2^4 to 2^22 are possible",
+            options.table_log2
         ));
     }
     if options.shard.is_some_and(|(i, n)| i >= n) {

@@ -42,12 +42,12 @@ pub enum Preset {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ModelChoice {
-    /// The cheapest for each block.
+    /// Wavelets; with [`Preset::Best`] the cheapest for each block at the slope of the volume.
     #[default]
     Auto,
     /// One dense grid level stored as wavelet coefficients.
     Dense,
-    /// The paper's own: hashed grid levels and an MLP.
+    /// The paper's own: a pyramid of feature grids, dense or hashed, and a small network.
     Hashgrid,
 }
 
@@ -71,6 +71,9 @@ pub struct EncodeOptions {
     pub preset: Preset,
     /// Block models. Default auto.
     pub model: ModelChoice,
+    /// Largest hash table of a grid level is `2^table_log2` entries, 4..=22; levels of more vertices
+    /// are hashed. Default 22: no level of a block is.
+    pub table_log2: u8,
     /// Worker threads; 0 = all cores. Never changes the bytes written.
     pub threads: usize,
     /// Seed of everything random. Default 0.
@@ -95,6 +98,7 @@ impl Default for EncodeOptions {
             block: 64,
             preset: Preset::default(),
             model: ModelChoice::default(),
+            table_log2: 22,
             threads: 0,
             seed: 0,
             memory: 768 << 20,
@@ -135,6 +139,12 @@ impl EncodeOptions {
     #[must_use]
     pub fn with_model(self, model: ModelChoice) -> Self {
         Self { model, ..self }
+    }
+
+    /// Hashes the grid levels of more vertices than `2^table_log2`.
+    #[must_use]
+    pub fn with_table_log2(self, table_log2: u8) -> Self {
+        Self { table_log2, ..self }
     }
 
     /// Works on this many threads; 0 = all cores.

@@ -10,7 +10,7 @@ use super::overview::TierVoxels;
 use super::plan::{Models, layer_steps};
 use super::scan::{Scan, report};
 use super::totals::Totals;
-use super::grid::{GridChoice, GridPlan, grid_models};
+use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::{EncodeOptions, ModelChoice, Preset, Progress, ProgressFn};
 use crate::backend::ValueRange;
 use crate::backend::cpu::CpuBackend;
@@ -119,14 +119,13 @@ impl Job<'_> {
         if self.grid_choice() == GridChoice::Never {
             return models;
         }
-        models.with_grids(grid_models(
-            scan.q_min,
-            scan.q_max,
-            step,
+        let wanted = GridWanted {
             levels,
-            self.lossless,
-            self.block_log2,
-        ))
+            lossless: self.lossless,
+            block_log2: self.block_log2,
+            table_log2: self.options.table_log2,
+        };
+        models.with_grids(grid_models((scan.q_min, scan.q_max), step, wanted))
     }
 
     /// When blocks of tier 0 get grid models.

@@ -14,7 +14,7 @@ use crate::model::GridModel;
 use crate::{Error, Result};
 
 pub use contexts::{COUNT, alphabet, generalise};
-pub(crate) use parents::of as parents_of;
+pub(crate) use parents::{of as parents_of, of_entries as parents_of_entries};
 pub(crate) use rates::{Neighbours, Rates};
 pub use weights::{BlockNetwork, GridWeights, LevelWeights};
 

@@ -62,7 +62,7 @@ fn around(old: &[u16], from: [usize; 3], to: [usize; 3], shift: [u8; 3]) -> Vec<
 }
 
 /// The same for the entries of a hash table: the most active of the vertices that share one.
-pub(super) fn of_entries(lattice: [usize; 3], table_log2: u8, parents: &[u16]) -> Vec<u16> {
+pub(crate) fn of_entries(lattice: [usize; 3], table_log2: u8, parents: &[u16]) -> Vec<u16> {
     let mut entries = vec![0; 1 << table_log2];
     for (i, &p) in parents.iter().enumerate() {
         let [x, y, z] = [i % lattice[0], i / lattice[0] % lattice[1], i / (lattice[0] * lattice[1])];

@@ -115,6 +115,17 @@ impl Rates {
         bits + self.cost(variant, context, u32::from((weight < 0) ^ (around.pull < 0)))
     }
 
+    /// Bits of an entry of a hash table.
+    pub(crate) fn hashed_bits(&self, parents: u16, weight: i32) -> f32 {
+        let magnitude = weight.unsigned_abs();
+        let context = contexts::hash_magnitude(u32::from(parents));
+        let mut bits = self.cost(self.variant, context, magnitude.min(ESCAPE));
+        if magnitude >= ESCAPE {
+            bits += (2 * (magnitude - ESCAPE + 1).ilog2() + 1) as f32;
+        }
+        bits + f32::from(u8::from(weight != 0))
+    }
+
     /// Starts to find the variant that suits weights best.
     pub(crate) fn survey(&self) -> Survey {
         Survey {

@@ -7,8 +7,11 @@
 
 use super::pyramid::{Gram, Plane, Span};
 use crate::Result;
-use crate::codec::grid::{GridWeights, Neighbours, Rates, parents_of};
+use crate::codec::grid::{
+    GridWeights, LevelWeights, Neighbours, Rates, parents_of, parents_of_entries,
+};
 use crate::model::GridModel;
+use crate::model::grid::MAX_WEIGHT;
 
 /// How far the search goes.
 #[derive(Debug, Clone, Copy)]
@@ -73,21 +76,48 @@ impl<'a> Fit<'a> {
     /// Chooses the weights of one level anew.
     fn sweep_level(&mut self, weights: &mut GridWeights, level: usize, again: usize) {
         let spacing = self.model.levels[level].spacing[0];
-        let mut products = Plane::default();
-        products.set(&self.span, 0, self.residual.iter().copied());
-        products.gather(&self.span, spacing);
+        let mut plane = Plane::default();
+        plane.set(&self.span, 0, self.residual.iter().copied());
+        plane.gather(&self.span, spacing);
+        let products = Products {
+            lattice: plane.lattice,
+            grams: &self.grams[level],
+            values: &mut plane.values,
+        };
+        let choice = Choice {
+            step: self.steps[level],
+            lambda: self.lambda,
+            rates: self.rates[level],
+        };
         let parents = parents_of(self.model, level, 0, weights);
-        let stored = &mut weights.levels[level].features[0];
-        let before = stored.clone();
-        let mut walk = LevelWalk::new(self, level, &parents, &mut products, stored);
-        (0..again).for_each(|_| walk.sweep());
-        let rates = walk.survey();
-        self.rates[level] = rates;
-        let step = self.steps[level];
-        let changes = before.iter().zip(&*stored);
-        if changes.clone().all(|(a, b)| a == b) {
+        let stored = &mut weights.levels[level];
+        let mut before = Vec::new();
+        stored.gather(0, &mut before);
+        self.rates[level] = match stored.table_log2 {
+            None => {
+                let weights = &mut stored.features[0];
+                let mut walk = DenseWalk::new(products, choice, &parents, weights);
+                (0..again).for_each(|_| walk.sweep());
+                walk.survey()
+            }
+            Some(table) => {
+                let parents = parents_of_entries(stored.lattice, table, &parents);
+                let mut walk = HashedWalk::new(products, choice, &parents, stored);
+                (0..again).for_each(|_| walk.sweep(&mut stored.features[0]));
+                choice.rates
+            }
+        };
+        let mut after = Vec::new();
+        stored.gather(0, &mut after);
+        self.subtract(spacing, self.steps[level], &before, &after);
+    }
+
+    /// Takes what the weights of a level add after a change from the residual.
+    fn subtract(&mut self, spacing: u8, step: f32, before: &[i32], after: &[i32]) {
+        if before == after {
             return;
         }
+        let changes = before.iter().zip(after);
         let mut change = Plane::default();
         let values = changes.map(|(a, b)| (b - a) as f32 * step);
         change.set(&self.span, spacing, values);
@@ -98,86 +128,28 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// The search in one level.
-struct LevelWalk<'a> {
-    lattice: [usize; 3],
+/// How the weights of a level are chosen.
+#[derive(Clone, Copy)]
+struct Choice {
     step: f32,
     lambda: f32,
-    grams: &'a [Gram; 3],
     rates: Rates,
-    parents: &'a [u16],
-    /// Products of the error with the level's basis functions.
-    products: &'a mut [f32],
-    weights: &'a mut [i32],
-    neighbours: Neighbours,
 }
 
-impl<'a> LevelWalk<'a> {
-    fn new(
-        fit: &'a Fit<'_>,
-        level: usize,
-        parents: &'a [u16],
-        products: &'a mut Plane,
-        weights: &'a mut [i32],
-    ) -> Self {
-        let lattice = products.lattice;
-        let mut neighbours = Neighbours::default();
-        neighbours.reset(lattice);
-        for (i, &w) in weights.iter().enumerate().filter(|(_, w)| **w != 0) {
-            neighbours.set(place(i, lattice), w);
-        }
-        Self {
-            lattice,
-            step: fit.steps[level],
-            lambda: fit.lambda,
-            grams: &fit.grams[level],
-            rates: fit.rates[level],
-            parents,
-            products: &mut products.values,
-            weights,
-            neighbours,
-        }
-    }
-
-    /// Every weight once, in the order in which they are coded.
-    fn sweep(&mut self) {
-        let [nx, ny, nz] = self.lattice;
-        for pass in 0..3 {
-            for z in 0..nz {
-                for y in 0..ny {
-                    let odd = (y + z + usize::from(pass == 2)) % 2;
-                    let even_row = (y | z) & 1 == 0;
-                    if pass == 0 && !even_row || pass == 1 && even_row {
-                        continue;
-                    }
-                    let yz = self.grams[1].norm(y) * self.grams[2].norm(z);
-                    for x in (odd..nx).step_by(2) {
-                        let norm = yz * self.grams[0].norm(x);
-                        self.choose([x, y, z], (z * ny + y) * nx + x, norm);
-                    }
-                }
-            }
-        }
-    }
-
+impl Choice {
+    /// The integer near `ideal`, in steps, that costs least; `norm` is the squared length of what
+    /// the weight adds, `bits` what a weight costs.
     #[inline(always)]
-    fn choose(&mut self, at: [usize; 3], index: usize, norm: f32) {
-        let old = self.weights[index];
-        let ideal = old as f32 + self.products[index] / (norm * self.step);
-        // Zero stays zero where rounding says so: its bits are hardly ever more.
-        if old == 0 && ideal.abs() <= 0.5 {
-            return;
-        }
-        let place = self.neighbours.around(at, self.parents[index]);
+    fn best(&self, ideal: f32, norm: f32, bits: impl Fn(i32) -> f32) -> i32 {
         let worth = norm * self.step * self.step;
         let cost = |w: i32| {
             let d = ideal - w as f32;
-            d * d * worth + self.lambda * self.rates.bits(&place, w)
+            d * d * worth + self.lambda * bits(w)
         };
         let below = ideal.floor() as i32;
         let mut best = (cost(0), 0);
         for w in [below - 1, below, below + 1, below + 2] {
-            if w == 0 || (w > 0) != (ideal > 0.0) {
+            if w == 0 || (w > 0) != (ideal > 0.0) || w.abs() > MAX_WEIGHT {
                 continue;
             }
             let j = cost(w);
@@ -185,16 +157,26 @@ impl<'a> LevelWalk<'a> {
                 best = (j, w);
             }
         }
-        if best.1 != old {
-            self.change(at, index, best.1 - old);
-        }
+        best.1
+    }
+}
+
+/// Products of the error with a level's basis functions.
+struct Products<'a> {
+    lattice: [usize; 3],
+    grams: &'a [Gram; 3],
+    /// `[z][y][x]` over the lattice.
+    values: &'a mut [f32],
+}
+
+impl Products<'_> {
+    /// Squared length of the basis function of a vertex.
+    fn norm(&self, [x, y, z]: [usize; 3]) -> f32 {
+        self.grams[0].norm(x) * self.grams[1].norm(y) * self.grams[2].norm(z)
     }
 
-    /// Changes a weight and what it leaves of the error.
-    fn change(&mut self, [x, y, z]: [usize; 3], index: usize, by: i32) {
-        self.weights[index] += by;
-        self.neighbours.set([x, y, z], self.weights[index]);
-        let amount = by as f32 * self.step;
+    /// The basis function of a vertex, times `amount`, is taken from the error.
+    fn subtract(&mut self, [x, y, z]: [usize; 3], amount: f32) {
         let [nx, ny, nz] = self.lattice;
         let reach = self.grams[0].reach;
         let range = |v: usize, n: usize| v.saturating_sub(reach)..n.min(v + reach + 1);
@@ -205,26 +187,160 @@ impl<'a> LevelWalk<'a> {
             for v in range(y, ny) {
                 let along_y = along_z * self.grams[1].row(y)[v + reach - y];
                 let start = (w * ny + v) * nx;
-                let products = &mut self.products[start + xs.start..start + xs.end];
-                for (p, g) in products.iter_mut().zip(row) {
+                let values = &mut self.values[start + xs.start..start + xs.end];
+                for (p, g) in values.iter_mut().zip(row) {
                     *p -= along_y * g;
                 }
             }
         }
     }
+}
+
+/// The search in a dense level.
+struct DenseWalk<'a> {
+    products: Products<'a>,
+    choice: Choice,
+    parents: &'a [u16],
+    weights: &'a mut [i32],
+    neighbours: Neighbours,
+}
+
+impl<'a> DenseWalk<'a> {
+    fn new(
+        products: Products<'a>,
+        choice: Choice,
+        parents: &'a [u16],
+        weights: &'a mut [i32],
+    ) -> Self {
+        let mut neighbours = Neighbours::default();
+        neighbours.reset(products.lattice);
+        for (i, &w) in weights.iter().enumerate().filter(|(_, w)| **w != 0) {
+            neighbours.set(place(i, products.lattice), w);
+        }
+        Self {
+            products,
+            choice,
+            parents,
+            weights,
+            neighbours,
+        }
+    }
+
+    /// Every weight once, in the order in which they are coded.
+    fn sweep(&mut self) {
+        let [nx, ny, nz] = self.products.lattice;
+        for pass in 0..3 {
+            for z in 0..nz {
+                for y in 0..ny {
+                    let odd = (y + z + usize::from(pass == 2)) % 2;
+                    let even_row = (y | z) & 1 == 0;
+                    if pass == 0 && !even_row || pass == 1 && even_row {
+                        continue;
+                    }
+                    for x in (odd..nx).step_by(2) {
+                        self.choose([x, y, z], (z * ny + y) * nx + x);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn choose(&mut self, at: [usize; 3], index: usize) {
+        let old = self.weights[index];
+        let norm = self.products.norm(at);
+        let ideal = old as f32 + self.products.values[index] / (norm * self.choice.step);
+        // Zero stays zero where rounding says so: its bits are hardly ever more.
+        if old == 0 && ideal.abs() <= 0.5 {
+            return;
+        }
+        let place = self.neighbours.around(at, self.parents[index]);
+        let rates = self.choice.rates;
+        let new = self.choice.best(ideal, norm, |w| rates.bits(&place, w));
+        if new != old {
+            self.weights[index] = new;
+            self.neighbours.set(at, new);
+            let change = (new - old) as f32 * self.choice.step;
+            self.products.subtract(at, change);
+        }
+    }
 
     /// The rates that suit the weights as they are now.
     fn survey(&self) -> Rates {
-        let mut survey = self.rates.survey();
+        let mut survey = self.choice.rates.survey();
         for (i, (&w, &p)) in self.weights.iter().zip(self.parents).enumerate() {
             // Most weights are zeros; some of them speak for all.
             let times = if w != 0 { 1 } else { usize::from(i % 7 == 0) * 7 };
             if times > 0 {
-                let place = self.neighbours.around(place(i, self.lattice), p);
-                survey.add(&place, w, times as f32);
+                let at = place(i, self.products.lattice);
+                survey.add(&self.neighbours.around(at, p), w, times as f32);
             }
         }
         survey.cheapest()
+    }
+}
+
+/// The search in a hash table: a weight adds the basis functions of all vertices that share it.
+struct HashedWalk<'a> {
+    products: Products<'a>,
+    choice: Choice,
+    parents: &'a [u16],
+    /// Vertices by entry: those of entry `e` are `vertices[first[e]..first[e + 1]]`.
+    vertices: Vec<u32>,
+    first: Vec<u32>,
+}
+
+impl<'a> HashedWalk<'a> {
+    fn new(
+        products: Products<'a>,
+        choice: Choice,
+        parents: &'a [u16],
+        stored: &LevelWeights,
+    ) -> Self {
+        let mut first = vec![0u32; parents.len() + 1];
+        stored.for_each_entry(|_, entry| first[entry + 1] += 1);
+        for e in 0..parents.len() {
+            first[e + 1] += first[e];
+        }
+        let mut next = first.clone();
+        let mut vertices = vec![0; products.values.len()];
+        stored.for_each_entry(|vertex, entry| {
+            vertices[next[entry] as usize] = vertex as u32;
+            next[entry] += 1;
+        });
+        Self {
+            products,
+            choice,
+            parents,
+            vertices,
+            first,
+        }
+    }
+
+    /// Every entry once.
+    fn sweep(&mut self, weights: &mut [i32]) {
+        for (entry, weight) in weights.iter_mut().enumerate() {
+            let shared = self.first[entry] as usize..self.first[entry + 1] as usize;
+            let (mut norm, mut product) = (0.0, 0.0);
+            for &v in &self.vertices[shared.clone()] {
+                norm += self.products.norm(place(v as usize, self.products.lattice));
+                product += self.products.values[v as usize];
+            }
+            let ideal = *weight as f32 + product / (norm * self.choice.step);
+            if *weight == 0 && (norm == 0.0 || ideal.abs() <= 0.5) {
+                continue;
+            }
+            let (rates, parents) = (self.choice.rates, self.parents[entry]);
+            let new = self.choice.best(ideal, norm, |w| rates.hashed_bits(parents, w));
+            let change = (new - *weight) as f32 * self.choice.step;
+            *weight = new;
+            if change != 0.0 {
+                for &v in &self.vertices[shared] {
+                    let at = place(v as usize, self.products.lattice);
+                    self.products.subtract(at, change);
+                }
+            }
+        }
     }
 }
 

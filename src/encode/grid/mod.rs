@@ -12,7 +12,7 @@ use crate::backend::cpu::GridScratch;
 use crate::codec::grid::{GridWeights, encode_grid_layer};
 use crate::model::GridModel;
 use fit::{Effort, Fit};
-pub(crate) use plan::grid_models;
+pub(crate) use plan::{GridWanted, grid_models};
 use pyramid::Span;
 
 /// When a block gets a grid model.

@@ -7,17 +7,31 @@ use crate::model::grid::{GridLevel, MAX_STEP, Order, vertices};
 /// Half the range of values in working units: under 2^27 with room for overshoot and the network.
 const HALF_RANGE: f64 = (1u64 << 22) as f64;
 
+/// What grid models depend on beside values and step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GridWanted {
+    /// Quality levels.
+    pub(crate) levels: u8,
+    pub(crate) lossless: bool,
+    pub(crate) block_log2: u32,
+    /// Largest hash table.
+    pub(crate) table_log2: u8,
+}
+
 /// The paper's pyramid for a volume whose integers span `q_min..=q_max`, once for each order of
 /// interpolation. `step` is the step of a voxel in units of `q`; coarser levels have steps of the
 /// same effect on the block.
 pub(crate) fn grid_models(
-    q_min: i32,
-    q_max: i32,
+    (q_min, q_max): (i32, i32),
     step: f64,
-    levels: u8,
-    lossless: bool,
-    block_log2: u32,
+    wanted: GridWanted,
 ) -> Vec<GridModel> {
+    let GridWanted {
+        levels,
+        lossless,
+        block_log2,
+        table_log2,
+    } = wanted;
     let half = ((f64::from(q_max) - f64::from(q_min)) / 2.0).max(1.0);
     let frac_bits = (HALF_RANGE / half).log2().floor().clamp(-16.0, 16.0) as i8;
     let unit = 65_536.0 * f64::from(frac_bits).exp2();
@@ -30,7 +44,7 @@ pub(crate) fn grid_models(
             .rev()
             .map(|k| GridLevel {
                 spacing: [k; 3],
-                table_log2: 22,
+                table_log2,
                 layer: layer_of(k, levels),
                 skip: 1,
                 input_shift: None,

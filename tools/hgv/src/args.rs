@@ -139,10 +139,14 @@ pub(crate) struct CodingArgs {
     /// How much time to spend on fewer bytes
     #[arg(long, value_enum, default_value_t = PresetWord::Balanced)]
     pub(crate) preset: PresetWord,
-    /// Block models: auto takes the cheapest for each block, dense is wavelets only (hashgrid is not
-    /// built yet)
+    /// Block models: dense is wavelets, hashgrid trained feature grids (slower to encode); auto takes
+    /// wavelets, and with --preset best the cheaper of the two for each block
     #[arg(long, value_enum, default_value_t = ModelWord::Auto)]
     pub(crate) model: ModelWord,
+    /// Largest hash table of a grid level, as a power of two: levels of more vertices are hashed. With
+    /// the default all are dense, which takes the fewest bytes
+    #[arg(long, value_name = "LOG2", default_value_t = 22, value_parser = clap::value_parser!(u8).range(4..=22))]
+    pub(crate) table_log2: u8,
     /// Where the work is done (cuda is not built yet)
     #[arg(long, value_enum, default_value_t = BackendWord::Auto)]
     pub(crate) backend: BackendWord,
@@ -241,15 +245,11 @@ pub(crate) enum ModelWord {
 }
 
 impl ModelWord {
-    /// # Errors
-    /// [`hgv::Error::Unsupported`] for a model that this build lacks.
-    pub(crate) fn choice(self) -> hgv::Result<ModelChoice> {
+    pub(crate) fn choice(self) -> ModelChoice {
         match self {
-            Self::Auto => Ok(ModelChoice::Auto),
-            Self::Dense => Ok(ModelChoice::Dense),
-            Self::Hashgrid => Err(hgv::Error::Unsupported(
-                "--model hashgrid is not built yet; use --model auto or --model dense".into(),
-            )),
+            Self::Auto => ModelChoice::Auto,
+            Self::Dense => ModelChoice::Dense,
+            Self::Hashgrid => ModelChoice::Hashgrid,
         }
     }
 }

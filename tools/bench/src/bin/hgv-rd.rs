@@ -64,6 +64,10 @@ fn sweep(
         false,
     )
     .with_model(model);
+    let lab = match std::env::var("TABLE_LOG2").map(|t| t.parse()) {
+        Ok(Ok(table)) => lab.with_table_log2(table),
+        _ => lab,
+    };
     let (mut bytes, mut sse, mut voxels) = (0, 0.0, 0);
     for &corner in v.corners(side).iter().step_by(every) {
         let (dims, values) = v.cube(corner, side);

@@ -55,7 +55,8 @@ fn options(args: &EncodeArgs, context: &Context) -> Result<EncodeOptions> {
     if let Some(target) = args.target.target() {
         options.target = target;
     }
-    options.model = coding.model.choice()?;
+    options.model = coding.model.choice();
+    options.table_log2 = coding.table_log2;
     options.levels = coding.levels;
     options.block = coding.block;
     options.preset = coding.preset.into();

@@ -110,10 +110,6 @@ fn parts_that_are_not_built_say_so() {
     let volume = work.raw("v", [4, 4, 4], "uint8");
     for (words, says) in [
         (
-            format!("encode {volume} -o o.hgv --model hashgrid"),
-            "--model dense",
-        ),
-        (
             format!("encode {volume} -o o.hgv --backend cuda"),
             "--backend cpu",
         ),
