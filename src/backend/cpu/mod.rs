@@ -11,4 +11,6 @@ mod simd;
 pub(crate) use block::Reconstruction;
 pub use block::{CpuBackend, Scratch};
 pub use level::CpuLevel;
+#[cfg(feature = "bench")]
+pub(crate) use simd::{FloatLoops, fma, with_floats};
 pub(crate) use simd::{Loops, Working};
