@@ -29,7 +29,7 @@ mod oracle;
 mod tests;
 
 pub(crate) use mlp::{Mlp, MlpShape};
-pub(crate) use mlp_trainer::{MlpOptions, MlpReport, train_mlp};
+pub(crate) use mlp_trainer::{MlpOptions, train_mlp};
 pub(crate) use net::{LevelSpec, Net};
 pub(crate) use refine::Order;
-pub(crate) use trainer::{TrainOptions, TrainReport, Trainer, train_block};
+pub(crate) use trainer::{TrainOptions, Trainer, train_block};
