@@ -1,6 +1,8 @@
 //! Internals for the project's own benchmarks and table training. Not part of the public API: it
 //! may change in any release.
 
+mod train;
+
 use crate::Result;
 pub use crate::backend::cpu::{CpuBackend, CpuLevel, Scratch};
 use crate::backend::{Backend, BlockJob, LayerStep, ValueRange};
@@ -19,6 +21,7 @@ use crate::encode::{
 use crate::model::{BlockModel, GridModel, Precision, WaveletModel};
 
 pub use crate::codec::symbols::Counter;
+pub use train::{LabLevel, LabModel, TrainLab, fit_network, multiply_add_rounds, train_to_the_end};
 
 /// Encodes blocks of one volume without a container.
 pub struct BlockLab {

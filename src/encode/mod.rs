@@ -19,6 +19,8 @@ mod scan;
 mod sums;
 mod target;
 mod totals;
+#[cfg(feature = "bench")]
+pub(crate) mod train;
 
 use std::path::Path;
 

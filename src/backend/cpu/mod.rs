@@ -13,4 +13,6 @@ pub(crate) use block::Reconstruction;
 pub(crate) use grid::GridScratch;
 pub use block::{CpuBackend, Scratch};
 pub use level::CpuLevel;
+#[cfg(feature = "bench")]
+pub(crate) use simd::{FloatLoops, fma, with_floats};
 pub(crate) use simd::{Loops, Working};

@@ -5,6 +5,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(feature = "bench")]
+mod fused;
 mod generic;
 mod lanes;
 #[cfg(target_arch = "aarch64")]
@@ -14,6 +16,8 @@ mod plain;
 use super::CpuLevel;
 use crate::codec::bands::BlockShape;
 
+#[cfg(feature = "bench")]
+pub(crate) use fused::{FloatLoops, fma, with_floats};
 pub(crate) use lanes::Working;
 
 /// Inverse transform of a block down to in-block level of detail `lod`, in place:

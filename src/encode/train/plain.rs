@@ -1,0 +1,79 @@
+//! Small loops over whole planes.
+
+use super::mlp::Mlp;
+use crate::backend::cpu::{FloatLoops, fma};
+
+/// Errors of a model without a network: the sum of their squares and the gradient.
+#[derive(Debug)]
+pub(crate) struct BaseErrors<'a> {
+    /// What the model gives.
+    pub(crate) base: &'a [f32],
+    /// What it should give.
+    pub(crate) target: &'a [f32],
+    /// The gradient is this times the error.
+    pub(crate) factor: f32,
+    /// Replaced.
+    pub(crate) gradient: &'a mut [f32],
+}
+
+impl FloatLoops for BaseErrors<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDE: bool>(self) -> f64 {
+        let mut squares = 0.0;
+        let values = self.base.chunks(128).zip(self.target.chunks(128));
+        for ((base, target), gradient) in values.zip(self.gradient.chunks_mut(128)) {
+            let mut errors = [0.0f32; 128];
+            for ((e, b), t) in errors.iter_mut().zip(base).zip(target) {
+                *e = b - t;
+            }
+            for (g, e) in gradient.iter_mut().zip(&errors) {
+                *g = e * self.factor;
+            }
+            squares += f64::from(square_sum::<FUSED>(&errors));
+        }
+        squares
+    }
+}
+
+/// Sum of squares of 128 values, in 16 lanes.
+#[inline(always)]
+fn square_sum<const FUSED: bool>(values: &[f32; 128]) -> f32 {
+    let mut sums = [0.0f32; 16];
+    for chunk in values.as_chunks::<16>().0 {
+        for (s, v) in sums.iter_mut().zip(chunk) {
+            *s = fma::<FUSED>(*v, *v, *s);
+        }
+    }
+    sums.iter().sum()
+}
+
+/// Root mean square; 1 if that is 0 or no number.
+pub(crate) fn root_mean_square(values: &[f32]) -> f32 {
+    let squares: f64 = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    let root = (squares / values.len().max(1) as f64).sqrt() as f32;
+    if root.is_normal() { root } else { 1.0 }
+}
+
+/// Scales what a network gives.
+pub(crate) fn scale_output(mlp: Option<&mut Mlp>, factor: f32) {
+    let Some(mlp) = mlp else { return };
+    if let Some(last) = mlp.shape.layers().last() {
+        for parameter in &mut mlp.parameters[last.start..] {
+            *parameter *= factor;
+        }
+    }
+}
+
+/// Scales what comes in by input `i` by `factors[i]`.
+pub(crate) fn scale_inputs(mlp: &mut Mlp, factors: &[f32]) {
+    let Some(&first) = mlp.shape.layers().first() else {
+        return;
+    };
+    let rows = mlp.parameters[first.start..first.biases()].chunks_exact_mut(first.inputs);
+    for row in rows {
+        for (weight, factor) in row.iter_mut().zip(factors) {
+            *weight *= factor;
+        }
+    }
+}

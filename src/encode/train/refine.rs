@@ -1,0 +1,397 @@
+//! Dyadic refinement of vertex lattices in float, and its exact transpose.
+//!
+//! Owns the stencils of the specification's "Refine" without their rounding. A lattice of spacing
+//! exponents `k` has a vertex at every `2^k`-th voxel and one past the end where needed; refining
+//! halves the spacing of one axis. Both directions gather: every value written is one short sum
+//! in a fixed order, so that the transpose needs no scatter.
+
+use crate::backend::cpu::{CpuLevel, FloatLoops, fma, with_floats};
+
+/// How values between two vertices are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The mean of the two neighbours.
+    Linear,
+    /// Four neighbours, -1 9 9 -1 over 16, extended linearly past the border.
+    Cubic,
+}
+
+/// Vertices along an axis of `voxels` voxels at spacing `2^exponent`.
+pub(crate) fn vertices(voxels: usize, exponent: u8) -> usize {
+    (voxels.saturating_sub(1)).div_ceil(1 << exponent) + 1
+}
+
+/// Vertices of a lattice over a block of `dims` voxels, `[x, y, z]`.
+pub(crate) fn lattice(dims: [usize; 3], exponents: [u8; 3]) -> [usize; 3] {
+    std::array::from_fn(|a| vertices(dims[a], exponents[a]))
+}
+
+/// A sparse matrix by rows.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    ends: Vec<usize>,
+    entries: Vec<(usize, f32)>,
+}
+
+impl Rows {
+    fn new(rows: Vec<Vec<(usize, f32)>>) -> Self {
+        let mut all = Self::default();
+        for row in rows {
+            all.entries.extend(row);
+            all.ends.push(all.entries.len());
+        }
+        all
+    }
+
+    fn row(&self, i: usize) -> &[(usize, f32)] {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.entries[start..self.ends[i]]
+    }
+
+    fn transposed(&self, columns: usize) -> Self {
+        let mut rows = vec![Vec::new(); columns];
+        for i in 0..self.ends.len() {
+            for &(column, weight) in self.row(i) {
+                rows[column].push((i, weight));
+            }
+        }
+        Self::new(rows)
+    }
+}
+
+/// Weights of a new odd vertex between `i` and `i + 1` of `m` old ones.
+fn between(i: usize, m: usize, order: Order) -> Vec<(usize, f32)> {
+    if order == Order::Linear {
+        return vec![(i, 0.5), (i + 1, 0.5)];
+    }
+    let far = -1.0 / 16.0;
+    let (mut b, mut c) = (9.0 / 16.0, 9.0 / 16.0);
+    let mut row = Vec::with_capacity(4);
+    if i == 0 {
+        (b, c) = (b + 2.0 * far, c - far);
+    } else {
+        row.push((i - 1, far));
+    }
+    if i + 2 == m {
+        (b, c) = (b - far, c + 2.0 * far);
+    }
+    row.extend([(i, b), (i + 1, c)]);
+    if i + 2 < m {
+        row.push((i + 2, far));
+    }
+    row
+}
+
+/// One halving of one axis.
+#[derive(Debug, Clone)]
+struct Step {
+    axis: usize,
+    order: Order,
+    /// Lattice before and after.
+    from: [usize; 3],
+    to: [usize; 3],
+    forward: Rows,
+    transpose: Rows,
+}
+
+impl Step {
+    fn new(dims: [usize; 3], exponents: [u8; 3], axis: usize, order: Order) -> Self {
+        let mut finer = exponents;
+        finer[axis] -= 1;
+        let (from, to) = (lattice(dims, exponents), lattice(dims, finer));
+        let row = |j: usize| match j % 2 {
+            0 => vec![(j / 2, 1.0)],
+            _ => between(j / 2, from[axis], order),
+        };
+        let forward = Rows::new((0..to[axis]).map(row).collect());
+        let transpose = forward.transposed(from[axis]);
+        Self {
+            axis,
+            order,
+            from,
+            to,
+            forward,
+            transpose,
+        }
+    }
+}
+
+/// The way from one spacing to a finer one.
+#[derive(Debug, Clone)]
+pub(crate) struct Path {
+    steps: Vec<Step>,
+    from: usize,
+    to: usize,
+}
+
+impl Path {
+    /// From exponents `from` to `to` (no exponent rises): always the axis with the most left to
+    /// do, ties x, y, z.
+    pub(crate) fn new(dims: [usize; 3], from: [u8; 3], to: [u8; 3], order: Order) -> Self {
+        let (mut k, mut steps) = (from, Vec::new());
+        while let Some(axis) = next_axis(k, to) {
+            steps.push(Step::new(dims, k, axis, order));
+            k[axis] -= 1;
+        }
+        Self {
+            steps,
+            from: lattice(dims, from).iter().product(),
+            to: lattice(dims, k).iter().product(),
+        }
+    }
+
+    /// Values of the coarse lattice.
+    pub(crate) fn coarse(&self) -> usize {
+        self.from
+    }
+
+    /// Values of the fine lattice.
+    pub(crate) fn fine(&self) -> usize {
+        self.to
+    }
+
+    /// Refines `coarse` to `fine`, both `[z][y][x]`.
+    pub(crate) fn forward(
+        &self,
+        cpu: CpuLevel,
+        coarse: &[f32],
+        fine: &mut [f32],
+        rooms: &mut Rooms,
+    ) {
+        self.run::<true>(cpu, coarse, fine, rooms);
+    }
+
+    /// The transpose: the gradient at the coarse lattice of what has gradient `fine`.
+    pub(crate) fn transpose(
+        &self,
+        cpu: CpuLevel,
+        fine: &[f32],
+        coarse: &mut [f32],
+        rooms: &mut Rooms,
+    ) {
+        self.run::<false>(cpu, fine, coarse, rooms);
+    }
+
+    fn run<const FORWARD: bool>(
+        &self,
+        cpu: CpuLevel,
+        source: &[f32],
+        target: &mut [f32],
+        rooms: &mut Rooms,
+    ) {
+        with_floats(
+            cpu,
+            Refine::<FORWARD> {
+                steps: &self.steps,
+                source,
+                target,
+                rooms,
+            },
+        );
+    }
+
+    /// Multiply-adds of one direction.
+    #[cfg(feature = "bench")]
+    pub(crate) fn multiply_adds(&self) -> usize {
+        let of = |s: &Step| {
+            s.forward
+                .ends
+                .iter()
+                .enumerate()
+                .map(|(i, _)| s.forward.row(i).len())
+                .filter(|&n| n > 1)
+                .sum::<usize>()
+                * (s.to.iter().product::<usize>() / s.to[s.axis].max(1))
+        };
+        self.steps.iter().map(of).sum()
+    }
+}
+
+fn next_axis(k: [u8; 3], to: [u8; 3]) -> Option<usize> {
+    let left: [u8; 3] = std::array::from_fn(|a| k[a].saturating_sub(to[a]));
+    let most = *left.iter().max()?;
+    left.iter().position(|&n| n == most && n > 0)
+}
+
+/// Lattices between the first and the last of a path.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rooms([Vec<f32>; 2]);
+
+fn room(values: &mut Vec<f32>, n: usize) -> &mut [f32] {
+    if values.len() < n {
+        values.resize(n, 0.0);
+    }
+    &mut values[..n]
+}
+
+struct Refine<'a, const FORWARD: bool> {
+    steps: &'a [Step],
+    source: &'a [f32],
+    target: &'a mut [f32],
+    rooms: &'a mut Rooms,
+}
+
+impl<const FORWARD: bool> FloatLoops for Refine<'_, FORWARD> {
+    type Output = ();
+    #[inline(always)]
+    fn run<const FUSED: bool, const WIDE: bool>(self) {
+        let [a, b] = &mut self.rooms.0;
+        let (mut previous, mut next) = (a, b);
+        let n = self.steps.len();
+        if n == 0 {
+            self.target.copy_from_slice(self.source);
+        }
+        for i in 0..n {
+            let step = &self.steps[if FORWARD { i } else { n - 1 - i }];
+            let read = |at: [usize; 3]| at.iter().product::<usize>();
+            let (from, to) = match FORWARD {
+                true => (read(step.from), read(step.to)),
+                false => (read(step.to), read(step.from)),
+            };
+            let source = if i == 0 {
+                self.source
+            } else {
+                &previous[..from]
+            };
+            if i + 1 == n {
+                apply::<FUSED, FORWARD>(step, source, self.target);
+            } else {
+                apply::<FUSED, FORWARD>(step, source, room(next, to));
+            }
+            std::mem::swap(&mut previous, &mut next);
+        }
+    }
+}
+
+#[inline(always)]
+fn apply<const FUSED: bool, const FORWARD: bool>(step: &Step, source: &[f32], target: &mut [f32]) {
+    let (from, to, rows) = match FORWARD {
+        true => (step.from, step.to, &step.forward),
+        false => (step.to, step.from, &step.transpose),
+    };
+    if step.axis == 0 {
+        return lines::<FUSED, FORWARD>(step, source, target);
+    }
+    let inner: usize = from[..step.axis].iter().product();
+    let planes = source.chunks_exact(inner * from[step.axis]);
+    for (source, target) in planes.zip(target.chunks_exact_mut(inner * to[step.axis])) {
+        for (i, row) in target.chunks_exact_mut(inner).enumerate() {
+            combine::<FUSED>(rows.row(i), source, row);
+        }
+    }
+}
+
+/// `target` = the weighted sum of rows of `source`, as long as itself.
+#[inline(always)]
+fn combine<const FUSED: bool>(entries: &[(usize, f32)], source: &[f32], target: &mut [f32]) {
+    match *entries {
+        [a] if a.1 == 1.0 => target.copy_from_slice(&source[a.0 * target.len()..][..target.len()]),
+        [a] => sum::<FUSED, 1>([a], source, target),
+        [a, b] => sum::<FUSED, 2>([a, b], source, target),
+        [a, b, c] => sum::<FUSED, 3>([a, b, c], source, target),
+        [a, b, c, d] => sum::<FUSED, 4>([a, b, c, d], source, target),
+        [a, b, c, d, e] => sum::<FUSED, 5>([a, b, c, d, e], source, target),
+        _ => target.fill(0.0),
+    }
+}
+
+#[inline(always)]
+fn sum<const FUSED: bool, const N: usize>(
+    entries: [(usize, f32); N],
+    source: &[f32],
+    target: &mut [f32],
+) {
+    let n = target.len();
+    let rows: [&[f32]; N] = entries.map(|(i, _)| &source[i * n..][..n]);
+    for (v, out) in target.iter_mut().enumerate() {
+        let mut s = entries[0].1 * rows[0][v];
+        for t in 1..N {
+            s = fma::<FUSED>(entries[t].1, rows[t][v], s);
+        }
+        *out = s;
+    }
+}
+
+/// Room for the odd half of a line, with two zeros before and behind.
+const HALF: usize = 80;
+
+/// Longest axis of a lattice after refinement that the line buffers hold.
+pub(crate) const MAX_LINE: usize = 2 * (HALF - 4);
+
+#[inline(always)]
+fn lines<const FUSED: bool, const FORWARD: bool>(step: &Step, source: &[f32], target: &mut [f32]) {
+    let (coarse, fine) = (step.from[0], step.to[0]);
+    let cubic = step.order == Order::Cubic;
+    if FORWARD {
+        let lines = source.chunks_exact(coarse);
+        for (source, target) in lines.zip(target.chunks_exact_mut(fine)) {
+            refine_line::<FUSED>(&step.forward, cubic, source, target);
+        }
+    } else {
+        let lines = source.chunks_exact(fine);
+        for (source, target) in lines.zip(target.chunks_exact_mut(coarse)) {
+            gather_line::<FUSED>(&step.transpose, cubic, source, target);
+        }
+    }
+}
+
+#[inline(always)]
+fn refine_line<const FUSED: bool>(rows: &Rows, cubic: bool, source: &[f32], target: &mut [f32]) {
+    let (m, odds) = (source.len(), target.len() / 2);
+    let mut odd = [0.0f32; HALF];
+    let odd = &mut odd[..odds];
+    if cubic {
+        let inner = odd.iter_mut().skip(1);
+        for (out, s) in inner.zip(source.array_windows::<4>()) {
+            *out = fma::<FUSED>(9.0 / 16.0, s[1] + s[2], -(s[0] + s[3]) / 16.0);
+        }
+        for i in [0, m.saturating_sub(2)] {
+            if i < odds {
+                odd[i] = dot::<FUSED>(rows.row(2 * i + 1), source);
+            }
+        }
+    } else {
+        for (out, s) in odd.iter_mut().zip(source.array_windows::<2>()) {
+            *out = 0.5 * (s[0] + s[1]);
+        }
+    }
+    let (pairs, rest) = target.as_chunks_mut::<2>();
+    for (pair, (even, odd)) in pairs.iter_mut().zip(source.iter().zip(odd)) {
+        *pair = [*even, *odd];
+    }
+    if let [last] = rest {
+        *last = source[odds];
+    }
+}
+
+#[inline(always)]
+fn gather_line<const FUSED: bool>(rows: &Rows, cubic: bool, source: &[f32], target: &mut [f32]) {
+    let m = target.len();
+    let (mut even, mut odd) = ([0.0f32; HALF], [0.0f32; HALF]);
+    let (pairs, rest) = source.as_chunks::<2>();
+    for (pair, (e, o)) in pairs.iter().zip(even.iter_mut().zip(&mut odd[2..])) {
+        (*e, *o) = (pair[0], pair[1]);
+    }
+    if let [last] = rest {
+        even[pairs.len()] = *last;
+    }
+    let odd = &odd[..m + 4];
+    for ((out, e), o) in target.iter_mut().zip(&even).zip(odd.array_windows::<4>()) {
+        *out = if cubic {
+            fma::<FUSED>(9.0 / 16.0, o[1] + o[2], e - (o[0] + o[3]) / 16.0)
+        } else {
+            fma::<FUSED>(0.5, o[1] + o[2], *e)
+        };
+    }
+    if cubic {
+        for i in (0..m.min(3)).chain(m.saturating_sub(3)..m) {
+            target[i] = dot::<FUSED>(rows.row(i), source);
+        }
+    }
+}
+
+#[inline(always)]
+fn dot<const FUSED: bool>(entries: &[(usize, f32)], source: &[f32]) -> f32 {
+    let add = |s, &(i, w): &(usize, f32)| fma::<FUSED>(w, source[i], s);
+    entries.iter().fold(0.0, add)
+}
