@@ -19,7 +19,6 @@ mod scan;
 mod sums;
 mod target;
 mod totals;
-#[cfg(feature = "bench")]
 pub(crate) mod train;
 
 use std::path::Path;

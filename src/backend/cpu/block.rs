@@ -3,7 +3,7 @@
 use byteorder::{ByteOrder, LittleEndian as Le};
 
 use super::CpuLevel;
-use super::grid::{GridScratch, evaluate};
+use super::grid::{GridScratch, evaluate, fill_inputs, skip_sums};
 use super::simd::{self, Loops, Working};
 use crate::backend::{Backend, BlockJob, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
@@ -183,8 +183,24 @@ impl CpuBackend {
         out.clear();
         out.resize(shape.dims_at(lod).iter().product(), 0);
         let rounding = Rounding::new::<i32>(model.frac_bits, range);
-        let values = &scratch.sums.values;
-        simd::with_vectors(self.level, RoundAll(values, &rounding, out));
+        simd::with_vectors(self.level, RoundAll(scratch.sums(), &rounding, out));
+    }
+
+    /// The linear part of the weights in `scratch`, and the inputs of their network, left there.
+    pub(crate) fn evaluate_grid_parts(
+        &self,
+        model: &GridModel,
+        shape: &BlockShape,
+        lod: usize,
+        scratch: &mut GridScratch,
+    ) {
+        skip_sums(self.level, model, shape, lod, scratch);
+        fill_inputs(self.level, model, shape, lod, scratch);
+    }
+
+    /// The instructions that it uses.
+    pub(crate) fn level(&self) -> CpuLevel {
+        self.level
     }
 }
 

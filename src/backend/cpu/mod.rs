@@ -10,9 +10,8 @@ mod level;
 mod simd;
 
 pub(crate) use block::Reconstruction;
-pub(crate) use grid::GridScratch;
 pub use block::{CpuBackend, Scratch};
+pub(crate) use grid::GridScratch;
 pub use level::CpuLevel;
-#[cfg(feature = "bench")]
 pub(crate) use simd::{FloatLoops, fma, with_floats};
 pub(crate) use simd::{Loops, Working};

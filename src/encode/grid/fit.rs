@@ -270,7 +270,11 @@ impl<'a> DenseWalk<'a> {
         let mut survey = self.choice.rates.survey();
         for (i, (&w, &p)) in self.weights.iter().zip(self.parents).enumerate() {
             // Most weights are zeros; some of them speak for all.
-            let times = if w != 0 { 1 } else { usize::from(i % 7 == 0) * 7 };
+            let times = if w != 0 {
+                1
+            } else {
+                usize::from(i % 7 == 0) * 7
+            };
             if times > 0 {
                 let at = place(i, self.products.lattice);
                 survey.add(&self.neighbours.around(at, p), w, times as f32);
@@ -331,7 +335,9 @@ impl<'a> HashedWalk<'a> {
                 continue;
             }
             let (rates, parents) = (self.choice.rates, self.parents[entry]);
-            let new = self.choice.best(ideal, norm, |w| rates.hashed_bits(parents, w));
+            let new = self
+                .choice
+                .best(ideal, norm, |w| rates.hashed_bits(parents, w));
             let change = (new - *weight) as f32 * self.choice.step;
             *weight = new;
             if change != 0.0 {

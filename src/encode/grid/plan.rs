@@ -2,7 +2,7 @@
 
 use super::pyramid::Gram;
 use crate::model::GridModel;
-use crate::model::grid::{GridLevel, MAX_STEP, Order, vertices};
+use crate::model::grid::{GridLevel, MAX_STEP, NetworkShape, Order, vertices};
 
 /// Half the range of values in working units: under 2^27 with room for overshoot and the network.
 const HALF_RANGE: f64 = (1u64 << 22) as f64;
@@ -47,16 +47,27 @@ pub(crate) fn grid_models(
                 table_log2,
                 layer: layer_of(k, levels),
                 skip: 1,
-                input_shift: None,
+                input_shift: Some(input_shift(half, frac_bits, k)),
                 steps: vec![
                     ((step / norm(block_log2, k, order) * unit).round() as u64).clamp(1, MAX_STEP),
                 ],
             })
             .collect(),
-        network: None,
+        network: Some(NetworkShape {
+            hidden: 1,
+            width: 16,
+        }),
         base: None,
     };
     vec![model(Order::Linear), model(Order::Cubic)]
+}
+
+/// Shift that makes 16-bit integers of a level's features: the whole range of values takes 15 bits,
+/// or less of it on fine levels, whose features are small.
+fn input_shift(half_range: f64, frac_bits: i8, spacing: u8) -> u8 {
+    let range_bits = f64::from(frac_bits) + half_range.log2() + 1.0;
+    let smaller = 3u8.saturating_sub(spacing);
+    (range_bits.ceil() - 14.0 - f64::from(smaller)).clamp(0.0, 24.0) as u8
 }
 
 /// Length of a basis function of a level away from the block's faces.

@@ -3,7 +3,7 @@
 
 use super::adam::{Adam, Update, cosine};
 use super::kernel::{Pass, Samples, TILE, Work, tiles};
-use super::mlp::Mlp;
+use super::mlp::{Mlp, MlpShape};
 use super::plain;
 use super::random::Random;
 use crate::backend::cpu::{CpuLevel, with_floats};
@@ -51,6 +51,15 @@ pub(crate) struct MlpReport {
     pub(crate) with: f64,
     /// Passes over the samples.
     pub(crate) epochs: usize,
+}
+
+/// A network to start from, for inputs of any units: hidden weights after He for inputs of unit
+/// variance, output zero.
+pub(crate) fn fresh_mlp(shape: MlpShape, seed: u64, inputs: &[&[f32]]) -> Mlp {
+    let mut mlp = Mlp::new(shape, seed);
+    let scales = inputs.iter().map(|p| 1.0 / plain::root_mean_square(p));
+    plain::scale_inputs(&mut mlp, &scales.collect::<Vec<_>>());
+    mlp
 }
 
 /// Trains `mlp`, from where it stands, to give `target` from `inputs[input][voxel]`, any units.

@@ -10,26 +10,36 @@
 //! twice and differs in the last places.
 
 mod adam;
+#[cfg(feature = "bench")]
 mod field;
+#[cfg(feature = "bench")]
 mod hash;
 mod kernel;
 mod mlp;
 mod mlp_trainer;
+#[cfg(feature = "bench")]
 mod net;
 mod plain;
 mod random;
+#[cfg(feature = "bench")]
 mod rate;
+#[cfg(feature = "bench")]
 mod refine;
+#[cfg(feature = "bench")]
 mod relax;
+#[cfg(feature = "bench")]
 mod trainer;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "bench"))]
 mod oracle;
-#[cfg(test)]
+#[cfg(all(test, feature = "bench"))]
 mod tests;
 
 pub(crate) use mlp::{Mlp, MlpShape};
-pub(crate) use mlp_trainer::{MlpOptions, train_mlp};
+pub(crate) use mlp_trainer::{MlpOptions, fresh_mlp, train_mlp};
+#[cfg(feature = "bench")]
 pub(crate) use net::{LevelSpec, Net};
+#[cfg(feature = "bench")]
 pub(crate) use refine::Order;
+#[cfg(feature = "bench")]
 pub(crate) use trainer::{TrainOptions, Trainer, train_block};

@@ -4,6 +4,7 @@ use super::mlp::Mlp;
 use crate::backend::cpu::{FloatLoops, fma};
 
 /// Errors of a model without a network: the sum of their squares and the gradient.
+#[cfg(feature = "bench")]
 #[derive(Debug)]
 pub(crate) struct BaseErrors<'a> {
     /// What the model gives.
@@ -16,6 +17,7 @@ pub(crate) struct BaseErrors<'a> {
     pub(crate) gradient: &'a mut [f32],
 }
 
+#[cfg(feature = "bench")]
 impl FloatLoops for BaseErrors<'_> {
     type Output = f64;
     #[inline(always)]
@@ -37,6 +39,7 @@ impl FloatLoops for BaseErrors<'_> {
 }
 
 /// Sum of squares of 128 values, in 16 lanes.
+#[cfg(feature = "bench")]
 #[inline(always)]
 fn square_sum<const FUSED: bool>(values: &[f32; 128]) -> f32 {
     let mut sums = [0.0f32; 16];

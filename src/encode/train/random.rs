@@ -32,6 +32,7 @@ impl Random {
 }
 
 /// Uniform in -0.5..0.5 for a position: no state, so that loops over positions vectorise.
+#[cfg(feature = "bench")]
 #[inline(always)]
 pub(crate) fn noise(seed: u32, position: u32) -> f32 {
     let mut h = position.wrapping_mul(0x9E37_79B1) ^ seed;

@@ -8,7 +8,7 @@ use super::CpuLevel;
 use super::simd::{self, Loops};
 use crate::codec::bands::BlockShape;
 use crate::codec::grid::{BlockNetwork, GridWeights};
-use crate::model::grid::{GridLevel, GridModel, MAX_VALUE, Network, Refinement, vertices};
+use crate::model::grid::{GridLevel, GridModel, MAX_VALUE, Refinement, vertices};
 use network::AddNetwork;
 use refine::Refine;
 
@@ -19,15 +19,14 @@ pub(crate) struct GridScratch {
     gathered: Vec<i32>,
     values: Lattice,
     inputs: Vec<Vec<i16>>,
-    /// Skip sums, and with the network the output, in working units.
-    pub(crate) sums: Lattice,
+    sums: Lattice,
 }
 
 /// Working values over a lattice.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Lattice {
+struct Lattice {
     /// `[z][y][x]`.
-    pub(crate) values: Vec<i32>,
+    values: Vec<i32>,
     other: Vec<i32>,
     dims: [usize; 3],
     spacing: [u8; 3],
@@ -67,7 +66,8 @@ impl Lattice {
         for z in 0..dims[2] {
             for y in 0..dims[1] {
                 let row = (z * h + y) * w;
-                self.other.extend_from_slice(&self.values[row..row + dims[0]]);
+                self.other
+                    .extend_from_slice(&self.values[row..row + dims[0]]);
             }
         }
         std::mem::swap(&mut self.values, &mut self.other);
@@ -81,9 +81,46 @@ impl Lattice {
     }
 }
 
+impl GridScratch {
+    /// Skip sums or output, in working units, `[z][y][x]`.
+    pub(crate) fn sums(&self) -> &[i32] {
+        &self.sums.values
+    }
+
+    /// Inputs of the network as it reads them, `[input][z][y][x]`.
+    pub(crate) fn inputs(&self) -> &[Vec<i16>] {
+        &self.inputs
+    }
+}
+
 /// Evaluates the weights in `scratch.weights` at in-block level of detail `lod`, into
 /// `scratch.sums`, `[z][y][x]` over `shape.dims_at(lod)`.
-pub(crate) fn evaluate(
+pub(super) fn evaluate(
+    cpu: CpuLevel,
+    model: &GridModel,
+    shape: &BlockShape,
+    lod: usize,
+    scratch: &mut GridScratch,
+) {
+    skip_sums(cpu, model, shape, lod, scratch);
+    if scratch.weights.network == BlockNetwork::None {
+        return;
+    }
+    fill_inputs(cpu, model, shape, lod, scratch);
+    let network = match (&scratch.weights.network, &model.base) {
+        (BlockNetwork::None, _) | (BlockNetwork::Base, None) => return,
+        (BlockNetwork::Base, Some(network)) | (BlockNetwork::Own(network), _) => network,
+    };
+    let task = AddNetwork {
+        network,
+        inputs: &scratch.inputs,
+        sums: &mut scratch.sums.values,
+    };
+    simd::with_vectors(cpu, task);
+}
+
+/// The linear part: sums over levels, without the network.
+pub(super) fn skip_sums(
     cpu: CpuLevel,
     model: &GridModel,
     shape: &BlockShape,
@@ -93,9 +130,8 @@ pub(crate) fn evaluate(
     let GridScratch {
         weights,
         gathered,
-        values,
-        inputs,
         sums,
+        ..
     } = scratch;
     let end = [lod as u8; 3];
     let mut first = true;
@@ -120,29 +156,27 @@ pub(crate) fn evaluate(
     }
     sums.refine(cpu, model, shape.dims, end);
     sums.crop(shape.dims_at(lod));
-    let network = match (&weights.network, &model.base) {
-        (BlockNetwork::None, _) | (BlockNetwork::Base, None) => return,
-        (BlockNetwork::Base, Some(network)) | (BlockNetwork::Own(network), _) => network,
-    };
+}
+
+/// The features that the network reads, into `scratch.inputs`.
+pub(super) fn fill_inputs(
+    cpu: CpuLevel,
+    model: &GridModel,
+    shape: &BlockShape,
+    lod: usize,
+    scratch: &mut GridScratch,
+) {
     let task = Inputs {
         cpu,
         model,
         shape,
         lod,
-        weights,
+        weights: &scratch.weights,
     };
-    task.fill(gathered, values, inputs);
-    add_network(cpu, network, inputs, &mut sums.values);
-}
-
-fn add_network(cpu: CpuLevel, network: &Network, inputs: &[Vec<i16>], sums: &mut [i32]) {
-    simd::with_vectors(
-        cpu,
-        AddNetwork {
-            network,
-            inputs,
-            sums,
-        },
+    task.fill(
+        &mut scratch.gathered,
+        &mut scratch.values,
+        &mut scratch.inputs,
     );
 }
 
@@ -160,7 +194,8 @@ impl Inputs<'_> {
         let levels = self.model.levels.iter().enumerate();
         let entering = levels.filter_map(|(i, l)| l.input_shift.map(|shift| (i, l, shift)));
         inputs.resize_with(self.model.inputs(), Vec::new);
-        let planes = entering.flat_map(|(i, l, shift)| (0..l.features()).map(move |f| (i, f, shift)));
+        let planes =
+            entering.flat_map(|(i, l, shift)| (0..l.features()).map(move |f| (i, f, shift)));
         for ((index, feature, shift), plane) in planes.zip(inputs) {
             let level = &self.model.levels[index];
             plane.clear();
@@ -168,7 +203,13 @@ impl Inputs<'_> {
             let stored = &self.weights.levels[index];
             if level.reaches(self.lod) && stored.features[feature].iter().any(|&w| w != 0) {
                 stored.gather(feature, gathered);
-                self.interpolate(level, stored.lattice, level.steps[feature], gathered, values);
+                self.interpolate(
+                    level,
+                    stored.lattice,
+                    level.steps[feature],
+                    gathered,
+                    values,
+                );
                 simd::with_vectors(self.cpu, ToInput(&values.values, shift, plane));
             }
         }

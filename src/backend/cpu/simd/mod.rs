@@ -5,7 +5,6 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-#[cfg(feature = "bench")]
 mod fused;
 mod generic;
 mod lanes;
@@ -16,7 +15,6 @@ mod plain;
 use super::CpuLevel;
 use crate::codec::bands::BlockShape;
 
-#[cfg(feature = "bench")]
 pub(crate) use fused::{FloatLoops, fma, with_floats};
 pub(crate) use lanes::Working;
 
