@@ -12,5 +12,5 @@ pub(crate) use block::Reconstruction;
 pub use block::{CpuBackend, Scratch};
 pub use level::CpuLevel;
 #[cfg(feature = "bench")]
-pub(crate) use simd::{FloatLoops, fma, with_floats};
+pub(crate) use simd::{FloatLoops, Floats, LANES, fma, with_floats};
 pub(crate) use simd::{Loops, Working};

@@ -16,6 +16,7 @@ mod kernel;
 mod mlp;
 mod mlp_trainer;
 mod net;
+mod pass;
 mod plain;
 mod random;
 mod rate;
