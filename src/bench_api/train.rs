@@ -40,8 +40,8 @@ impl LabModel {
             exponents: [l.exponent; 3],
             table_log2: l.table_log2,
             skip: u8::from(l.skip),
-            input_scale: self.hidden.map(|_| 1.0),
-            steps: vec![0.05; l.features],
+            input_scale: self.hidden.map(|_| 0.05),
+            steps: vec![2.0; l.features],
         };
         let order = if self.cubic {
             Order::Cubic

@@ -93,6 +93,9 @@ pub(super) struct Outer<'a> {
     pub(super) deltas: &'a [Row],
     pub(super) inputs: &'a [Row],
     pub(super) weights: &'a mut [Sum],
+    /// Vectors of a row. No constant, or the compiler unrolls the loop over them and runs out of
+    /// registers.
+    pub(super) vectors: usize,
 }
 
 impl FloatLoops for Outer<'_> {
@@ -116,7 +119,7 @@ impl Outer<'_> {
         for (deltas, sums) in deltas.zip(self.weights.chunks_exact_mut(stride * N)) {
             for (k, inputs) in self.inputs.as_chunks::<N>().0.iter().enumerate() {
                 let mut acc = [[floats.splat(0.0); N]; N];
-                for c in 0..TILE / LANES {
+                for c in 0..self.vectors {
                     let d = deltas.each_ref().map(|row| load::<F, 1>(floats, row, c)[0]);
                     for i in 0..N {
                         let x = load::<F, 1>(floats, &inputs[i], c)[0];

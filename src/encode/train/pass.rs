@@ -5,7 +5,7 @@ use super::kernel::{
     AddRows, Dense, Errors, FromOutput, GROUP, Outer, PassActive, Row, Scaled, Sum, TILE, total,
 };
 use super::mlp::{LayerAt, MAX_INPUTS, Mlp, MlpShape};
-use crate::backend::cpu::{CpuLevel, with_floats};
+use crate::backend::cpu::{CpuLevel, LANES, with_floats};
 
 /// What a pass reads.
 #[derive(Debug, Clone, Copy)]
@@ -117,15 +117,13 @@ impl Packed {
 
     /// Adds what `deltas`, gradients by output, mean for weights and biases.
     fn add(&mut self, cpu: CpuLevel, deltas: &[Row], inputs: &[Row]) {
-        let weights = &mut self.weight_sums;
-        with_floats(
-            cpu,
-            Outer {
-                deltas,
-                inputs,
-                weights,
-            },
-        );
+        let outer = Outer {
+            deltas,
+            inputs,
+            weights: &mut self.weight_sums,
+            vectors: TILE / LANES,
+        };
+        with_floats(cpu, outer);
         let (rows, sums) = (deltas, self.bias_sums.as_mut_slice());
         with_floats(cpu, AddRows { rows, sums });
     }
