@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::backend::cpu::{CpuLevel, FloatLoops, with_floats};
+use crate::backend::cpu::{CpuLevel, FloatLoops, Floats, LANES, with_floats};
 use crate::encode::train::{
     LevelSpec, Mlp, MlpOptions, MlpShape, Net, Order, TrainOptions, Trainer, train_block, train_mlp,
 };
@@ -40,8 +40,8 @@ impl LabModel {
             exponents: [l.exponent; 3],
             table_log2: l.table_log2,
             skip: u8::from(l.skip),
-            input_scale: self.hidden.map(|_| 1.0),
-            steps: vec![0.05; l.features],
+            input_scale: self.hidden.map(|_| 0.05),
+            steps: vec![2.0; l.features],
         };
         let order = if self.cubic {
             Order::Cubic
@@ -151,23 +151,27 @@ struct Rounds(usize);
 impl FloatLoops for Rounds {
     type Output = f32;
     #[inline(always)]
-    fn run<const FUSED: bool, const WIDE: bool>(self) -> f32 {
-        if WIDE {
-            chains::<FUSED, 256>(self.0)
+    fn run<F: Floats>(self, floats: F) -> f32 {
+        if F::WIDE {
+            chains::<F, 16>(floats, self.0)
         } else {
-            chains::<FUSED, 64>(self.0 * 4)
+            chains::<F, 4>(floats, 4 * self.0)
         }
     }
 }
 
 #[inline(always)]
-fn chains<const FUSED: bool, const N: usize>(rounds: usize) -> f32 {
-    let mut values = [1.0f32; N];
-    let factor = black_box(0.999f32);
+fn chains<F: Floats, const N: usize>(floats: F, rounds: usize) -> f32 {
+    let factor = floats.splat(black_box(0.999));
+    let term = floats.splat(1e-3);
+    let mut values = [term; N];
     for _ in 0..rounds {
         for value in &mut values {
-            *value = crate::backend::cpu::fma::<FUSED>(*value, factor, 1e-3);
+            *value = floats.multiply_add(*value, factor, term);
         }
     }
-    values.iter().sum()
+    let sum = values.into_iter().fold(term, |a, b| floats.add(a, b));
+    let mut out = [0.0; LANES];
+    floats.store(sum, &mut out);
+    out.iter().sum()
 }

@@ -13,5 +13,5 @@ pub(crate) use block::Reconstruction;
 pub use block::{CpuBackend, Scratch};
 pub(crate) use grid::GridScratch;
 pub use level::CpuLevel;
-pub(crate) use simd::{FloatLoops, fma, with_floats};
+pub(crate) use simd::{FloatLoops, Floats, LANES, fma, with_floats};
 pub(crate) use simd::{Loops, Working};

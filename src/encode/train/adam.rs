@@ -1,6 +1,6 @@
 //! Adam with bias correction, and how the learning rate falls.
 
-use crate::backend::cpu::{FloatLoops, fma};
+use crate::backend::cpu::{FloatLoops, Floats, fma};
 
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.99;
@@ -48,36 +48,36 @@ pub(crate) struct Update<'a> {
 impl FloatLoops for Update<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<const FUSED: bool, const WIDE: bool>(self) {
+    fn run<F: Floats>(self, _: F) {
         let adam = self.adam;
         adam.steps += 1;
         let unbias_1 = 1.0 / (1.0 - BETA_1.powi(adam.steps));
         let unbias_2 = 1.0 / (1.0 - BETA_2.powi(adam.steps));
         if adam.steps == 1 {
-            adam.typical = root_mean_square::<FUSED>(self.gradient);
+            adam.typical = root_mean_square::<F>(self.gradient);
         }
         let floor = EPSILON + self.damping * adam.typical;
         let rate = self.rate * unbias_1;
         let moments = adam.first.iter_mut().zip(&mut adam.second);
         let values = self.parameters.iter_mut().zip(self.gradient);
         for ((p, &g), (m, v)) in values.zip(moments) {
-            *m = fma::<FUSED>(BETA_1, *m, (1.0 - BETA_1) * g);
-            *v = fma::<FUSED>(BETA_2, *v, (1.0 - BETA_2) * g * g);
+            *m = fma::<F>(BETA_1, *m, (1.0 - BETA_1) * g);
+            *v = fma::<F>(BETA_2, *v, (1.0 - BETA_2) * g * g);
             *p -= rate * *m / ((*v * unbias_2).sqrt() + floor);
         }
         if self.damping > 0.0 {
-            adam.typical = root_mean_square::<FUSED>(self.gradient);
+            adam.typical = root_mean_square::<F>(self.gradient);
         }
     }
 }
 
 #[inline(always)]
-fn root_mean_square<const FUSED: bool>(values: &[f32]) -> f32 {
+fn root_mean_square<F: Floats>(values: &[f32]) -> f32 {
     let mut sum = [0.0f32; 16];
     let (chunks, rest) = values.as_chunks::<16>();
     for chunk in chunks {
         for (s, v) in sum.iter_mut().zip(chunk) {
-            *s = fma::<FUSED>(*v, *v, *s);
+            *s = fma::<F>(*v, *v, *s);
         }
     }
     let total = sum.iter().sum::<f32>() + rest.iter().map(|v| v * v).sum::<f32>();

@@ -2,6 +2,9 @@
 
 use super::random::Random;
 
+/// Most inputs of a network, and its greatest width.
+pub(crate) const MAX_INPUTS: usize = 32;
+
 /// Extent of a network with one output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MlpShape {
@@ -78,6 +81,16 @@ impl Mlp {
             }
         }
         Self { shape, parameters }
+    }
+
+    /// Weights `[out][in]` and biases of layer `i`.
+    #[cfg(test)]
+    pub(crate) fn layer(&self, i: usize) -> Option<(&[f32], &[f32])> {
+        let at = *self.shape.layers().get(i)?;
+        Some((
+            self.parameters.get(at.start..at.biases())?,
+            self.parameters.get(at.biases()..at.end())?,
+        ))
     }
 
     /// Weights `[out][in]` and biases of layer `i`.

@@ -2,8 +2,9 @@
 //! weights of a block are fixed.
 
 use super::adam::{Adam, Update, cosine};
-use super::kernel::{Pass, Samples, TILE, Work, tiles};
+use super::kernel::TILE;
 use super::mlp::{Mlp, MlpShape};
+use super::pass::{Pass, Samples, Work, tiles};
 use super::plain;
 use super::random::Random;
 use crate::backend::cpu::{CpuLevel, with_floats};
@@ -170,6 +171,7 @@ impl<'a> Training<'a> {
     /// Squared errors over tiles, and gradients of their mean if `learn`.
     fn pass(&mut self, tiles: &[u32], learn: bool) -> f64 {
         let pass = Pass {
+            cpu: self.options.cpu,
             factor: 2.0 / self.count(tiles) as f32,
             mlp: self.mlp,
             samples: Samples {
@@ -183,7 +185,7 @@ impl<'a> Training<'a> {
             gradient: learn.then_some(self.gradient.as_mut_slice()),
             voxels: None,
         };
-        with_floats(self.options.cpu, pass)
+        pass.run()
     }
 
     fn range(&self, tile: u32) -> std::ops::Range<usize> {

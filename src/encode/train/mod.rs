@@ -19,6 +19,7 @@ mod mlp;
 mod mlp_trainer;
 #[cfg(feature = "bench")]
 mod net;
+mod pass;
 mod plain;
 mod random;
 #[cfg(feature = "bench")]

@@ -1,13 +1,10 @@
 //! A block model in float: levels of weights in units of their quantiser step, and a network.
 
 use super::hash;
-use super::mlp::{Mlp, MlpShape};
+use super::mlp::{MAX_INPUTS, Mlp, MlpShape};
 use super::random::Random;
 use super::refine::{MAX_LINE, Order, lattice};
 use crate::{Error, Result};
-
-/// Most inputs of the network.
-const MAX_INPUTS: usize = 32;
 
 /// What a grid level looks like.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,8 @@
 //! Small loops over whole planes.
 
 use super::mlp::Mlp;
-use crate::backend::cpu::{FloatLoops, fma};
+#[cfg(feature = "bench")]
+use crate::backend::cpu::{FloatLoops, Floats, fma};
 
 /// Errors of a model without a network: the sum of their squares and the gradient.
 #[cfg(feature = "bench")]
@@ -21,7 +22,7 @@ pub(crate) struct BaseErrors<'a> {
 impl FloatLoops for BaseErrors<'_> {
     type Output = f64;
     #[inline(always)]
-    fn run<const FUSED: bool, const WIDE: bool>(self) -> f64 {
+    fn run<F: Floats>(self, _: F) -> f64 {
         let mut squares = 0.0;
         let values = self.base.chunks(128).zip(self.target.chunks(128));
         for ((base, target), gradient) in values.zip(self.gradient.chunks_mut(128)) {
@@ -32,7 +33,7 @@ impl FloatLoops for BaseErrors<'_> {
             for (g, e) in gradient.iter_mut().zip(&errors) {
                 *g = e * self.factor;
             }
-            squares += f64::from(square_sum::<FUSED>(&errors));
+            squares += f64::from(square_sum::<F>(&errors));
         }
         squares
     }
@@ -41,11 +42,11 @@ impl FloatLoops for BaseErrors<'_> {
 /// Sum of squares of 128 values, in 16 lanes.
 #[cfg(feature = "bench")]
 #[inline(always)]
-fn square_sum<const FUSED: bool>(values: &[f32; 128]) -> f32 {
+fn square_sum<F: Floats>(values: &[f32; 128]) -> f32 {
     let mut sums = [0.0f32; 16];
     for chunk in values.as_chunks::<16>().0 {
         for (s, v) in sums.iter_mut().zip(chunk) {
-            *s = fma::<FUSED>(*v, *v, *s);
+            *s = fma::<F>(*v, *v, *s);
         }
     }
     sums.iter().sum()

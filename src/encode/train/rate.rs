@@ -1,6 +1,6 @@
 //! What weights are expected to cost: a Laplace distribution per list, in units of the step.
 
-use crate::backend::cpu::{FloatLoops, fma};
+use crate::backend::cpu::{FloatLoops, Floats, fma};
 
 /// Mean magnitude that a list is taken to have at least: under it the coder gains no more.
 const SMALLEST_SCALE: f32 = 0.2;
@@ -54,10 +54,10 @@ pub(crate) struct Measure<'a>(pub(crate) &'a [f32]);
 impl FloatLoops for Measure<'_> {
     type Output = Magnitudes;
     #[inline(always)]
-    fn run<const FUSED: bool, const WIDE: bool>(self) -> Magnitudes {
+    fn run<F: Floats>(self, _: F) -> Magnitudes {
         let (mut sum, mut knees) = (0.0f64, 0.0f64);
         for part in self.0.chunks(4096) {
-            let (s, k) = measure::<FUSED>(part);
+            let (s, k) = measure::<F>(part);
             sum += f64::from(s);
             knees += f64::from(k);
         }
@@ -66,24 +66,24 @@ impl FloatLoops for Measure<'_> {
 }
 
 #[inline(always)]
-fn measure<const FUSED: bool>(weights: &[f32]) -> (f32, f32) {
+fn measure<F: Floats>(weights: &[f32]) -> (f32, f32) {
     let (mut sums, mut knees) = ([0.0f32; 16], [0.0f32; 16]);
     let (chunks, rest) = weights.as_chunks::<16>();
     for chunk in chunks {
         for l in 0..16 {
             sums[l] += chunk[l].abs();
-            knees[l] += knee::<FUSED>(chunk[l]);
+            knees[l] += knee::<F>(chunk[l]);
         }
     }
     let (mut sum, mut all) = (sums.iter().sum::<f32>(), knees.iter().sum::<f32>());
     for &w in rest {
         sum += w.abs();
-        all += knee::<FUSED>(w);
+        all += knee::<F>(w);
     }
     (sum, all)
 }
 
 #[inline(always)]
-fn knee<const FUSED: bool>(w: f32) -> f32 {
-    fma::<FUSED>(w, w, KNEE * KNEE).sqrt() - KNEE
+fn knee<F: Floats>(w: f32) -> f32 {
+    fma::<F>(w, w, KNEE * KNEE).sqrt() - KNEE
 }

@@ -5,7 +5,7 @@
 //! halves the spacing of one axis. Both directions gather: every value written is one short sum
 //! in a fixed order, so that the transpose needs no scatter.
 
-use crate::backend::cpu::{CpuLevel, FloatLoops, fma, with_floats};
+use crate::backend::cpu::{CpuLevel, FloatLoops, Floats, fma, with_floats};
 
 /// How values between two vertices are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,7 +234,7 @@ struct Refine<'a, const FORWARD: bool> {
 impl<const FORWARD: bool> FloatLoops for Refine<'_, FORWARD> {
     type Output = ();
     #[inline(always)]
-    fn run<const FUSED: bool, const WIDE: bool>(self) {
+    fn run<F: Floats>(self, _: F) {
         let [a, b] = &mut self.rooms.0;
         let (mut previous, mut next) = (a, b);
         let n = self.steps.len();
@@ -254,9 +254,9 @@ impl<const FORWARD: bool> FloatLoops for Refine<'_, FORWARD> {
                 &previous[..from]
             };
             if i + 1 == n {
-                apply::<FUSED, FORWARD>(step, source, self.target);
+                apply::<F, FORWARD>(step, source, self.target);
             } else {
-                apply::<FUSED, FORWARD>(step, source, room(next, to));
+                apply::<F, FORWARD>(step, source, room(next, to));
             }
             std::mem::swap(&mut previous, &mut next);
         }
@@ -264,49 +264,45 @@ impl<const FORWARD: bool> FloatLoops for Refine<'_, FORWARD> {
 }
 
 #[inline(always)]
-fn apply<const FUSED: bool, const FORWARD: bool>(step: &Step, source: &[f32], target: &mut [f32]) {
+fn apply<F: Floats, const FORWARD: bool>(step: &Step, source: &[f32], target: &mut [f32]) {
     let (from, to, rows) = match FORWARD {
         true => (step.from, step.to, &step.forward),
         false => (step.to, step.from, &step.transpose),
     };
     if step.axis == 0 {
-        return lines::<FUSED, FORWARD>(step, source, target);
+        return lines::<F, FORWARD>(step, source, target);
     }
     let inner: usize = from[..step.axis].iter().product();
     let planes = source.chunks_exact(inner * from[step.axis]);
     for (source, target) in planes.zip(target.chunks_exact_mut(inner * to[step.axis])) {
         for (i, row) in target.chunks_exact_mut(inner).enumerate() {
-            combine::<FUSED>(rows.row(i), source, row);
+            combine::<F>(rows.row(i), source, row);
         }
     }
 }
 
 /// `target` = the weighted sum of rows of `source`, as long as itself.
 #[inline(always)]
-fn combine<const FUSED: bool>(entries: &[(usize, f32)], source: &[f32], target: &mut [f32]) {
+fn combine<F: Floats>(entries: &[(usize, f32)], source: &[f32], target: &mut [f32]) {
     match *entries {
         [a] if a.1 == 1.0 => target.copy_from_slice(&source[a.0 * target.len()..][..target.len()]),
-        [a] => sum::<FUSED, 1>([a], source, target),
-        [a, b] => sum::<FUSED, 2>([a, b], source, target),
-        [a, b, c] => sum::<FUSED, 3>([a, b, c], source, target),
-        [a, b, c, d] => sum::<FUSED, 4>([a, b, c, d], source, target),
-        [a, b, c, d, e] => sum::<FUSED, 5>([a, b, c, d, e], source, target),
+        [a] => sum::<F, 1>([a], source, target),
+        [a, b] => sum::<F, 2>([a, b], source, target),
+        [a, b, c] => sum::<F, 3>([a, b, c], source, target),
+        [a, b, c, d] => sum::<F, 4>([a, b, c, d], source, target),
+        [a, b, c, d, e] => sum::<F, 5>([a, b, c, d, e], source, target),
         _ => target.fill(0.0),
     }
 }
 
 #[inline(always)]
-fn sum<const FUSED: bool, const N: usize>(
-    entries: [(usize, f32); N],
-    source: &[f32],
-    target: &mut [f32],
-) {
+fn sum<F: Floats, const N: usize>(entries: [(usize, f32); N], source: &[f32], target: &mut [f32]) {
     let n = target.len();
     let rows: [&[f32]; N] = entries.map(|(i, _)| &source[i * n..][..n]);
     for (v, out) in target.iter_mut().enumerate() {
         let mut s = entries[0].1 * rows[0][v];
         for t in 1..N {
-            s = fma::<FUSED>(entries[t].1, rows[t][v], s);
+            s = fma::<F>(entries[t].1, rows[t][v], s);
         }
         *out = s;
     }
@@ -319,35 +315,35 @@ const HALF: usize = 80;
 pub(crate) const MAX_LINE: usize = 2 * (HALF - 4);
 
 #[inline(always)]
-fn lines<const FUSED: bool, const FORWARD: bool>(step: &Step, source: &[f32], target: &mut [f32]) {
+fn lines<F: Floats, const FORWARD: bool>(step: &Step, source: &[f32], target: &mut [f32]) {
     let (coarse, fine) = (step.from[0], step.to[0]);
     let cubic = step.order == Order::Cubic;
     if FORWARD {
         let lines = source.chunks_exact(coarse);
         for (source, target) in lines.zip(target.chunks_exact_mut(fine)) {
-            refine_line::<FUSED>(&step.forward, cubic, source, target);
+            refine_line::<F>(&step.forward, cubic, source, target);
         }
     } else {
         let lines = source.chunks_exact(fine);
         for (source, target) in lines.zip(target.chunks_exact_mut(coarse)) {
-            gather_line::<FUSED>(&step.transpose, cubic, source, target);
+            gather_line::<F>(&step.transpose, cubic, source, target);
         }
     }
 }
 
 #[inline(always)]
-fn refine_line<const FUSED: bool>(rows: &Rows, cubic: bool, source: &[f32], target: &mut [f32]) {
+fn refine_line<F: Floats>(rows: &Rows, cubic: bool, source: &[f32], target: &mut [f32]) {
     let (m, odds) = (source.len(), target.len() / 2);
     let mut odd = [0.0f32; HALF];
     let odd = &mut odd[..odds];
     if cubic {
         let inner = odd.iter_mut().skip(1);
         for (out, s) in inner.zip(source.array_windows::<4>()) {
-            *out = fma::<FUSED>(9.0 / 16.0, s[1] + s[2], -(s[0] + s[3]) / 16.0);
+            *out = fma::<F>(9.0 / 16.0, s[1] + s[2], -(s[0] + s[3]) / 16.0);
         }
         for i in [0, m.saturating_sub(2)] {
             if i < odds {
-                odd[i] = dot::<FUSED>(rows.row(2 * i + 1), source);
+                odd[i] = dot::<F>(rows.row(2 * i + 1), source);
             }
         }
     } else {
@@ -365,7 +361,7 @@ fn refine_line<const FUSED: bool>(rows: &Rows, cubic: bool, source: &[f32], targ
 }
 
 #[inline(always)]
-fn gather_line<const FUSED: bool>(rows: &Rows, cubic: bool, source: &[f32], target: &mut [f32]) {
+fn gather_line<F: Floats>(rows: &Rows, cubic: bool, source: &[f32], target: &mut [f32]) {
     let m = target.len();
     let (mut even, mut odd) = ([0.0f32; HALF], [0.0f32; HALF]);
     let (pairs, rest) = source.as_chunks::<2>();
@@ -378,20 +374,20 @@ fn gather_line<const FUSED: bool>(rows: &Rows, cubic: bool, source: &[f32], targ
     let odd = &odd[..m + 4];
     for ((out, e), o) in target.iter_mut().zip(&even).zip(odd.array_windows::<4>()) {
         *out = if cubic {
-            fma::<FUSED>(9.0 / 16.0, o[1] + o[2], e - (o[0] + o[3]) / 16.0)
+            fma::<F>(9.0 / 16.0, o[1] + o[2], e - (o[0] + o[3]) / 16.0)
         } else {
-            fma::<FUSED>(0.5, o[1] + o[2], *e)
+            fma::<F>(0.5, o[1] + o[2], *e)
         };
     }
     if cubic {
         for i in (0..m.min(3)).chain(m.saturating_sub(3)..m) {
-            target[i] = dot::<FUSED>(rows.row(i), source);
+            target[i] = dot::<F>(rows.row(i), source);
         }
     }
 }
 
 #[inline(always)]
-fn dot<const FUSED: bool>(entries: &[(usize, f32)], source: &[f32]) -> f32 {
-    let add = |s, &(i, w): &(usize, f32)| fma::<FUSED>(w, source[i], s);
+fn dot<F: Floats>(entries: &[(usize, f32)], source: &[f32]) -> f32 {
+    let add = |s, &(i, w): &(usize, f32)| fma::<F>(w, source[i], s);
     entries.iter().fold(0.0, add)
 }

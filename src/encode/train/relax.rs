@@ -3,7 +3,7 @@
 
 use super::random::noise;
 use super::rate::Rate;
-use crate::backend::cpu::FloatLoops;
+use crate::backend::cpu::{FloatLoops, Floats};
 
 /// How weights turn into values during a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +51,7 @@ pub(crate) struct Values<'a> {
 impl FloatLoops for Values<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<const FUSED: bool, const WIDE: bool>(self) {
+    fn run<F: Floats>(self, _: F) {
         let pairs = self.values.iter_mut().zip(self.weights);
         for (i, (value, &weight)) in pairs.enumerate() {
             *value = self.step * self.relaxed.round(self.relaxed.disturbed(i, weight)).0;
@@ -79,7 +79,7 @@ pub(crate) struct Chain<'a> {
 impl FloatLoops for Chain<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<const FUSED: bool, const WIDE: bool>(self) {
+    fn run<F: Floats>(self, _: F) {
         let pairs = self.gradient.iter_mut().zip(self.weights);
         for (i, (g, &weight)) in pairs.enumerate() {
             let disturbed = self.relaxed.disturbed(i, weight);

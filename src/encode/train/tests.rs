@@ -1,10 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::kernel::{Pass, Samples, Work, tiles};
 use super::mlp::{Mlp, MlpShape};
 use super::mlp_trainer::{MlpOptions, train_mlp};
 use super::net::{LevelSpec, Net};
 use super::oracle;
+use super::pass::{Pass, Samples, Work, tiles};
 use super::random::{Random, noise};
 use super::rate::{Measure, Rate};
 use super::refine::{Order, Path, Rooms, lattice};
@@ -371,6 +371,7 @@ fn the_kernel_reads_only_its_tiles() {
         };
         let work = &mut Work::new(mlp.shape);
         let pass = Pass {
+            cpu: CpuLevel::best(),
             mlp: &mlp,
             samples,
             factor: 1.0,
@@ -378,7 +379,7 @@ fn the_kernel_reads_only_its_tiles() {
             gradient: None,
             voxels: None,
         };
-        with_floats(CpuLevel::best(), pass)
+        pass.run()
     };
     assert_eq!(tiles(n), 8);
     assert_close(

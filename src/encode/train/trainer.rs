@@ -6,8 +6,8 @@
 
 use super::adam::{Adam, Update, cosine};
 use super::field::Field;
-use super::kernel::{Pass, Samples, VoxelGradients, Work, tiles};
 use super::net::Net;
+use super::pass::{Pass, Samples, VoxelGradients, Work, tiles};
 use super::plain::{self, BaseErrors};
 use super::random::Random;
 use super::rate::{Measure, Rate};
@@ -279,6 +279,7 @@ impl Trainer {
             base: &mut self.field.base_gradient,
         };
         let pass = Pass {
+            cpu: self.options.cpu,
             mlp,
             samples,
             factor,
@@ -286,7 +287,7 @@ impl Trainer {
             gradient: learn.then_some(self.mlp_gradient.as_mut_slice()),
             voxels: learn_grid.then_some(voxels),
         };
-        with_floats(self.options.cpu, pass)
+        pass.run()
     }
 
     /// Fits the rate of every list to its weights; returns the bits of all.

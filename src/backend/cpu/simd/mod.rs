@@ -15,7 +15,7 @@ mod plain;
 use super::CpuLevel;
 use crate::codec::bands::BlockShape;
 
-pub(crate) use fused::{FloatLoops, fma, with_floats};
+pub(crate) use fused::{FloatLoops, Floats, LANES, fma, with_floats};
 pub(crate) use lanes::Working;
 
 /// Inverse transform of a block down to in-block level of detail `lod`, in place:

@@ -4,11 +4,11 @@
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use hgv::bench_api::{BlockLab, CpuBackend, CpuLevel, LabPayload, Scratch};
 use hgv::encode::Preset;
 use hgv_bench::lab::LabVolume;
+use hgv_bench::time::CpuTime;
 
 fn main() -> Result<(), String> {
     println!("volume,ratio,encode_mvoxel_s,decode_level,decode_mvoxel_s");
@@ -83,28 +83,4 @@ fn measure(volume: &LabVolume) -> Result<(), String> {
         );
     }
     Ok(())
-}
-
-/// A moment in the CPU time of this thread, or in wall time.
-struct CpuTime {
-    nanoseconds: Option<u64>,
-    wall: Instant,
-}
-
-impl CpuTime {
-    fn now() -> Self {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-        let first = text.as_deref().and_then(|t| t.split_whitespace().next());
-        Self {
-            nanoseconds: first.and_then(|n| n.parse().ok()),
-            wall: Instant::now(),
-        }
-    }
-
-    fn elapsed(&self) -> Duration {
-        match (self.nanoseconds, Self::now().nanoseconds) {
-            (Some(from), Some(to)) => Duration::from_nanos(to.saturating_sub(from)),
-            _ => self.wall.elapsed(),
-        }
-    }
 }

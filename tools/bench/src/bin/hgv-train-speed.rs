@@ -2,7 +2,7 @@
 //!
 //! `hgv-train-speed [PYTHON [SCRIPT]]`: PYTHON is an interpreter with torch, SCRIPT is
 //! `tools/bench/train_torch.py` (default, from the repository's root). Without PYTHON only hgv is
-//! timed. Prints Markdown. Times are the best of several, wall clock.
+//! timed. Prints Markdown. Times are the best of several, in CPU time with one thread.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
@@ -13,6 +13,7 @@ use std::time::Instant;
 use hgv::bench_api::{
     CpuLevel, LabLevel, LabModel, TrainLab, fit_network, multiply_add_rounds, train_to_the_end,
 };
+use hgv_bench::time::CpuTime;
 use serde_json::{Value, json};
 
 const SIDE: usize = 64;
@@ -100,14 +101,18 @@ fn target() -> Vec<f32> {
     (0..VOXELS).map(at).collect()
 }
 
-/// Seconds of the fastest of `repeats` runs.
+/// Seconds of a run, the least of `repeats` measurements that take a tenth of a second or more
+/// each, in CPU time of this thread where Linux tells it: other work takes less of it away.
 fn best(repeats: usize, mut run: impl FnMut()) -> f64 {
-    let time = |_| {
-        let start = Instant::now();
-        run();
-        start.elapsed().as_secs_f64()
+    let mut measure = |runs: usize| {
+        let start = CpuTime::now();
+        (0..runs).for_each(|_| run());
+        start.elapsed().as_secs_f64() / runs as f64
     };
-    (0..repeats).map(time).fold(f64::INFINITY, f64::min)
+    let runs = (0.1 / measure(2).max(1e-6)).ceil() as usize;
+    (0..repeats)
+        .map(|_| measure(runs))
+        .fold(f64::INFINITY, f64::min)
 }
 
 fn gigaflops(operations: f64, seconds: f64) -> f64 {
@@ -124,8 +129,7 @@ fn roofline(cpu: CpuLevel) -> f64 {
 fn time_step(model: &LabModel, cpu: CpuLevel) -> Result<(f64, usize), String> {
     let mut lab = TrainLab::new(model, &target(), cpu).map_err(|e| e.to_string())?;
     lab.step();
-    let repeats = if cpu == CpuLevel::Scalar { 5 } else { 40 };
-    let seconds = best(repeats, || {
+    let seconds = best(12, || {
         lab.step();
     });
     Ok((seconds, lab.multiply_adds()))
