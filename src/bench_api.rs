@@ -6,11 +6,11 @@ pub use crate::backend::cpu::{CpuBackend, CpuLevel, Scratch};
 use crate::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use crate::codec::bands::BlockShape;
 pub use crate::codec::contexts::{COUNT as CONTEXTS, alphabet, generalise};
-use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
 use crate::codec::grid::count_grid_layer;
 pub use crate::codec::grid::{
     COUNT as GRID_CONTEXTS, alphabet as grid_alphabet, generalise as grid_generalise,
 };
+use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
 use crate::encode::plan::{ModelUse, lambda, layer_steps, wavelet_models};
 use crate::encode::{
     BlockPlan, EncodeScratch, EncodedBlock, GridChoice, GridPlan, LevelError, ModelChoice, Preset,

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_block};
+use super::grid::{GridChoice, GridPlan, grid_models};
 use super::overview::TierVoxels;
 use super::plan::{Models, layer_steps};
 use super::scan::{Scan, report};
 use super::totals::Totals;
-use super::grid::{GridChoice, GridPlan, grid_models};
 use super::{EncodeOptions, ModelChoice, Preset, Progress, ProgressFn};
 use crate::backend::ValueRange;
 use crate::backend::cpu::CpuBackend;

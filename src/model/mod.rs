@@ -6,8 +6,8 @@ pub mod grid;
 mod values;
 mod wavelet;
 
-pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};
 pub use grid::GridModel;
+pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};
 pub use wavelet::{Precision, WaveletModel};
 
 /// The model of a block, of any kind.

@@ -10,7 +10,7 @@ mod level;
 mod simd;
 
 pub(crate) use block::Reconstruction;
-pub(crate) use grid::GridScratch;
 pub use block::{CpuBackend, Scratch};
+pub(crate) use grid::GridScratch;
 pub use level::CpuLevel;
 pub(crate) use simd::{Loops, Working};

@@ -103,7 +103,11 @@ impl Around {
     #[inline(always)]
     pub(super) fn shift(&self, pass: usize) -> u32 {
         // Expected magnitude times 24.
-        let expected = if pass == 0 { 3 * self.parents } else { 2 * self.activity };
+        let expected = if pass == 0 {
+            3 * self.parents
+        } else {
+            2 * self.activity
+        };
         if expected < 192 {
             0
         } else {

@@ -111,7 +111,10 @@ fn code_level<C: SymbolCoder>(
     signs: &mut Vec<SignPlace>,
 ) -> Result<()> {
     let class = contexts::class(model.levels[index].spacing);
-    let any = C::ENCODES && weights.levels[index].features[feature].iter().any(|&w| w != 0);
+    let any = C::ENCODES
+        && weights.levels[index].features[feature]
+            .iter()
+            .any(|&w| w != 0);
     if coder.symbol(contexts::empty(class), u32::from(any)) == 0 {
         return Ok(());
     }
@@ -124,7 +127,12 @@ fn code_level<C: SymbolCoder>(
     match table {
         None => dense::Walk::new(lattice, class, &parents).run(coder, values, &mut place)?,
         Some(table) => {
-            hashed::code(coder, &parents::of_entries(lattice, table, &parents), values, &mut place)?;
+            hashed::code(
+                coder,
+                &parents::of_entries(lattice, table, &parents),
+                values,
+                &mut place,
+            )?;
         }
     }
     coder.end_band();

@@ -41,7 +41,10 @@ fn magnitudes(level: &LevelWeights, feature: usize) -> Vec<u16> {
 fn around(old: &[u16], from: [usize; 3], to: [usize; 3], shift: [u8; 3]) -> Vec<u16> {
     let pair = |axis: usize, v: usize| {
         let up = (1usize << shift[axis]) - 1;
-        [v >> shift[axis], ((v + up) >> shift[axis]).min(from[axis] - 1)]
+        [
+            v >> shift[axis],
+            ((v + up) >> shift[axis]).min(from[axis] - 1),
+        ]
     };
     let along_x: Vec<u16> = old
         .chunks_exact(from[0])
@@ -65,7 +68,11 @@ fn around(old: &[u16], from: [usize; 3], to: [usize; 3], shift: [u8; 3]) -> Vec<
 pub(super) fn of_entries(lattice: [usize; 3], table_log2: u8, parents: &[u16]) -> Vec<u16> {
     let mut entries = vec![0; 1 << table_log2];
     for (i, &p) in parents.iter().enumerate() {
-        let [x, y, z] = [i % lattice[0], i / lattice[0] % lattice[1], i / (lattice[0] * lattice[1])];
+        let [x, y, z] = [
+            i % lattice[0],
+            i / lattice[0] % lattice[1],
+            i / (lattice[0] * lattice[1]),
+        ];
         let entry: &mut u16 = &mut entries[hash_index(x, y, z, table_log2)];
         *entry = p.max(*entry);
     }

@@ -112,7 +112,11 @@ impl Rates {
             return bits + 1.0;
         }
         let context = around.sign(self.class, *pass, magnitude > 1);
-        bits + self.cost(variant, context, u32::from((weight < 0) ^ (around.pull < 0)))
+        bits + self.cost(
+            variant,
+            context,
+            u32::from((weight < 0) ^ (around.pull < 0)),
+        )
     }
 
     /// Starts to find the variant that suits weights best.

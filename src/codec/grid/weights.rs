@@ -74,7 +74,8 @@ impl GridWeights {
     /// Zeros for a block of `dims` voxels, `[x, y, z]`.
     pub fn reset(&mut self, model: &GridModel, dims: [usize; 3]) {
         self.network = BlockNetwork::None;
-        self.levels.resize_with(model.levels.len(), Default::default);
+        self.levels
+            .resize_with(model.levels.len(), Default::default);
         for (weights, level) in self.levels.iter_mut().zip(&model.levels) {
             weights.lattice = level.lattice(dims);
             weights.table_log2 = level.table(dims).map(|_| level.table_log2);

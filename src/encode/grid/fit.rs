@@ -218,7 +218,11 @@ impl<'a> LevelWalk<'a> {
         let mut survey = self.rates.survey();
         for (i, (&w, &p)) in self.weights.iter().zip(self.parents).enumerate() {
             // Most weights are zeros; some of them speak for all.
-            let times = if w != 0 { 1 } else { usize::from(i % 7 == 0) * 7 };
+            let times = if w != 0 {
+                1
+            } else {
+                usize::from(i % 7 == 0) * 7
+            };
             if times > 0 {
                 let place = self.neighbours.around(place(i, self.lattice), p);
                 survey.add(&place, w, times as f32);

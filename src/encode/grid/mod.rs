@@ -150,14 +150,26 @@ fn finish(block: &Block<'_>, candidate: Candidate, scratch: &mut EncodeScratch) 
     }
     let mut errors = Vec::with_capacity(levels);
     for quality in 0..levels {
-        prefix(model, &weights, quality + 2, &mut scratch.grid.evaluation.weights);
+        prefix(
+            model,
+            &weights,
+            quality + 2,
+            &mut scratch.grid.evaluation.weights,
+        );
         errors.push(measure(block, model, &mut scratch.grid));
     }
     if plan.want_coarsest {
         let GridBuffers { evaluation, .. } = &mut scratch.grid;
         let (shape, range) = (&block.shape, block.range);
         let cpu = &plan.cpu;
-        cpu.evaluate_grid(model, shape, range, shape.depth, evaluation, &mut scratch.coarsest);
+        cpu.evaluate_grid(
+            model,
+            shape,
+            range,
+            shape.depth,
+            evaluation,
+            &mut scratch.coarsest,
+        );
     }
     if model.lossless {
         block.add_residual(&mut layers, &scratch.grid.decoded)?;

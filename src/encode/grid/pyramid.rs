@@ -98,7 +98,11 @@ impl<const ADJOINT: bool> Loops for Step<'_, ADJOINT> {
             for i in 0..fine {
                 let (taps, first) = taps(i, coarse, self.order);
                 for (j, &w) in taps.iter().enumerate().filter(|(_, w)| **w != 0.0) {
-                    let (from, to) = if ADJOINT { (i, first + j) } else { (first + j, i) };
+                    let (from, to) = if ADJOINT {
+                        (i, first + j)
+                    } else {
+                        (first + j, i)
+                    };
                     add(
                         &old[from * self.inner..][..self.inner],
                         &mut new[to * self.inner..][..self.inner],
@@ -232,7 +236,10 @@ mod tests {
                     y.gather(&span, spacing);
                     let backward = dot(&coarse, &y.values);
                     let scale = (dims.iter().product::<usize>() as f64).sqrt();
-                    assert!((forward - backward).abs() < 1e-4 * scale, "{order:?} {dims:?}");
+                    assert!(
+                        (forward - backward).abs() < 1e-4 * scale,
+                        "{order:?} {dims:?}"
+                    );
                 }
             }
         }
@@ -251,7 +258,10 @@ mod tests {
                     for v in (0..count).filter(|v| v.abs_diff(u) > gram.reach) {
                         let product: f32 =
                             columns[u].iter().zip(&columns[v]).map(|(a, b)| a * b).sum();
-                        assert!(product.abs() < 1e-5, "{order:?} {voxels} {u} {v}: {product}");
+                        assert!(
+                            product.abs() < 1e-5,
+                            "{order:?} {voxels} {u} {v}: {product}"
+                        );
                     }
                 }
             }

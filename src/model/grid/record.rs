@@ -1,8 +1,8 @@
 //! The grid model as bytes of the model section.
 
 use super::{
-    GridLevel, GridModel, MAX_FEATURES, MAX_INPUTS, MAX_LEVELS, MAX_STEP, Matrix, Network, NetworkShape,
-    Order,
+    GridLevel, GridModel, MAX_FEATURES, MAX_INPUTS, MAX_LEVELS, MAX_STEP, Matrix, Network,
+    NetworkShape, Order,
 };
 use crate::{Error, Result};
 
@@ -18,9 +18,8 @@ impl GridModel {
             Order::Linear => 1,
             Order::Cubic => 3,
         };
-        let flags = u8::from(self.lossless)
-            | u8::from(self.mask) << 1
-            | u8::from(self.base.is_some()) << 2;
+        let flags =
+            u8::from(self.lossless) | u8::from(self.mask) << 1 | u8::from(self.base.is_some()) << 2;
         let (hidden, width) = self.network.map_or((0, 0), |n| (n.hidden, n.width));
         let frac_bits = self.frac_bits.to_le_bytes()[0];
         let levels = self.levels.len() as u8;
@@ -40,7 +39,16 @@ impl GridModel {
     /// [`Error::Corrupt`] if a field is out of range, [`Error::Unsupported`] for another coder.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut b = Fields(bytes);
-        let [coder, order, frac_bits, flags, levels, hidden, width, reserved] = b.take()?;
+        let [
+            coder,
+            order,
+            frac_bits,
+            flags,
+            levels,
+            hidden,
+            width,
+            reserved,
+        ] = b.take()?;
         if coder != CODER {
             return Err(Error::Unsupported(format!(
                 "entropy coder {coder} of a newer version"
@@ -164,7 +172,9 @@ fn check_chain(model: &GridModel) -> Result<()> {
     }
     let inputs = model.inputs();
     if model.network.is_some() && !(1..=MAX_INPUTS).contains(&inputs) {
-        return Err(bad(&format!("a network of {inputs} inputs, 1 to 32 are allowed")));
+        return Err(bad(&format!(
+            "a network of {inputs} inputs, 1 to 32 are allowed"
+        )));
     }
     Ok(())
 }

@@ -67,7 +67,8 @@ impl Lattice {
         for z in 0..dims[2] {
             for y in 0..dims[1] {
                 let row = (z * h + y) * w;
-                self.other.extend_from_slice(&self.values[row..row + dims[0]]);
+                self.other
+                    .extend_from_slice(&self.values[row..row + dims[0]]);
             }
         }
         std::mem::swap(&mut self.values, &mut self.other);
@@ -160,7 +161,8 @@ impl Inputs<'_> {
         let levels = self.model.levels.iter().enumerate();
         let entering = levels.filter_map(|(i, l)| l.input_shift.map(|shift| (i, l, shift)));
         inputs.resize_with(self.model.inputs(), Vec::new);
-        let planes = entering.flat_map(|(i, l, shift)| (0..l.features()).map(move |f| (i, f, shift)));
+        let planes =
+            entering.flat_map(|(i, l, shift)| (0..l.features()).map(move |f| (i, f, shift)));
         for ((index, feature, shift), plane) in planes.zip(inputs) {
             let level = &self.model.levels[index];
             plane.clear();
@@ -168,7 +170,13 @@ impl Inputs<'_> {
             let stored = &self.weights.levels[index];
             if level.reaches(self.lod) && stored.features[feature].iter().any(|&w| w != 0) {
                 stored.gather(feature, gathered);
-                self.interpolate(level, stored.lattice, level.steps[feature], gathered, values);
+                self.interpolate(
+                    level,
+                    stored.lattice,
+                    level.steps[feature],
+                    gathered,
+                    values,
+                );
                 simd::with_vectors(self.cpu, ToInput(&values.values, shift, plane));
             }
         }

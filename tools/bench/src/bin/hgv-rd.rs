@@ -30,8 +30,14 @@ fn main() -> Result<(), String> {
     for path in args {
         let volume = LabVolume::load(Path::new(&path))?;
         for exponent in [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.5, 11.0, 13.0] {
-            let (bytes, psnr, voxels) =
-                sweep(&volume, exponent, side, levels as u8, every, (preset, model))?;
+            let (bytes, psnr, voxels) = sweep(
+                &volume,
+                exponent,
+                side,
+                levels as u8,
+                every,
+                (preset, model),
+            )?;
             let ratio = (voxels * volume.voxel_bytes) as f64 / bytes as f64;
             println!(
                 "{},{codec},whole,{exponent},{bytes},{ratio:.4},{psnr:.4},0",

@@ -253,14 +253,17 @@ fn variants(set: Set, bands: &[Band]) -> Vec<usize> {
     for round in 0..12 {
         let tables: Vec<_> = (0..VARIANTS)
             .map(|v| {
-                costs(set, &total(
+                costs(
                     set,
-                    bands
-                        .iter()
-                        .zip(&assigned)
-                        .filter(|(_, a)| **a == v)
-                        .map(|(b, _)| b),
-                ))
+                    &total(
+                        set,
+                        bands
+                            .iter()
+                            .zip(&assigned)
+                            .filter(|(_, a)| **a == v)
+                            .map(|(b, _)| b),
+                    ),
+                )
             })
             .collect();
         let mut sum = 0f64;
