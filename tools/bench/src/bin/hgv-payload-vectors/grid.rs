@@ -36,6 +36,8 @@ struct Recipe {
     levels: Vec<GridLevel>,
     /// Hidden layers and width, whether the record has a network, what the block has.
     network: Option<(u8, u8, bool, Choice)>,
+    /// Shift of its first matrix; each further one shifts by one more.
+    shift: u8,
     /// Largest magnitude of a weight.
     top: i32,
     /// Share of runs of 16 weights that are not zero, of 65536.
@@ -56,6 +58,7 @@ impl Default for Recipe {
             frac_bits: 8,
             levels: pyramid(4, 2),
             network: None,
+            shift: 9,
             top: 40,
             share: 20_000,
             lossless: false,
@@ -161,6 +164,16 @@ fn shapes() -> Vec<Recipe> {
             levels: anisotropic(),
             ..Recipe::default()
         },
+        // Levels that are not there yet are stations of the refinement all the same.
+        Recipe {
+            qualities: 3,
+            ..cubic(
+                "grid-stations",
+                [15, 14, 13],
+                5,
+                vec![level([3; 3], 0), level([3, 1, 2], 3), level([0, 1, 0], 4)],
+            )
+        },
         cubic("grid-line-z", [1, 1, 29], 5, pyramid(5, 2)),
         cubic("grid-line-x", [63, 1, 1], 6, pyramid(6, 2)),
         cubic("grid-sheet", [33, 1, 18], 6, pyramid(5, 2)),
@@ -253,6 +266,18 @@ fn networks() -> Vec<Recipe> {
         Recipe {
             levels: vec![input(level([1; 3], 0), 2), level([0; 3], 2)],
             ..with("grid-network-no-level", 1, 16, true, Choice::Base)
+        },
+        // Inputs and activations beyond their bounds, to the last bit of the output.
+        Recipe {
+            levels: vec![
+                input(features(level([2; 3], 0), 2, 1), 2),
+                input(level([0; 3], 2), 0),
+            ],
+            top: 4000,
+            shift: 3,
+            frac_bits: 0,
+            range: (-(1 << 24) + 1, (1 << 24) - 1),
+            ..with("grid-network-clamps", 2, 8, false, Choice::Own)
         },
         // 32 inputs that reach the largest activations, and products of both signs.
         Recipe {
@@ -448,16 +473,16 @@ fn model(recipe: &Recipe, seed: u64) -> GridModel {
         base: None,
     };
     if recipe.network.is_some_and(|n| n.2) {
-        model.base = Some(network(&model, seed));
+        model.base = Some(network(recipe, &model, seed));
     }
     model
 }
 
 /// Weights over the whole of their ranges.
-fn network(model: &GridModel, seed: u64) -> Network {
+fn network(recipe: &Recipe, model: &GridModel, seed: u64) -> Network {
     let number = |i: usize, j: usize, part: u64| hash([i as u64, j as u64, part], seed);
     let matrix = |(j, [outputs, inputs]): (usize, [usize; 2])| Matrix {
-        shift: 9 + j as u8,
+        shift: recipe.shift + j as u8,
         weights: (0..outputs * inputs)
             .map(|i| (number(i, j, 0) % 255 - 127) as i8)
             .collect(),
@@ -486,7 +511,7 @@ fn weights(recipe: &Recipe, model: &GridModel, seed: u64) -> GridWeights {
         }
     }
     weights.network = match recipe.network.map(|n| n.3) {
-        Some(Choice::Own) => BlockNetwork::Own(network(model, seed + 1000)),
+        Some(Choice::Own) => BlockNetwork::Own(network(recipe, model, seed + 1000)),
         Some(Choice::Base) => BlockNetwork::Base,
         Some(Choice::None) | None => BlockNetwork::None,
     };
