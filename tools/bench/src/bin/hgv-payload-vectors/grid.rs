@@ -336,7 +336,7 @@ fn numbers() -> Vec<Recipe> {
             ..Recipe::default()
         },
         Recipe {
-            name: "grid-mask",
+            name: "grid-mask-q2",
             range: (-(1 << 22), (1 << 22) - 1),
             frac_bits: 1,
             qualities: 2,
