@@ -8,13 +8,13 @@ use hgv::backend::cpu::{CpuBackend, CpuLevel, Scratch};
 use hgv::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use hgv::codec::bands::BlockShape;
 use hgv::codec::mask::{Class, decode_mask};
-use hgv::model::{NON_FINITE, WaveletModel};
+use hgv::model::{BlockModel, GridModel, NON_FINITE, WaveletModel};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 struct Vector {
     name: String,
-    model: WaveletModel,
+    model: BlockModel,
     shape: BlockShape,
     range: ValueRange,
     steps: Vec<LayerStep>,
@@ -71,6 +71,22 @@ fn split_mask(first: &mut Vec<u8>, dims: [usize; 3]) -> Vec<Class> {
     decode_mask(mask, dims).unwrap()
 }
 
+fn model_of(about: &Value) -> BlockModel {
+    let record = from_hex(about["model"].as_str().unwrap());
+    match about["kind"].as_u64().unwrap_or(1) as u8 {
+        WaveletModel::KIND => BlockModel::Wavelet(WaveletModel::from_bytes(&record).unwrap()),
+        GridModel::KIND => BlockModel::Grid(GridModel::from_bytes(&record).unwrap()),
+        kind => panic!("kind {kind}"),
+    }
+}
+
+fn mask_of(model: &mut BlockModel) -> &mut bool {
+    match model {
+        BlockModel::Wavelet(m) => &mut m.mask,
+        BlockModel::Grid(m) => &mut m.mask,
+    }
+}
+
 impl Vector {
     fn load(path: &Path) -> Self {
         let about: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
@@ -80,7 +96,7 @@ impl Vector {
             lod: numbers(s)[0] as u8,
             quality: numbers(s)[1] as u8,
         };
-        let model = WaveletModel::from_bytes(&from_hex(about["model"].as_str().unwrap())).unwrap();
+        let mut model = model_of(&about);
         let mut layers = layers_of(path, &about);
         Self {
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
@@ -98,12 +114,9 @@ impl Vector {
                 .iter()
                 .map(step)
                 .collect(),
-            classes: model.mask.then(|| split_mask(&mut layers[0], dims)),
-            // Masks are taken off above, as a second opinion on what the backend does.
-            model: WaveletModel {
-                mask: false,
-                ..model
-            },
+            // Masks are taken off, as a second opinion on what the backend does.
+            classes: std::mem::take(mask_of(&mut model)).then(|| split_mask(&mut layers[0], dims)),
+            model,
             layers,
             decoded: about["decoded"].as_array().unwrap().clone(),
         }
@@ -139,7 +152,7 @@ impl Vector {
     /// Ways to break a layer that every reader must notice.
     fn damages(&self, number: usize) -> Vec<Vec<u8>> {
         let layer = &self.layers[number];
-        let ends_lossless = self.model.lossless && number + 1 == self.steps.len();
+        let ends_lossless = self.model.lossless() && number + 1 == self.steps.len();
         let around = |stream: &[u8]| match ends_lossless {
             true => [&(stream.len() as u32).to_le_bytes(), stream].concat(),
             false => stream.to_vec(),
@@ -165,7 +178,7 @@ fn vectors() -> Vec<Vector> {
         .collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "json"));
     paths.sort();
-    assert!(paths.len() >= 15, "{} vectors", paths.len());
+    assert!(paths.len() >= 40, "{} vectors", paths.len());
     paths.iter().map(|p| Vector::load(p)).collect()
 }
 

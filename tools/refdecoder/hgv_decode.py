@@ -44,6 +44,8 @@ def decode_block(container, tier, block, lod, level):
         return box, [slot[1]] * payload.volume(box)
     rank = slot[1]
     model = container.models[page.models[rank]]
+    if container.header.dtype != "float32" and model[1][payload.FLAGS_AT[model[0]]] & 2:
+        raise Reject("model record: a mask for integer voxels")
     steps = container.layers
     layers = container.layers_of(page, rank, payload.prefix_length(steps, lod, level))
     log2 = container.header.block_log2

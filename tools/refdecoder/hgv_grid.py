@@ -8,7 +8,7 @@ Triples are x, y, z.
 import numpy as np
 
 from hgv_grid_layers import LayerDecoder
-from hgv_grid_model import GridModel, hash_entries, need, vertices
+from hgv_grid_model import MAX_INPUT_VALUES, GridModel, hash_entries, need, vertices
 from hgv_stream import Reject
 
 # 2^27: bound of the value of a feature.
@@ -49,9 +49,7 @@ def refine(values, dims, exponents, to, order):
 
 
 def feature_values(weights, step):
-    # Beyond this bound the result is VALUE_LIMIT anyway; within it products fit 64 bits.
-    bound = (VALUE_LIMIT << 16) // step + 1
-    v = (np.clip(weights, -bound, bound) * step + (1 << 15)) >> 16
+    v = (weights * step + (1 << 15)) >> 16  # at most 2^20 times 2^42
     return np.clip(v, -VALUE_LIMIT, VALUE_LIMIT)
 
 
@@ -83,8 +81,11 @@ class Grid:
         need(levels[-1].layer < len(steps), "a level in a layer that does not exist")
         extents = [level.vertices(dims) for level in levels]
         weights = sum(level.features * m[0] * m[1] * m[2] for level, m in zip(levels, extents))
-        if weights > 4 * dims[0] * dims[1] * dims[2] + 4096:
+        voxels = dims[0] * dims[1] * dims[2]
+        if weights > 4 * voxels + 4096:
             raise Reject("a block has too many vertices")
+        if self.model.hidden and self.model.inputs * voxels > MAX_INPUT_VALUES:
+            raise Reject("a block has too many network inputs")
         # Of each level and feature, one for each vertex, hashed or not.
         self.weights = [[np.zeros(m[::-1], np.int64)] * level.features for level, m in zip(levels, extents)]
         self.network = None
@@ -101,8 +102,9 @@ class Grid:
         return hash_entries(extent, level.table_log2)
 
     def working(self, layers, lod):
-        """S after so many layers, raster order of the box at `lod`."""
-        used = [level for level in self.model.levels if level.layer < layers and min(level.exponents) >= lod]
+        """S, raster order of the box at `lod`. `layers` have been decoded; the weights of the others are 0."""
+        assert all(level.layer < layers or not np.any(w) for level, w in zip(self.model.levels, self.weights))
+        used = [level for level in self.model.levels if min(level.exponents) >= lod]
         z, y, x = (slice(n) for n in reversed(self.shape.box(lod)))
         total = self.skip_sum(used, lod)[z, y, x].ravel()
         if self.network:

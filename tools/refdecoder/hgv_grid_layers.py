@@ -24,7 +24,7 @@ hash_parent_level = step_function(1, 2, 4, 9, 25, 60, 120)
 
 # Contexts see weights up to this magnitude.
 SEEN = 4095
-MAX_WEIGHT = 1 << 24
+MAX_WEIGHT = 1 << 20
 HASH_GROUP = 32
 
 
@@ -56,6 +56,10 @@ class LayerDecoder:
     def __init__(self, block, data):
         self.block, self.model = block, block.model
         self.stream = Stream(data, GRID_TABLES)
+        # Array and index of each weight whose sign ends the layer.
+        self.signs = []
+        # Hash tables, whose vertices take part in contexts before the signs are known.
+        self.tables = []
 
     def run(self, number):
         if number == 0 and self.model.hidden:
@@ -64,7 +68,11 @@ class LayerDecoder:
             if level.layer == number:
                 for f in range(level.features):
                     self.feature(i, level, f)
-        self.stream.signs(0)
+        for (weights, at), negative in zip(self.signs, self.stream.signs(len(self.signs))):
+            if negative:
+                weights[at] = -weights[at]
+        for number, f, table, entries in self.tables:
+            self.block.weights[number][f] = table[entries]
 
     def network(self):
         choice = self.stream.raw(2)
@@ -90,9 +98,11 @@ class LayerDecoder:
         parents = self.parents(number, level, f)
         entries = self.block.entries(level)
         if entries is None:
-            weights = DenseWeights(self.stream, level.kind, parents).decode()
+            weights = DenseWeights(self, level.kind, parents).decode()
         else:
-            weights = self.hashed_weights(parents, entries, level.table_log2)[entries]
+            table = self.hashed_weights(parents, entries, level.table_log2)
+            self.tables.append((number, f, table, entries))
+            weights = table[entries]
         self.block.weights[number][f] = weights
 
     def parents(self, number, level, f):
@@ -114,15 +124,17 @@ class LayerDecoder:
         stream.restart()
         for group, active in zip(groups, flags):
             for i in group if active else ():
-                weights[i] = signed(stream, HASH + hash_parent_level(largest[i]), 0, MAX_WEIGHT)
+                weights[i] = magnitude(stream, HASH + hash_parent_level(largest[i]), 0, MAX_WEIGHT)
+                if weights[i]:
+                    self.signs.append((weights, i))
         return weights
 
 
 class DenseWeights:
     """Weights of a feature of a dense level."""
 
-    def __init__(self, stream, kind, parents):
-        self.stream, self.kind, self.parents = stream, kind, parents
+    def __init__(self, layer, kind, parents):
+        self.stream, self.signs, self.kind, self.parents = layer.stream, layer.signs, kind, parents
         self.extent = parents.shape[::-1]
         self.size, self.signed = Field(self.extent), Field(self.extent)  # limited to SEEN
         self.flags = Field(group_extent(self.extent))
@@ -166,6 +178,9 @@ class DenseWeights:
         m = magnitude(self.stream, MAGNITUDE + place, low_bits(2 * a if number else 3 * parent), MAX_WEIGHT)
         if m == 0:
             return 0
+        if number == 2 and s == 0:
+            self.signs.append((self.weights, p[::-1]))
+            return m
         place = (self.place(number) * 6 + sign_level(abs(s))) * 2 + (m > 1)
         negative = self.stream.context(SIGN + place) ^ (s < 0)
         return -m if negative else m

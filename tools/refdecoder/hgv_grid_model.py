@@ -10,6 +10,8 @@ from hgv_stream import Reject
 
 NOT_AN_INPUT = 255
 MAX_INPUTS = 32
+# Network inputs times voxels of a block.
+MAX_INPUT_VALUES = 1 << 24
 
 
 def need(condition, text):
@@ -42,7 +44,7 @@ class GridLevel:
         need(skip >> self.features == 0, "a feature that does not exist is skipped to the output")
         need(self.shift <= 24 or self.shift == NOT_AN_INPUT, "input shift")
         self.steps = fields.take(f"{self.features}Q")
-        need(all(1 <= step <= 1 << 48 for step in self.steps), "step")
+        need(all(1 <= step <= 1 << 42 for step in self.steps), "step")
         self.skipped = [f for f in range(self.features) if skip >> f & 1]
         self.inputs = 0 if self.shift == NOT_AN_INPUT else self.features
         self.kind = min(max(exponents), 2)  # "class" of section 20
@@ -84,8 +86,9 @@ class GridModel:
     def base_matrix(fields, inputs, outputs):
         shift, = fields.take("B")
         need(1 <= shift <= 24, "shift of a matrix")
-        weights = np.array(fields.take(f"{inputs * outputs}b"), np.int64).reshape(outputs, inputs)
-        return Matrix(shift, weights, np.array(fields.take(f"{outputs}h"), np.int64))
+        weights, biases = fields.take(f"{inputs * outputs}b"), fields.take(f"{outputs}h")
+        need(min(weights) >= -127 and min(biases) >= -32767, "a weight or bias of the base network")
+        return Matrix(shift, np.array(weights, np.int64).reshape(outputs, inputs), np.array(biases, np.int64))
 
 
 # ---------------------------------------------------------------------------------------------

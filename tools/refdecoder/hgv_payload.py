@@ -16,6 +16,8 @@ from hgv_stream import Reject, Stream, flag_faces, log2i, low_bits, near, step_f
 # Section 9: first number of each kind of context.
 EMPTY, VARIANT, FLAG, COEFFICIENT = 0, 6, 9, 1209
 REFINE, COARSEST, RESIDUAL_FLAG, RESIDUAL = 5913, 5949, 5951, 6077
+# Byte of the flags in a model record of each kind.
+FLAGS_AT = {1: 6, 2: 3}
 
 
 far = step_function(1, 4, 8, 15, 30, 72)

@@ -77,10 +77,15 @@ class Scribe(hgv_stream.Stream):
         return value
 
     def signs(self, count):
-        assert count == 0
+        signs = [self.random.getrandbits(1) for _ in range(count)]
+        room = 16 * self.lanes
+        self.carried, rest = signs[:room] + [0] * (room - count), signs[room:]
+        self.bits += rest
+        return signs
 
     def bytes(self):
-        state, words = [1 << 16] * self.lanes, []
+        carried = [self.carried[i:i + 16] for i in range(0, len(self.carried), 16)]
+        state, words = [1 << 16 | sum(bit << i for i, bit in enumerate(c)) for c in carried], []
         for lane, distribution, symbol in reversed(self.symbols):
             row, x = self.tables.frequencies[distribution], state[lane]
             if x >= row[symbol] << 20:
@@ -207,8 +212,8 @@ class Evaluation(unittest.TestCase):
         self.assertEqual(new[3], ((18 << 27) - (1 << 32) + 8) >> 4)
 
     def test_values_are_exact_before_they_are_limited(self):
-        weights = [0, 1, -1, 3, -(1 << 24), 1 << 24, 12345]
-        for step in (1, 3, 1 << 15, 1 << 16, 98765432, 1 << 48):
+        weights = [0, 1, -1, 3, -(1 << 20), 1 << 20, 12345]
+        for step in (1, 3, 1 << 15, 1 << 16, 98765432, 1 << 42):
             want = [max(-(1 << 27), min(1 << 27, (w * step + (1 << 15)) >> 16)) for w in weights]
             self.assertEqual(hgv_grid.feature_values(np.array(weights), step).tolist(), want)
 
@@ -243,7 +248,9 @@ class Record(unittest.TestCase):
             record([level((0, 0, 0))], hidden=1, width=8), record([level((0, 0, 0), step=0)]), record([level((0, 0, 0))]) + b"\0",
             record([level((0, 0, 0), shift=25)]), record([level((0, 0, 0), table=23)]), record([level((0, 0, 0))])[:-1],
             record([level((0, 0, 0), shift=0)], flags=4, hidden=1, width=8, tail=b"\0" + base[1:]),
-            record([level((0, 0, 0), 4, shift=0)] * 9, hidden=1, width=8),
+            record([level((0, 0, 0), 4, shift=0)] * 9, hidden=1, width=8), record([level((0, 0, 0), step=(1 << 42) + 1)]),
+            record([level((1, 1, 1), shift=0)], flags=4, hidden=1, width=8, tail=b"\x01\x80" + base[2:]),
+            record([level((1, 1, 1), shift=0)], flags=4, hidden=1, width=8, tail=base[:-1] + b"\x80"),
         ]
         for data in bad:
             self.assertRaises(hgv_stream.Reject, hgv_grid_model.GridModel, data)
@@ -252,6 +259,11 @@ class Record(unittest.TestCase):
         data = record([level((0, 0, 0), 4), level((0, 0, 0), 1)])
         self.assertRaises(hgv_stream.Reject, hgv_grid.Grid, data, Shape((32, 32, 32), 5), STEPS)
         hgv_grid.Grid(data, Shape((16, 16, 16), 5), STEPS)
+
+    def test_too_many_network_inputs(self):
+        data = record([level((5, 5, 5), 4, shift=0), level((4, 4, 4), 4, shift=0), level((3, 3, 3), shift=0)], hidden=1, width=8)
+        self.assertRaises(hgv_stream.Reject, hgv_grid.Grid, data, Shape((128, 128, 128), 7), STEPS)
+        hgv_grid.Grid(data, Shape((128, 64, 64), 7), STEPS)
 
 
 if __name__ == "__main__":

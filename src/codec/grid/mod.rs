@@ -5,7 +5,11 @@ mod dense;
 mod hashed;
 mod network;
 mod parents;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod random;
 mod rates;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use super::symbols::{Counter, Player, Recorder, SymbolCoder};

@@ -84,16 +84,6 @@ impl Mlp {
     }
 
     /// Weights `[out][in]` and biases of layer `i`.
-    #[cfg(test)]
-    pub(crate) fn layer(&self, i: usize) -> Option<(&[f32], &[f32])> {
-        let at = *self.shape.layers().get(i)?;
-        Some((
-            self.parameters.get(at.start..at.biases())?,
-            self.parameters.get(at.biases()..at.end())?,
-        ))
-    }
-
-    /// Weights `[out][in]` and biases of layer `i`.
     pub(crate) fn layer(&self, i: usize) -> Option<(&[f32], &[f32])> {
         let at = *self.shape.layers().get(i)?;
         Some((

@@ -16,6 +16,8 @@ pub const MAX_LEVELS: usize = 12;
 pub const MAX_FEATURES: u8 = 4;
 /// Most features that a network reads.
 pub const MAX_INPUTS: usize = 32;
+/// Largest product of network inputs and voxels of a block.
+pub const MAX_INPUT_VALUES: usize = 1 << 24;
 /// Largest step of a weight, in 1/65536 of a working unit. Times a weight it fits 63 bits.
 pub const MAX_STEP: u64 = 1 << 42;
 /// Largest magnitude of a weight as stored.
@@ -106,7 +108,7 @@ impl GridModel {
             .map_or_else(Vec::new, |n| n.matrices(self.inputs()))
     }
 
-    /// Checks that a block of `dims` voxels is not out of proportion to what the model stores.
+    /// Checks that what a block of `dims` voxels stores and computes is in proportion to its voxels.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if it is.
@@ -116,13 +118,14 @@ impl GridModel {
             .map(|l| l.features() * l.lattice(dims).iter().product::<usize>())
             .sum();
         let voxels: usize = dims.iter().product();
-        if weights <= 4 * voxels + 4096 {
+        let inputs = self.network.map_or(0, |_| self.inputs());
+        let detail = if weights > 4 * voxels + 4096 {
+            format!("{weights} weights for {voxels} voxels")
+        } else if inputs * voxels > MAX_INPUT_VALUES {
+            format!("{inputs} network inputs for {voxels} voxels")
+        } else {
             return Ok(());
-        }
-        Err(Error::corrupt(
-            "model record",
-            0,
-            format!("{weights} weights for {voxels} voxels"),
-        ))
+        };
+        Err(Error::corrupt("model record", 0, detail))
     }
 }

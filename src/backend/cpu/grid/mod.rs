@@ -3,6 +3,8 @@
 
 mod network;
 mod refine;
+#[cfg(test)]
+mod tests;
 
 use super::CpuLevel;
 use super::simd::{self, Loops};

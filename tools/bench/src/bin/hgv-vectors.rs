@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hgv::backend::cpu::{CpuBackend, CpuLevel};
-use hgv::encode::{EncodeOptions, Target, encode};
+use hgv::encode::{EncodeOptions, ModelChoice, Preset, Target, encode};
 use hgv::io::{FileSource, WriteSink};
 use hgv::reader::{BlockState, HgvReader};
 use hgv::volume::{DType, Extent, MemoryVolume, Metadata, Region, Space};
@@ -54,6 +54,8 @@ struct Recipe {
     block: u32,
     levels: u32,
     target: Target,
+    model: ModelChoice,
+    preset: Preset,
     form: Form,
 }
 
@@ -65,12 +67,17 @@ const PLAIN: Recipe = Recipe {
     block: 32,
     levels: 3,
     target: Target::Quality(50.0),
+    model: ModelChoice::Dense,
+    preset: Preset::Balanced,
     form: Form::Plain,
 };
 
 /// One recipe for each thing that a reader can get wrong.
 fn recipes() -> Vec<Recipe> {
-    [types(), shapes(), forms()].into_iter().flatten().collect()
+    [types(), shapes(), forms(), grids()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn types() -> Vec<Recipe> {
@@ -193,10 +200,50 @@ fn forms() -> Vec<Recipe> {
     ]
 }
 
+/// Blocks of model kind 2, alone and among others.
+fn grids() -> Vec<Recipe> {
+    let grid = |name, levels| Recipe {
+        name,
+        levels,
+        model: ModelChoice::Hashgrid,
+        ..PLAIN
+    };
+    vec![
+        Recipe {
+            extent: [64, 40, 33],
+            block: 64,
+            ..grid("grid-uint8", 1)
+        },
+        Recipe {
+            dtype: DType::Float32,
+            ..grid("grid-float32-q3", 3)
+        },
+        Recipe {
+            dtype: DType::Float32,
+            content: Content::Holes,
+            ..grid("grid-mask", 1)
+        },
+        Recipe {
+            extent: [37, 21, 10],
+            target: Target::Lossless,
+            ..grid("grid-lossless-uint8", 2)
+        },
+        Recipe {
+            model: ModelChoice::Auto,
+            preset: Preset::Best,
+            extent: [64, 64, 40],
+            target: Target::Quality(40.0),
+            ..grid("auto-best", 3)
+        },
+    ]
+}
+
 fn main() -> std::result::Result<(), String> {
-    let folder = std::env::args().nth(1).ok_or("usage: hgv-vectors FOLDER")?;
-    let folder = PathBuf::from(folder);
-    for recipe in recipes() {
+    let mut args = std::env::args().skip(1);
+    let folder = args.next().ok_or("usage: hgv-vectors FOLDER [NAME ...]")?;
+    let (folder, names) = (PathBuf::from(folder), args.collect::<Vec<_>>());
+    let wanted = |r: &Recipe| names.is_empty() || names.iter().any(|n| n == r.name);
+    for recipe in recipes().into_iter().filter(wanted) {
         let path = folder.join(format!("{}.hgv", recipe.name));
         let about = write(&recipe, &path).map_err(|e| format!("{}: {e}", recipe.name))?;
         let json = path.with_extension("json");
@@ -211,6 +258,8 @@ fn write(recipe: &Recipe, path: &Path) -> Result<String> {
         .with_target(recipe.target)
         .with_levels(recipe.levels)
         .with_block(recipe.block)
+        .with_model(recipe.model)
+        .with_preset(recipe.preset)
         .with_nan_mask(recipe.content == Content::Holes)
         .with_force(true);
     let options = match recipe.form {

@@ -5,6 +5,8 @@
 //! A vector is two files: `NAME.bin`, the layers one after the other, and `NAME.json`, described
 //! in `format-spec/README.md`.
 
+mod grid;
+
 use std::path::Path;
 
 use hgv::backend::cpu::{CpuBackend, CpuLevel, Scratch};
@@ -12,7 +14,7 @@ use hgv::backend::{Backend, BlockJob, LayerStep};
 use hgv::bench_api::{BlockLab, LabPayload};
 use hgv::codec::mask::{Class, encode_mask};
 use hgv::encode::Preset;
-use hgv::model::{NON_FINITE, Precision, WaveletModel};
+use hgv::model::{BlockModel, NON_FINITE, Precision, WaveletModel};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -240,57 +242,68 @@ fn main() -> Result<(), String> {
     let folder = std::env::args()
         .nth(1)
         .ok_or("usage: hgv-payload-vectors FOLDER")?;
-    for (seed, recipe) in recipes().iter().enumerate() {
-        let vector =
-            Vector::encode(recipe, seed as u64).map_err(|e| format!("{}: {e}", recipe.name))?;
-        let write = |ending: &str, bytes: &[u8]| {
-            let path = Path::new(&folder).join(format!("{}.{ending}", recipe.name));
-            std::fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))
-        };
-        write("bin", &vector.layers().concat())?;
-        write("json", vector.describe()?.as_bytes())?;
+    let wavelets = recipes();
+    let wavelets = wavelets
+        .iter()
+        .enumerate()
+        .map(|(seed, recipe)| (recipe.name, Vector::encode(recipe, seed as u64)));
+    for (name, vector) in wavelets.chain(grid::vectors()) {
+        let written = vector.and_then(|v| v.write(Path::new(&folder), name));
+        written.map_err(|e| format!("{name}: {e}"))?;
     }
     Ok(())
 }
 
 /// An encoded block.
-struct Vector<'a> {
-    recipe: &'a Recipe,
-    lab: BlockLab,
+struct Vector {
+    block_log2: u32,
+    steps: Vec<LayerStep>,
+    /// Its model says nothing of a mask.
     payload: LabPayload,
     /// Not in the payload yet: blocks are decoded without.
     classes: Option<Vec<Class>>,
 }
 
-impl<'a> Vector<'a> {
-    fn encode(recipe: &'a Recipe, seed: u64) -> Result<Self, String> {
+impl Vector {
+    fn encode(recipe: &Recipe, seed: u64) -> Result<Self, String> {
         let lab = lab(recipe);
         let payload = lab
             .payload(recipe.dims, &field(recipe, seed))
             .map_err(|e| e.to_string())?;
         let mut payload = payload.ok_or("it became a constant")?;
-        let unexpected = match payload.model.precision {
+        let BlockModel::Wavelet(model) = &mut payload.model else {
+            return Err("it has another kind".into());
+        };
+        let unexpected = match model.precision {
             Precision::I16 => "i32",
             Precision::I32 => "i16",
         };
         if recipe.name.contains(unexpected) {
-            return Err(format!("it has {:?}", payload.model.precision));
+            return Err(format!("it has {:?}", model.precision));
         }
-        payload.model.step_q16 = (payload.model.step_q16 * recipe.overdrive).min(1 << 48);
-        let classes = recipe.mask.then(|| classes(recipe.dims, seed));
+        model.step_q16 = (model.step_q16 * recipe.overdrive).min(1 << 48);
         Ok(Self {
-            recipe,
-            lab,
+            block_log2: recipe.block_log2,
+            steps: lab.steps().to_vec(),
             payload,
-            classes,
+            classes: recipe.mask.then(|| classes(recipe.dims, seed)),
         })
+    }
+
+    fn write(&self, folder: &Path, name: &str) -> Result<(), String> {
+        let write = |ending: &str, bytes: &[u8]| {
+            let path = folder.join(format!("{name}.{ending}"));
+            std::fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))
+        };
+        write("bin", &self.layers().concat())?;
+        write("json", self.describe()?.as_bytes())
     }
 
     /// The layers as in a file.
     fn layers(&self) -> Vec<Vec<u8>> {
         let mut layers = self.payload.layers.clone();
         if let (Some(classes), Some(first)) = (&self.classes, layers.first_mut()) {
-            let mask = encode_mask(classes, self.recipe.dims);
+            let mask = encode_mask(classes, self.payload.shape.dims);
             *first = [&(mask.len() as u32).to_le_bytes(), &mask[..], first].concat();
         }
         layers
@@ -299,7 +312,7 @@ impl<'a> Vector<'a> {
     /// Puts NaN and infinities in their places.
     fn put_classes(&self, q: &mut [i32], lod: usize) {
         let Some(classes) = &self.classes else { return };
-        let ([w, h, _], [nx, ny, _]) = (self.payload.shape.dims_at(lod), self.recipe.dims);
+        let ([w, h, _], [nx, ny, _]) = (self.payload.shape.dims_at(lod), self.payload.shape.dims);
         for (i, q) in q.iter_mut().enumerate() {
             let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|c| c << lod);
             if let class @ 1.. = classes[(z * ny + y) * nx + x] as usize {
@@ -310,31 +323,21 @@ impl<'a> Vector<'a> {
 
     /// The JSON, one line for each field and each decoded level.
     fn describe(&self) -> Result<String, String> {
-        let Self {
-            recipe,
-            lab,
-            payload,
-            ..
-        } = self;
-        let layers = self.layers();
-        let steps: Vec<_> = lab.steps().iter().map(|s| [s.lod, s.quality]).collect();
+        let (layers, payload) = (self.layers(), &self.payload);
+        let steps: Vec<_> = self.steps.iter().map(|s| [s.lod, s.quality]).collect();
         let lengths: Vec<_> = layers.iter().map(Vec::len).collect();
-        let fields = [
-            ("block_log2", json!(recipe.block_log2)),
-            ("dims", json!(recipe.dims)),
+        let (kind, record) = self.model().record();
+        let mut fields = vec![
+            ("block_log2", json!(self.block_log2)),
+            ("dims", json!(payload.shape.dims)),
             ("range", json!([payload.range.lo, payload.range.hi])),
-            (
-                "model",
-                json!(hex(&WaveletModel {
-                    mask: recipe.mask,
-                    ..payload.model
-                }
-                .to_bytes())),
-            ),
+            ("kind", json!(kind)),
+            ("model", json!(hex(&record))),
             ("steps", json!(steps)),
             ("layers", json!(lengths)),
             ("bytes_sha256", json!(hex(&Sha256::digest(layers.concat())))),
         ];
+        fields.retain(|(name, _)| *name != "kind" || kind != WaveletModel::KIND);
         let fields: String = fields
             .iter()
             .map(|(name, value)| format!(" \"{name}\": {value},\n"))
@@ -345,18 +348,28 @@ impl<'a> Vector<'a> {
         ))
     }
 
+    /// The model with the mask.
+    fn model(&self) -> BlockModel {
+        let mut model = self.payload.model.clone();
+        match &mut model {
+            BlockModel::Wavelet(m) => m.mask = self.classes.is_some(),
+            BlockModel::Grid(m) => m.mask = self.classes.is_some(),
+        }
+        model
+    }
+
     /// One line for each level of detail and quality.
     fn decoded(&self) -> Result<Vec<String>, String> {
         let lods = 0..=self.payload.shape.depth;
-        let all =
-            (0..self.recipe.levels).flat_map(|quality| lods.clone().map(move |lod| (lod, quality)));
+        let levels = self.steps.iter().map(|s| s.quality + 1).max().unwrap_or(0);
+        let all = (0..levels).flat_map(|quality| lods.clone().map(move |lod| (lod, quality)));
         all.map(|(lod, quality)| self.decode(lod, quality).map(|v| format!("  {v}")))
             .collect()
     }
 
     /// Decodes with the scalar oracle and hashes the integers, little-endian i32, `[z][y][x]`.
     fn decode(&self, lod: usize, quality: u8) -> Result<Value, String> {
-        let (steps, payload) = (self.lab.steps(), &self.payload);
+        let (steps, payload) = (&self.steps, &self.payload);
         let used =
             prefix(steps, lod, quality).ok_or("a level of detail that no layer completes")?;
         let job = BlockJob {
