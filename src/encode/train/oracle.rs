@@ -1,6 +1,8 @@
 //! The block model voxel by voxel in double precision, written down once more: what the kernels
 //! are tested against.
 
+#![allow(clippy::unwrap_used)]
+
 use super::mlp::Mlp;
 use super::net::Net;
 use super::refine::{Order, lattice};
@@ -51,7 +53,7 @@ impl Lattice {
         }
     }
 
-    fn to_voxels(mut self, dims: [usize; 3], mut k: [u8; 3], order: Order) -> Self {
+    fn into_voxels(mut self, dims: [usize; 3], mut k: [u8; 3], order: Order) -> Self {
         while let Some(axis) = (0..3).max_by_key(|&a| (k[a], 2 - a)).filter(|&a| k[a] > 0) {
             self = self.refined(dims, k, axis, order);
             k[axis] -= 1;
@@ -109,7 +111,9 @@ pub(super) fn output(net: &Net) -> Vec<f64> {
     for (l, level) in net.levels.iter().enumerate() {
         for f in 0..level.weights.len() {
             let k = level.spec.exponents;
-            let plane = vertices(net, l, f).to_voxels(net.dims, k, net.order).values;
+            let plane = vertices(net, l, f)
+                .into_voxels(net.dims, k, net.order)
+                .values;
             for (v, value) in plane.iter().enumerate() {
                 base[v] += if level.spec.skips(f) { *value } else { 0.0 };
                 inputs[v].extend(level.spec.input_scale.map(|s| value * f64::from(s)));

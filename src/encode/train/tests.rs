@@ -177,7 +177,7 @@ fn check_gradients(net: &Net, target: &[f32]) {
         for i in (0..n).step_by(n.div_ceil(23)) {
             let own = lists(&mut moved)[list][i];
             // So little that hardly any unit switches on or off in between.
-            let (high, low) = (own + 1.0 / 16_384.0, own - 1.0 / 16_384.0);
+            let (high, low) = (own + 1.0 / 262_144.0, own - 1.0 / 262_144.0);
             lists(&mut moved)[list][i] = high;
             let up = oracle::loss(&moved, target);
             lists(&mut moved)[list][i] = low;
