@@ -16,7 +16,8 @@ use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
 use crate::encode::plan::{ModelUse, lambda, layer_steps, wavelet_models};
 use crate::encode::{
     BlockPlan, EncodeScratch, EncodedBlock, GridChoice, GridPlan, GridWanted, LevelError,
-    ModelChoice, Preset, encode_block, fitted_weights, forward, grid_models, quantise,
+    ModelChoice, PlainSize, Preset, encode_block, encode_plain_block, fitted_weights, forward,
+    grid_models, quantise,
 };
 use crate::model::{BlockModel, GridModel, Precision, WaveletModel};
 
@@ -53,6 +54,13 @@ pub struct LabBlock {
     pub layers: Vec<usize>,
     /// Error of each quality level.
     pub errors: Vec<LevelError>,
+}
+
+fn layer_bytes(block: &EncodedBlock) -> Vec<usize> {
+    match block {
+        EncodedBlock::Constant(_) => Vec::new(),
+        EncodedBlock::Payload { layers, .. } => layers.iter().map(Vec::len).collect(),
+    }
 }
 
 impl BlockLab {
@@ -148,11 +156,39 @@ impl BlockLab {
             depth: self.depth,
         };
         let (block, errors) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
-        let layers = match block {
-            EncodedBlock::Constant(_) => Vec::new(),
-            EncodedBlock::Payload { layers, .. } => layers.iter().map(Vec::len).collect(),
+        Ok(LabBlock {
+            layers: layer_bytes(&block),
+            errors,
+        })
+    }
+
+    /// Encodes a block by the plain method: features and a network trained for squared error alone
+    /// and rounded to 8 bits. `spacings`: exponents of the coarsest and the finest level.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn encode_plain(
+        &self,
+        dims: [usize; 3],
+        values: &[f32],
+        spacings: (u8, u8),
+        table_log2: u8,
+        steps: usize,
+    ) -> Result<LabBlock> {
+        let shape = BlockShape {
+            dims,
+            depth: self.depth,
         };
-        Ok(LabBlock { layers, errors })
+        let size = PlainSize {
+            spacings,
+            table_log2,
+            steps,
+        };
+        let (block, errors) = encode_plain_block(&self.plan(), shape, values, size)?;
+        Ok(LabBlock {
+            layers: layer_bytes(&block),
+            errors,
+        })
     }
 
     /// Symbols of a block, by context, one list a band.

@@ -14,6 +14,7 @@ use crate::encode::Preset;
 use crate::model::{Precision, WaveletModel};
 
 /// What all blocks of a tier share.
+#[derive(Clone, Copy)]
 pub(crate) struct BlockPlan<'a> {
     /// The model, and the same with 32-bit working values for blocks that overflow 16.
     pub(crate) model: WaveletModel,

@@ -29,7 +29,9 @@ pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 #[cfg(feature = "bench")]
 pub(crate) use forward::forward;
 #[cfg(feature = "bench")]
-pub(crate) use grid::{GridChoice, GridPlan, GridWanted, fitted_weights, grid_models};
+pub(crate) use grid::{
+    GridChoice, GridPlan, GridWanted, PlainSize, encode_plain_block, fitted_weights, grid_models,
+};
 pub use merge::{merge, merge_sources};
 pub use options::*;
 #[cfg(feature = "bench")]

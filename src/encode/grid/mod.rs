@@ -2,6 +2,8 @@
 
 mod fit;
 mod network;
+#[cfg(feature = "bench")]
+mod plain;
 mod plan;
 mod pyramid;
 
@@ -14,6 +16,8 @@ use crate::backend::cpu::GridScratch;
 use crate::codec::grid::{BlockNetwork, GridWeights, encode_grid_layer};
 use crate::model::GridModel;
 use fit::{Effort, Fit};
+#[cfg(feature = "bench")]
+pub(crate) use plain::{PlainSize, encode_plain_block};
 pub(crate) use plan::{GridWanted, grid_models};
 use pyramid::Span;
 
@@ -282,6 +286,23 @@ fn measure(block: &Block<'_>, model: &GridModel, buffers: &mut GridBuffers) -> L
     })
 }
 
+/// A block on its own, without the rules for constant ones.
+#[cfg(feature = "bench")]
+fn block_of<'a>(
+    plan: &'a super::BlockPlan<'a>,
+    shape: crate::codec::bands::BlockShape,
+    values: &'a [f32],
+) -> Result<Block<'a>> {
+    let ends = |(a, b): (f32, f32), &v: &f32| (a.min(v), b.max(v));
+    let (min, max) = values.iter().fold((f32::MAX, f32::MIN), ends);
+    Ok(Block {
+        plan,
+        shape,
+        values,
+        range: (plan.range)(min.floor() as i32, max.ceil() as i32)?,
+    })
+}
+
 /// Weights of a block under every grid model of a plan, for statistics.
 #[cfg(feature = "bench")]
 pub(crate) fn fitted_weights<'a>(
@@ -289,14 +310,7 @@ pub(crate) fn fitted_weights<'a>(
     shape: crate::codec::bands::BlockShape,
     values: &[f32],
 ) -> Result<Vec<(&'a GridModel, GridWeights)>> {
-    let ends = |(a, b): (f32, f32), &v: &f32| (a.min(v), b.max(v));
-    let (min, max) = values.iter().fold((f32::MAX, f32::MIN), ends);
-    let block = Block {
-        plan,
-        shape,
-        values,
-        range: (plan.range)(min.floor() as i32, max.ceil() as i32)?,
-    };
+    let block = block_of(plan, shape, values)?;
     let models = plan.grid.models.iter().enumerate();
     models
         .map(|(i, model)| Ok((model, fit_model(&block, i)?.1.weights)))

@@ -87,7 +87,7 @@ impl Samples {
 
 /// Integers that do what the network does, for inputs as the decoder has them and outputs in
 /// working units, `unit` of them a unit of the float output. `None` if they have no room.
-fn quantise(mlp: &Mlp, inputs: &[Vec<f32>], unit: f32) -> Option<Network> {
+pub(super) fn quantise(mlp: &Mlp, inputs: &[Vec<f32>], unit: f32) -> Option<Network> {
     let mut activations = largest_activations(mlp, inputs);
     // The last matrix gives working units.
     *activations.last_mut()? = ACTIVATION / unit;
