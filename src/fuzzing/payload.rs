@@ -1,45 +1,54 @@
 //! Arbitrary bytes as the layers of one block.
 //!
-//! Input: `block side u8 | x y z u8 | levels u8 | lod u8 | level u8 | vectors u8 | lo hi i32 |
-//! model record 16 | for each layer: length u16, bytes`. What is missing is zero or empty.
+//! Input: `block side u8 | x y z u8 | levels u8 | lod u8 | level u8 | any u8 | lo hi i32 | model
+//! record 16 | for each layer: length u16, bytes`. What is missing is zero or empty. If the first
+//! byte is over 127 the model is a grid, and its record is `length u16, bytes` too.
 
 use crate::backend::cpu::{CpuBackend, CpuLevel, Scratch as Buffers};
 use crate::codec::bands::BlockShape;
+use crate::codec::grid::encode_grid_layer;
+use crate::codec::grid::random::{self, Numbers};
+use crate::codec::mask::{Class, encode_mask};
 use crate::decode::BlockDecoder;
 use crate::format::layer::Layers;
 use crate::format::model::ModelRecord;
 use crate::format::shape::Shape;
 use crate::format::tier;
 use crate::io::FileSource;
-use crate::model::{NON_FINITE, WaveletModel};
+use crate::model::{GridModel, NON_FINITE, WaveletModel};
 use crate::reader::{BlockEntry, BlockState, HgvReader, PayloadEntry};
 use crate::volume::DType;
 use crate::{Limits, Result};
 
 use super::volumes::{Plan, Scratch};
 
-const HEAD: usize = 32;
+const HEAD: usize = 16;
+/// Bytes of a wavelet model.
+const WAVELET: usize = 16;
 /// Blocks are cut to this many voxels, to keep inputs fast.
 const VOXELS: usize = 1 << 15;
 /// Coded values of every type lie under this magnitude.
 const TOP: i32 = 1 << 24;
 
-/// Decodes a block at one level on two kinds of vectors: the same voxels inside the value range,
-/// or an error from both.
+/// Decodes a block at one level on all kinds of vectors: the same voxels inside the value range, or
+/// an error from all.
 pub(super) fn run(data: &[u8]) {
     let Some(input) = Input::new(data) else {
         return;
     };
-    let levels = CpuLevel::available();
-    let other = levels[usize::from(input.vectors) % levels.len()];
-    let (a, b) = (input.decode(CpuLevel::Scalar), input.decode(other));
-    match (a, b) {
-        (Some(Ok(a)), Some(Ok(b))) => {
-            assert!(a == b, "scalar and {} differ", other.name());
-            input.hold(&a);
+    // A record that is refused is refused everywhere.
+    let Some(scalar) = input.decode(CpuLevel::Scalar) else {
+        return;
+    };
+    if let Ok(q) = &scalar {
+        input.hold(q);
+    }
+    for other in CpuLevel::available().into_iter().skip(1) {
+        match (&scalar, input.decode(other)) {
+            (Ok(a), Some(Ok(b))) => assert!(*a == b, "scalar and {} differ", other.name()),
+            (Err(_), Some(Err(_))) => {}
+            _ => panic!("only one of scalar and {} fails", other.name()),
         }
-        (Some(Err(_)), Some(Err(_))) | (None, None) => {}
-        _ => panic!("only one of scalar and {} fails", other.name()),
     }
 }
 
@@ -48,7 +57,6 @@ struct Input {
     block: BlockShape,
     lod: usize,
     level: u8,
-    vectors: u8,
     range: (i32, i32),
     layers: Vec<Vec<u8>>,
 }
@@ -62,15 +70,11 @@ impl Input {
             i32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) % TOP
         };
         let (a, b) = (number(8), number(12));
-        let block_log2 = 5 + head[0] % 3;
+        let block_log2 = 5 + (head[0] & 127) % 3;
         let layers = Layers::standard(head[4] % 4 + 1).ok()?;
         let block = cut(block_log2, [head[1], head[2], head[3]]);
         let extent = block.dims.map(|n| n as u64);
-        let model = ModelRecord {
-            id: 0,
-            kind: WaveletModel::KIND,
-            payload: head[16..].to_vec(),
-        };
+        let (model, rest) = record(head[0] > 127, data.get(HEAD..).unwrap_or_default());
         let tiers = tier::plan(extent, block_log2);
         let range = (a.min(b), a.max(b));
         let shape = Shape::new(
@@ -88,13 +92,12 @@ impl Input {
         let level = head[6] % shape.layers.levels();
         let lod = usize::from(head[5]) % (block.depth + 1);
         let prefix = shape.layers.prefix(lod as u8, level);
-        let layers = split(data.get(HEAD..).unwrap_or_default(), prefix);
+        let layers = split(rest, prefix);
         Some(Self {
             shape,
             block,
             lod,
             level,
-            vectors: head[7],
             range,
             layers,
         })
@@ -139,10 +142,39 @@ impl Input {
             self.level
         );
         let (lo, hi) = self.range;
-        let masked = self.shape.models[0].payload[6] & 2 != 0;
+        let model = &self.shape.models[0];
+        let flags = if model.kind == GridModel::KIND { 3 } else { 6 };
+        let masked = model.payload[flags] & 2 != 0;
         let fits = |q: &i32| (lo..=hi).contains(q) || (masked && NON_FINITE.contains(q));
         assert!(q.iter().all(fits), "a voxel leaves {lo}..={hi}");
     }
+}
+
+/// The model record, and what follows it.
+fn record(grid: bool, bytes: &[u8]) -> (ModelRecord, &[u8]) {
+    let (kind, (payload, rest)) = if grid {
+        (GridModel::KIND, take(bytes))
+    } else {
+        (WaveletModel::KIND, bytes.split_at(bytes.len().min(WAVELET)))
+    };
+    let mut payload = payload.to_vec();
+    if !grid {
+        payload.resize(WAVELET, 0);
+    }
+    let model = ModelRecord {
+        id: 0,
+        kind,
+        payload,
+    };
+    (model, rest)
+}
+
+/// What a length says, and the rest.
+fn take(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let Some((length, rest)) = bytes.split_first_chunk::<2>() else {
+        return (&[], &[]);
+    };
+    rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()))
 }
 
 /// A block of at most [`VOXELS`].
@@ -163,18 +195,14 @@ fn cut(block_log2: u8, dims: [u8; 3]) -> BlockShape {
 fn split(mut bytes: &[u8], count: usize) -> Vec<Vec<u8>> {
     (0..count)
         .map(|_| {
-            let Some((length, rest)) = bytes.split_first_chunk::<2>() else {
-                return Vec::new();
-            };
-            let (layer, rest) =
-                rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
+            let (layer, rest) = take(bytes);
             bytes = rest;
             layer.to_vec()
         })
         .collect()
 }
 
-/// Blocks that the encoder made, each read at another level.
+/// Blocks that the encoder made and blocks of random grids, each read at another level.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let plans = (0..14u8).map(|i| {
         // Extent, type, target, its size, levels, preset and mask.
@@ -194,7 +222,54 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     plans
         .enumerate()
         .filter_map(|(i, p)| seed(&Plan::new(&p), i as u8))
+        .chain((0..16).filter_map(grid_seed))
         .collect()
+}
+
+/// A block of a random grid model. Every fourth has a mask, every fifth is lossless.
+fn grid_seed(i: u8) -> Option<Vec<u8>> {
+    let mut numbers = Numbers(u64::from(i));
+    let dims = [0; 3].map(|_| numbers.below(20) as u8);
+    let sides = dims.map(|n| usize::from(n) + 1);
+    let levels = i % 3 + 1;
+    let mut model = random::model(&mut numbers, sides, u64::from(levels) + 2);
+    let mut weights = random::weights(&mut numbers, &model, sides);
+    let mut layers = (0..usize::from(levels) + 2)
+        .map(|layer| encode_grid_layer(&model, layer, &mut weights).ok())
+        .collect::<Option<Vec<_>>>()?;
+    // Both are a length and what it counts, in front of the layer or, with nothing behind, around it.
+    if i % 4 == 3 {
+        model.mask = true;
+        let finite = encode_mask(&vec![Class::Finite; sides.iter().product()], sides);
+        layers[0] = [
+            &(finite.len() as u32).to_le_bytes(),
+            &finite[..],
+            &layers[0],
+        ]
+        .concat();
+    }
+    if i % 5 == 4 {
+        model.lossless = true;
+        let last = layers.last_mut()?;
+        *last = [&(last.len() as u32).to_le_bytes()[..], last].concat();
+    }
+    let mut out = vec![
+        128 + i % 3,
+        dims[0],
+        dims[1],
+        dims[2],
+        levels - 1,
+        i % 4,
+        i / 2,
+        0,
+    ];
+    out.extend((-1000 * i32::from(i)).to_le_bytes());
+    out.extend((1i32 << i).to_le_bytes());
+    for part in std::iter::once(&model.to_bytes()).chain(&layers) {
+        out.extend((part.len() as u16).to_le_bytes());
+        out.extend(part);
+    }
+    Some(out)
 }
 
 fn seed(plan: &Plan, i: u8) -> Option<Vec<u8>> {
@@ -250,6 +325,7 @@ mod tests {
             input.decode(CpuLevel::Scalar).is_some_and(|r| r.is_ok())
         });
         assert_eq!(decoded.count(), seeds.len());
-        assert!(seeds.len() >= 8, "{}", seeds.len());
+        let grids = seeds.iter().filter(|s| s[0] > 127).count();
+        assert!(seeds.len() >= 24 && grids == 16, "{}", seeds.len());
     }
 }

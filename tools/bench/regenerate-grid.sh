@@ -8,8 +8,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 sum=$(sha256sum format-spec/tables/coder-r-grid.bin | cut -d ' ' -f 1)
-# One place in the specification (section 21), one in the reference decoder.
-sed -i "/coder-r-grid.bin\](tables/,/SHA-256 is/{n;}; /4 \* 1652\` bytes. Its SHA-256 is/{n;s/[0-9a-f]\{64\}/$sum/;}" format-spec/payload.md
+# It is stated in two places: the specification, section 21, on the line behind "Its SHA-256 is", and
+# the reference decoder.
+sed -i "/4 \* 1652\` bytes. Its SHA-256 is/{n;s/[0-9a-f]\{64\}/$sum/;}" format-spec/payload.md
 sed -i "/^GRID_TABLES/s/[0-9a-f]\{64\}/$sum/" tools/refdecoder/hgv_stream.py
 for file in format-spec/payload.md tools/refdecoder/hgv_stream.py; do
     grep -q "$sum" "$file" || { echo "$file does not state $sum" >&2; exit 1; }

@@ -167,8 +167,10 @@ proptest! {
         let mut numbers = Numbers(seed);
         let shape = BlockShape { dims, depth: 4 };
         let model = random::model(&mut numbers, dims, 3);
-        let mut scratch = GridScratch::default();
-        scratch.weights = random::weights(&mut numbers, &model, dims);
+        let mut scratch = GridScratch {
+            weights: random::weights(&mut numbers, &model, dims),
+            ..GridScratch::default()
+        };
         for lod in [0, lod] {
             let wanted = oracle(&model, &shape, lod, &scratch.weights);
             for cpu in CpuLevel::available() {
@@ -191,8 +193,10 @@ fn a_network_without_levels_reads_zeros() {
     let mut found = 0;
     while found < 20 {
         let model = random::model(&mut numbers, shape.dims, 3);
-        let mut scratch = GridScratch::default();
-        scratch.weights = random::weights(&mut numbers, &model, shape.dims);
+        let mut scratch = GridScratch {
+            weights: random::weights(&mut numbers, &model, shape.dims),
+            ..GridScratch::default()
+        };
         if model.levels[0].reaches(3) || scratch.weights.network == BlockNetwork::None {
             continue;
         }
