@@ -18,7 +18,7 @@ use crate::{Error, Result};
 pub struct Scratch {
     narrow: Buffers<i16>,
     wide: Buffers<i32>,
-    grid: GridScratch,
+    pub(super) grid: GridScratch,
 }
 
 #[derive(Debug, Default)]
@@ -205,14 +205,14 @@ impl CpuBackend {
 }
 
 /// The layers of a block without what wraps the last one.
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     layers: Vec<&'a [u8]>,
     /// Exact residual that ends the last layer.
     residual: Option<&'a [u8]>,
 }
 
 impl<'a> Parts<'a> {
-    fn new(job: &BlockJob<'_>, layers: &'a [Vec<u8>]) -> Result<Self> {
+    pub(super) fn new(job: &BlockJob<'_>, layers: &'a [Vec<u8>]) -> Result<Self> {
         let mut layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
         let mut residual = None;
         // A last layer without bytes has neither a model's part nor a residual.
@@ -243,7 +243,7 @@ fn add_residual(job: &BlockJob<'_>, residual: Option<&[u8]>, out: &mut [i32]) ->
 }
 
 /// The layers must give the level of detail, all of it at one quality.
-fn check_prefix(job: &BlockJob<'_>) -> Result<()> {
+pub(super) fn check_prefix(job: &BlockJob<'_>) -> Result<()> {
     let last = job
         .layers
         .len()
@@ -273,21 +273,40 @@ fn decode_masked(
     scratch: &mut Scratch,
     out: &mut Vec<i32>,
 ) -> Result<()> {
-    let mut layers = job.layers.to_vec();
-    let (mask, rest) = split(&layers[0])?;
-    let classes = decode_mask(mask, job.shape.dims)?;
-    layers[0] = rest.to_vec();
+    let (mask, layers) = Mask::split_off(job)?;
     cpu.decode_plain(job, &layers, scratch, out)?;
-    let ([w, h, _], [nx, ny, _]) = (job.shape.dims_at(job.lod), job.shape.dims);
-    for (i, q) in out.iter_mut().enumerate() {
-        // A voxel of a level of detail lies on one of the full resolution and takes its class.
-        let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << job.lod);
-        match classes[(z * ny + y) * nx + x] {
+    for (q, class) in out.iter_mut().zip(mask.classes(job)) {
+        match class {
             Class::Finite => {}
             class => *q = NON_FINITE[class as usize - 1],
         }
     }
     Ok(())
+}
+
+/// Classes of the voxels of a block at full resolution, `[z][y][x]`.
+pub(super) struct Mask(Vec<Class>);
+
+impl Mask {
+    /// The mask that the first layer begins with, and the layers without it.
+    pub(super) fn split_off(job: &BlockJob<'_>) -> Result<(Self, Vec<Vec<u8>>)> {
+        let mut layers = job.layers.to_vec();
+        let (mask, rest) = split(&layers[0])?;
+        let classes = decode_mask(mask, job.shape.dims)?;
+        layers[0] = rest.to_vec();
+        Ok((Self(classes), layers))
+    }
+
+    /// Classes of the voxels of the level of detail, `[z][y][x]`.
+    pub(super) fn classes(&self, job: &BlockJob<'_>) -> impl Iterator<Item = Class> {
+        let ([w, h, d], [nx, ny, _]) = (job.shape.dims_at(job.lod), job.shape.dims);
+        let lod = job.lod;
+        (0..w * h * d).map(move |i| {
+            // A voxel of a level of detail lies on one of the full resolution and takes its class.
+            let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << lod);
+            self.0[(z * ny + y) * nx + x]
+        })
+    }
 }
 
 fn decode<E: Working>(
@@ -328,12 +347,23 @@ fn decode_grid(
     scratch: &mut GridScratch,
     out: &mut Vec<i32>,
 ) -> Result<()> {
+    decode_weights(model, job, parts, scratch)?;
+    cpu.evaluate_grid(model, &job.shape, job.range, job.lod, scratch, out);
+    Ok(())
+}
+
+/// The weights that the layers hold, into `scratch.weights`.
+pub(super) fn decode_weights(
+    model: &GridModel,
+    job: &BlockJob<'_>,
+    parts: &Parts<'_>,
+    scratch: &mut GridScratch,
+) -> Result<()> {
     model.check_block(job.shape.dims)?;
     scratch.weights.reset(model, job.shape.dims);
     for (i, bytes) in parts.layers.iter().enumerate() {
         decode_grid_layer(model, i, bytes, &mut scratch.weights)?;
     }
-    cpu.evaluate_grid(model, &job.shape, job.range, job.lod, scratch, out);
     Ok(())
 }
 

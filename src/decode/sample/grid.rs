@@ -6,18 +6,21 @@
 //! levels and weights are stored.
 
 use super::field::{Cell, Field};
+use crate::model::grid as model;
 use crate::{Error, Result};
 
 /// Most numbers that go into or come out of a matrix.
-pub(super) const WIDTH: usize = 32;
+const WIDTH: usize = 32;
+/// What the integer network holds its activations under.
+const ACTIVATION_CAP: f32 = 32_767.0;
 
 /// One matrix of a network.
 #[derive(Debug, Clone)]
-pub(super) struct Matrix {
+struct Matrix {
     /// `[out][in]`.
-    pub(super) weights: Vec<f32>,
+    weights: Vec<f32>,
     /// One for each output.
-    pub(super) biases: Vec<f32>,
+    biases: Vec<f32>,
 }
 
 /// A network of one output; what comes out of the other matrices is held between 0 and `cap`.
@@ -33,7 +36,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if they do not, or one is wider than [`WIDTH`].
-    pub(super) fn new(inputs: usize, cap: f32, matrices: Vec<Matrix>) -> Result<Self> {
+    fn new(inputs: usize, cap: f32, matrices: Vec<Matrix>) -> Result<Self> {
         let mut width = inputs;
         for m in &matrices {
             let outputs = m.biases.len();
@@ -55,6 +58,23 @@ impl Network {
             cap,
             matrices,
         })
+    }
+
+    /// The network of a block: what it does to its inputs in integers, without the rounding.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(super) fn from_integers(network: &model::Network, inputs: usize) -> Result<Self> {
+        let matrix = |m: &model::Matrix| {
+            let scale = (-f32::from(m.shift)).exp2();
+            Matrix {
+                weights: m.weights.iter().map(|&w| f32::from(w) * scale).collect(),
+                // A bias counts 256 before the shift.
+                biases: (m.biases.iter().map(|&b| f32::from(b) * 256.0 * scale)).collect(),
+            }
+        };
+        let matrices = network.matrices.iter().map(matrix).collect();
+        Self::new(inputs, ACTIVATION_CAP, matrices)
     }
 
     /// The output for `x`, of which the first `inputs` are used. Numbers behind the first of each
@@ -167,7 +187,8 @@ impl Units {
         out[0] += self.centre;
         let held = out[0].clamp(self.range[0], self.range[1]);
         if held != out[0] && !held.is_nan() {
-            out = [0.0; N];
+            // NaN stays NaN.
+            out = out.map(|v| v * 0.0);
             out[0] = held;
         }
         out.map(|v| v * self.unit)
