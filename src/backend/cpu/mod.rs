@@ -2,6 +2,7 @@
 
 mod block;
 mod grid;
+mod layers;
 mod level;
 mod parts;
 #[expect(

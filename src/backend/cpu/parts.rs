@@ -2,8 +2,9 @@
 //! them.
 
 use super::CpuBackend;
-use super::block::{Mask, Parts, Scratch, check_prefix, decode_weights};
+use super::block::{Scratch, decode_weights};
 use super::grid::{fill_inputs, skip_sums};
+use super::layers::{Mask, Parts, check_prefix};
 use crate::Result;
 use crate::backend::{BlockJob, ValueRange};
 use crate::codec::grid::BlockNetwork;

@@ -391,6 +391,48 @@ mod tests {
         assert!(f.value([3.0, 0.0, 0.0]).is_finite() && f.value([5.0, 0.0, 0.0]).is_finite());
     }
 
+    fn integers(rng: &mut TestRng, outputs: usize, inputs: usize) -> model::Matrix {
+        model::Matrix {
+            shift: rng.random_range(6..12),
+            weights: (0..inputs * outputs)
+                .map(|_| rng.random_range(-127..=127))
+                .collect(),
+            biases: (0..outputs)
+                .map(|_| rng.random_range(-3000..=3000))
+                .collect(),
+        }
+    }
+
+    proptest! {
+        /// Without the roundings of integers the output is off by what they can add up to: half a
+        /// unit of each number, times the weights behind it.
+        #[test]
+        fn integer_networks_lose_their_roundings_only(
+            inputs in 1usize..=8,
+            hidden in prop_oneof![Just(vec![8]), Just(vec![16, 8])],
+            mut rng in any::<u64>().prop_perturb(|_, rng| rng),
+        ) {
+            let (mut matrices, mut width, mut bound) = (Vec::new(), inputs, 0.0);
+            for &outputs in hidden.iter().chain(&[1]) {
+                let m = integers(&mut rng, outputs, width);
+                let rows = m.weights.chunks(width);
+                let gain = |row: &[i8]| -> f64 { row.iter().map(|w| f64::from(w.unsigned_abs())).sum() };
+                let gain = rows.map(gain).fold(0.0, f64::max) / f64::from(1 << m.shift);
+                bound = bound * gain + 0.5;
+                (width, matrices) = (outputs, { matrices.push(m); matrices });
+            }
+            let network = model::Network { matrices };
+            let continuous = Network::from_integers(&network, inputs).unwrap();
+            let x: Vec<i16> = (0..inputs).map(|_| rng.random_range(-32_767..=32_767)).collect();
+            let mut features = [[0f32; 1]; WIDTH];
+            features.iter_mut().zip(&x).for_each(|(f, &x)| f[0] = x.into());
+            let [found] = continuous.output(features);
+            let distance = (f64::from(found) - f64::from(network.evaluate(&x))).abs();
+            // Float32 sums of at most 2^20.
+            prop_assert!(distance <= bound + 1.0, "{distance} over {bound}");
+        }
+    }
+
     #[test]
     fn what_does_not_fit_is_refused() {
         let m = |inputs: usize, outputs: usize| Matrix {
