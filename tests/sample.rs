@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use hgv::encode::Target;
 use hgv::io::CountingSource;
-use hgv::volume::{DType, MemoryVolume, Metadata, Region, Voxel, VoxelSource};
+use hgv::volume::{DType, MemoryVolume, Region, VoxelSource};
 use hgv::{Error, Limits, Volume};
 use proptest::prelude::*;
+use volumes::points::{Voxels, directions, made, positions, some_points};
 use volumes::{Field, encoded, memory, open, read};
 
 /// Three blocks of 32 along x, two along y, two along z; all last ones cut, that of z to one voxel.
@@ -26,110 +27,6 @@ fn opened(source: &MemoryVolume, quality: f64) -> Volume {
 
 fn field() -> Volume {
     opened(&Field::default().volume(EXTENT, DType::Uint8), 60.0)
-}
-
-fn made<T: Voxel>(extent: [u64; 3], value: impl Fn([u64; 3]) -> T) -> MemoryVolume {
-    let voxels: Vec<T> = positions(extent).map(value).collect();
-    MemoryVolume::new(extent, &voxels, Metadata::default()).unwrap()
-}
-
-/// x fastest.
-fn positions([w, h, d]: [u64; 3]) -> impl Iterator<Item = [u64; 3]> {
-    (0..w * h * d).map(move |i| [i % w, i / w % h, i / (w * h)])
-}
-
-/// All voxels of a level of detail as floats, and where they lie in the full resolution.
-struct Voxels {
-    lod: u32,
-    extent: [u64; 3],
-    values: Vec<f32>,
-}
-
-impl Voxels {
-    fn of(v: &Volume, lod: u32, level: u32) -> Self {
-        let extent = v.lod_extent(lod).unwrap();
-        let bytes = read(v, lod, level, &Region::whole(extent)).unwrap();
-        let two = |b: &[u8]| [b[0], b[1]];
-        let values = match v.dtype() {
-            DType::Uint8 => bytes.iter().map(|&b| b.into()).collect(),
-            DType::Uint16 => {
-                let values = bytes.chunks(2).map(|b| u16::from_le_bytes(two(b)));
-                values.map(f32::from).collect()
-            }
-            DType::Int16 => {
-                let values = bytes.chunks(2).map(|b| i16::from_le_bytes(two(b)));
-                values.map(f32::from).collect()
-            }
-            _ => {
-                let four = |b: &[u8]| [b[0], b[1], b[2], b[3]];
-                let values = bytes.chunks(4).map(|b| f32::from_le_bytes(four(b)));
-                values.collect()
-            }
-        };
-        Self {
-            lod,
-            extent,
-            values,
-        }
-    }
-
-    fn points(&self) -> Vec<[f64; 3]> {
-        let scale = f64::from(self.lod).exp2();
-        positions(self.extent)
-            .map(|p| p.map(|c| c as f64 * scale))
-            .collect()
-    }
-
-    fn voxel(&self, [x, y, z]: [u64; 3]) -> f64 {
-        self.values[((z * self.extent[1] + y) * self.extent[0] + x) as usize].into()
-    }
-
-    /// Value and gradient by the textbook.
-    fn at(&self, point: [f64; 3]) -> [f64; 4] {
-        let scale = (-f64::from(self.lod)).exp2();
-        let axes = [0, 1, 2].map(|a| {
-            let last = self.extent[a] - 1;
-            let c = (point[a] * scale).clamp(0.0, last as f64);
-            let low = (c.floor() as u64).min(last.saturating_sub(1));
-            let moves = last > 0 && (0.0..=last as f64).contains(&(point[a] * scale));
-            let t = c - low as f64;
-            let slope = if moves { scale } else { 0.0 };
-            [(low, 1.0 - t, -slope), ((low + 1).min(last), t, slope)]
-        });
-        let mut sum = [0.0; 4];
-        for k in 0..8 {
-            let [x, y, z] = [0, 1, 2].map(|a| axes[a][k >> a & 1]);
-            let value = self.voxel([x.0, y.0, z.0]);
-            let weights = [
-                x.1 * y.1 * z.1,
-                x.2 * y.1 * z.1,
-                x.1 * y.2 * z.1,
-                x.1 * y.1 * z.2,
-            ];
-            for (s, w) in sum.iter_mut().zip(weights) {
-                *s += if w == 0.0 { 0.0 } else { w * value };
-            }
-        }
-        sum
-    }
-}
-
-/// Some points: anywhere, on planes of voxels, in gaps between blocks, outside.
-fn some_points(extent: [u64; 3], seed: u64) -> Vec<[f64; 3]> {
-    let mut state = seed | 1;
-    let mut unit = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1u64 << 53) as f64
-    };
-    let mut coordinate = |n: u64| match (unit() * 5.0) as u32 {
-        0 => (unit() * n as f64).floor(),
-        1 => 31.0 + 32.0 * (unit() * (n / 32) as f64).floor() + unit(),
-        2 => unit() * (n + 20) as f64 - 10.0,
-        _ => unit() * (n - 1) as f64,
-    };
-    (0..300).map(|_| extent.map(&mut coordinate)).collect()
 }
 
 proptest! {
@@ -193,11 +90,6 @@ fn overview_tiers_are_sampled_too() {
             assert!((f64::from(value) - voxels.at(p)[0]).abs() < 1e-3, "{p:?}");
         }
     }
-}
-
-/// Every direction to a neighbour.
-fn directions() -> impl Iterator<Item = [f64; 3]> {
-    positions([3; 3]).map(|d| d.map(|c| c as f64 - 1.0))
 }
 
 #[test]

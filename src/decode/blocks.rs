@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::cpu::{CpuBackend, Scratch};
+use crate::backend::cpu::{CpuBackend, GridParts, Scratch};
 use crate::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use crate::codec::bands::BlockShape;
 use crate::format::model::ModelRecord;
 use crate::format::shape::Shape;
 use crate::model::{BlockModel, GridModel, WaveletModel};
-use crate::reader::{BlockEntry, BlockState};
+use crate::reader::{BlockEntry, BlockState, PayloadEntry};
 use crate::volume::BlockGrid;
 use crate::{Error, Limits, Result};
 
@@ -148,26 +148,62 @@ impl BlockDecoder {
                 Ok(())
             }
             BlockState::Payload(payload) => {
-                let model = self.models.get(&payload.model);
-                let model = model
-                    .ok_or_else(|| Error::corrupt("index page", 0, "a block names no model"))?;
-                let range = ValueRange {
-                    lo: payload.range.0,
-                    hi: payload.range.1,
-                };
-                let job = BlockJob {
-                    model,
-                    shape,
-                    range,
-                    steps: &self.steps,
-                    layers,
-                    lod,
-                };
+                let job = self.job(payload, layers, shape, lod)?;
                 self.cpu
                     .decode_block(&job, scratch, out)
                     .map_err(|e| locate(e, entry))
             }
         }
+    }
+
+    /// What a block under a grid model is evaluated from between its voxels, with arguments as for
+    /// [`Self::decode`]; `None` where the voxels themselves say all.
+    pub(crate) fn grid_parts<'a>(
+        &'a self,
+        entry: &BlockEntry,
+        layers: &'a [Vec<u8>],
+        shape: BlockShape,
+        lod: usize,
+        scratch: &'a mut Scratch,
+    ) -> Result<Option<GridParts<'a>>> {
+        let BlockState::Payload(payload) = &entry.state else {
+            return Ok(None);
+        };
+        let job = self.job(payload, layers, shape, lod)?;
+        let parts = self.cpu.grid_parts(&job, scratch);
+        parts.map_err(|e| locate(e, entry))
+    }
+
+    /// Most inputs that a network of a grid model has; `None` without a grid model.
+    pub(crate) fn most_inputs(&self) -> Option<usize> {
+        let models = self.models.values();
+        let inputs = models.filter_map(|m| match m {
+            BlockModel::Grid(m) => Some(m.network.map_or(0, |_| m.inputs())),
+            BlockModel::Wavelet(_) => None,
+        });
+        inputs.max()
+    }
+
+    fn job<'a>(
+        &'a self,
+        payload: &PayloadEntry,
+        layers: &'a [Vec<u8>],
+        shape: BlockShape,
+        lod: usize,
+    ) -> Result<BlockJob<'a>> {
+        let model = self.models.get(&payload.model);
+        Ok(BlockJob {
+            model: model
+                .ok_or_else(|| Error::corrupt("index page", 0, "a block names no model"))?,
+            shape,
+            range: ValueRange {
+                lo: payload.range.0,
+                hi: payload.range.1,
+            },
+            steps: &self.steps,
+            layers,
+            lod,
+        })
     }
 }
 

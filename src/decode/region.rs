@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::volume::Volume;
-use crate::backend::cpu::Scratch;
+use crate::backend::cpu::{GridParts, Scratch};
 use crate::reader::BlockEntry;
 use crate::volume::{BlockGrid, Region};
 use crate::{Limits, Result};
@@ -12,9 +12,11 @@ use crate::{Limits, Result};
 /// ranges, few enough to bound memory.
 const BATCH: usize = 8;
 /// Bytes that a batch may take, whatever the number of threads and the block: output, and about
-/// `WORK_BYTES` a voxel while it is decoded.
+/// `WORK_BYTES` a voxel while it is decoded; `GRID_BYTES` and two for each input of a network more
+/// if that is a grid model's.
 const BATCH_BYTES: usize = 256 << 20;
 const WORK_BYTES: usize = 16;
+const GRID_BYTES: usize = 24;
 
 /// Where a level of detail lies in the file.
 #[derive(Debug, Clone, Copy)]
@@ -45,19 +47,20 @@ pub(super) fn decode(
         volume,
         place,
         level,
-        &touched(place, region),
+        (&touched(place, region), 0),
         |_, entry, layers, buffers| decode_one(volume, place, entry, layers, buffers),
         |_, (at, bytes)| copy_box(&bytes, &at, region, size, out),
     )
 }
 
 /// Reads blocks in batches: `work` gets the place in `blocks`, the index entry and the layers of
-/// each, on any thread; `done` gets what it returns, in the order of `blocks`.
+/// each, on any thread; `done` gets what it returns, in the order of `blocks`. `extra` are the bytes
+/// a voxel of a block that `work` takes beside decoding it.
 pub(super) fn over_blocks<R: Send>(
     volume: &Volume,
     place: Place,
     level: u32,
-    blocks: &[[u64; 3]],
+    (blocks, extra): (&[[u64; 3]], usize),
     work: impl Fn(usize, &BlockEntry, &[Vec<u8>], &mut Buffers) -> Result<R> + Sync,
     mut done: impl FnMut(usize, R),
 ) -> Result<()> {
@@ -65,7 +68,9 @@ pub(super) fn over_blocks<R: Send>(
         .reader
         .layers()
         .prefix(place.inner as u8, level as u8);
-    let most = BATCH_BYTES / ((volume.dtype().size() + WORK_BYTES) << (3 * place.grid.block_log2));
+    let inputs = volume.decoder.most_inputs();
+    let work_bytes = WORK_BYTES + inputs.map_or(0, |n| GRID_BYTES + 2 * n) + extra;
+    let most = BATCH_BYTES / ((volume.dtype().size() + work_bytes) << (3 * place.grid.block_log2));
     let batch = (BATCH * volume.pool.current_num_threads().max(1))
         .min(most)
         .max(1);
@@ -113,6 +118,24 @@ pub(super) fn decode_block(
         .decoder
         .decode(entry, layers, shape, inner, scratch, integers)?;
     Ok(shape.dims_at(inner))
+}
+
+/// What a block under a grid model is evaluated from between its voxels, and its extent at the level
+/// of detail; `None` where the voxels of [`decode_block`] say all.
+pub(super) fn grid_parts<'a>(
+    volume: &'a Volume,
+    place: Place,
+    entry: &BlockEntry,
+    layers: &'a [Vec<u8>],
+    buffers: &'a mut Buffers,
+) -> Result<Option<([usize; 3], GridParts<'a>)>> {
+    let shape = volume.decoder.shape(&place.grid, entry.block);
+    let inner = place.inner as usize;
+    let scratch = &mut buffers.scratch;
+    let parts = volume
+        .decoder
+        .grid_parts(entry, layers, shape, inner, scratch)?;
+    Ok(parts.map(|parts| (shape.dims_at(inner), parts)))
 }
 
 /// Voxels of a block and where they lie in its level of detail.

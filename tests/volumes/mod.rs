@@ -7,6 +7,8 @@
     clippy::panic
 )]
 
+pub mod points;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,14 +1,13 @@
 //! From layers to integers: the whole decode of one block on the CPU.
 
-use byteorder::{ByteOrder, LittleEndian as Le};
-
 use super::CpuLevel;
 use super::grid::{GridScratch, evaluate, fill_inputs, skip_sums};
+use super::layers::{Mask, Parts, check_prefix};
 use super::simd::{self, Loops, Working};
 use crate::backend::{Backend, BlockJob, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
 use crate::codec::grid::decode_grid_layer;
-use crate::codec::mask::{Class, decode_mask};
+use crate::codec::mask::Class;
 use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
 use crate::model::{BlockModel, GridModel, NON_FINITE, Precision, WaveletModel};
 use crate::{Error, Result};
@@ -18,7 +17,7 @@ use crate::{Error, Result};
 pub struct Scratch {
     narrow: Buffers<i16>,
     wide: Buffers<i32>,
-    grid: GridScratch,
+    pub(super) grid: GridScratch,
 }
 
 #[derive(Debug, Default)]
@@ -204,27 +203,6 @@ impl CpuBackend {
     }
 }
 
-/// The layers of a block without what wraps the last one.
-struct Parts<'a> {
-    layers: Vec<&'a [u8]>,
-    /// Exact residual that ends the last layer.
-    residual: Option<&'a [u8]>,
-}
-
-impl<'a> Parts<'a> {
-    fn new(job: &BlockJob<'_>, layers: &'a [Vec<u8>]) -> Result<Self> {
-        let mut layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
-        let mut residual = None;
-        // A last layer without bytes has neither a model's part nor a residual.
-        let whole = job.model.lossless() && layers.len() == job.steps.len();
-        if let Some(last) = layers.last_mut().filter(|l| whole && !l.is_empty()) {
-            let (model, rest) = split(last)?;
-            (*last, residual) = (model, Some(rest));
-        }
-        Ok(Self { layers, residual })
-    }
-}
-
 /// Adds the residual to a block at full resolution.
 fn add_residual(job: &BlockJob<'_>, residual: Option<&[u8]>, out: &mut [i32]) -> Result<()> {
     let Some(bytes) = residual.filter(|r| job.lod == 0 && !r.is_empty()) else {
@@ -241,30 +219,6 @@ fn add_residual(job: &BlockJob<'_>, residual: Option<&[u8]>, out: &mut [i32]) ->
     Ok(())
 }
 
-/// The layers must give the level of detail, all of it at one quality.
-fn check_prefix(job: &BlockJob<'_>) -> Result<()> {
-    let last = job
-        .layers
-        .len()
-        .checked_sub(1)
-        .and_then(|i| job.steps.get(i));
-    let fits = last.is_some_and(|s| {
-        if s.quality == 0 {
-            usize::from(s.lod) <= job.lod
-        } else {
-            s.lod == 0
-        }
-    });
-    if fits && job.lod <= job.shape.depth {
-        return Ok(());
-    }
-    Err(Error::argument(format!(
-        "{} layers do not give level of detail {} of a block",
-        job.layers.len(),
-        job.lod
-    )))
-}
-
 /// A block whose first layer begins with a mask: u32 length, mask, the layer proper.
 fn decode_masked(
     cpu: &CpuBackend,
@@ -272,16 +226,10 @@ fn decode_masked(
     scratch: &mut Scratch,
     out: &mut Vec<i32>,
 ) -> Result<()> {
-    let mut layers = job.layers.to_vec();
-    let (mask, rest) = split(&layers[0])?;
-    let classes = decode_mask(mask, job.shape.dims)?;
-    layers[0] = rest.to_vec();
+    let (mask, layers) = Mask::split_off(job)?;
     cpu.decode_plain(job, &layers, scratch, out)?;
-    let ([w, h, _], [nx, ny, _]) = (job.shape.dims_at(job.lod), job.shape.dims);
-    for (i, q) in out.iter_mut().enumerate() {
-        // A voxel of a level of detail lies on one of the full resolution and takes its class.
-        let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << job.lod);
-        match classes[(z * ny + y) * nx + x] {
+    for (q, class) in out.iter_mut().zip(mask.classes(job)) {
+        match class {
             Class::Finite => {}
             class => *q = NON_FINITE[class as usize - 1],
         }
@@ -327,27 +275,24 @@ fn decode_grid(
     scratch: &mut GridScratch,
     out: &mut Vec<i32>,
 ) -> Result<()> {
+    decode_weights(model, job, parts, scratch)?;
+    cpu.evaluate_grid(model, &job.shape, job.range, job.lod, scratch, out);
+    Ok(())
+}
+
+/// The weights that the layers hold, into `scratch.weights`.
+pub(super) fn decode_weights(
+    model: &GridModel,
+    job: &BlockJob<'_>,
+    parts: &Parts<'_>,
+    scratch: &mut GridScratch,
+) -> Result<()> {
     model.check_block(job.shape.dims)?;
     scratch.weights.reset(model, job.shape.dims);
     for (i, bytes) in parts.layers.iter().enumerate() {
         decode_grid_layer(model, i, bytes, &mut scratch.weights)?;
     }
-    cpu.evaluate_grid(model, &job.shape, job.range, job.lod, scratch, out);
     Ok(())
-}
-
-/// A layer of two parts: u32 length of the first, the first, the second.
-fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    let length = bytes.get(..4).map(|b| Le::read_u32(b) as usize);
-    length
-        .and_then(|n| bytes[4..].split_at_checked(n))
-        .ok_or_else(|| {
-            Error::corrupt(
-                "layer",
-                0,
-                format!("{} bytes cannot hold a layer of two parts", bytes.len()),
-            )
-        })
 }
 
 /// From working values to integers: `clamp(((v + half) >> down << up) + centre, lo, hi)`, in as few

@@ -2,7 +2,9 @@
 
 mod block;
 mod grid;
+mod layers;
 mod level;
+mod parts;
 #[expect(
     unsafe_code,
     reason = "vector intrinsics and the pointer kernels they run in"
@@ -13,5 +15,6 @@ pub(crate) use block::Reconstruction;
 pub use block::{CpuBackend, Scratch};
 pub(crate) use grid::GridScratch;
 pub use level::CpuLevel;
+pub(crate) use parts::GridParts;
 pub(crate) use simd::{FloatLoops, Floats, LANES, fma, with_floats};
 pub(crate) use simd::{Loops, Working};

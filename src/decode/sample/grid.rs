@@ -6,18 +6,21 @@
 //! levels and weights are stored.
 
 use super::field::{Cell, Field};
+use crate::model::grid as model;
 use crate::{Error, Result};
 
 /// Most numbers that go into or come out of a matrix.
-pub(super) const WIDTH: usize = 32;
+const WIDTH: usize = 32;
+/// What the integer network holds its activations under.
+const ACTIVATION_CAP: f32 = 32_767.0;
 
 /// One matrix of a network.
 #[derive(Debug, Clone)]
-pub(super) struct Matrix {
+struct Matrix {
     /// `[out][in]`.
-    pub(super) weights: Vec<f32>,
+    weights: Vec<f32>,
     /// One for each output.
-    pub(super) biases: Vec<f32>,
+    biases: Vec<f32>,
 }
 
 /// A network of one output; what comes out of the other matrices is held between 0 and `cap`.
@@ -33,7 +36,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if they do not, or one is wider than [`WIDTH`].
-    pub(super) fn new(inputs: usize, cap: f32, matrices: Vec<Matrix>) -> Result<Self> {
+    fn new(inputs: usize, cap: f32, matrices: Vec<Matrix>) -> Result<Self> {
         let mut width = inputs;
         for m in &matrices {
             let outputs = m.biases.len();
@@ -55,6 +58,23 @@ impl Network {
             cap,
             matrices,
         })
+    }
+
+    /// The network of a block: what it does to its inputs in integers, without the rounding.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(super) fn from_integers(network: &model::Network, inputs: usize) -> Result<Self> {
+        let matrix = |m: &model::Matrix| {
+            let scale = (-f32::from(m.shift)).exp2();
+            Matrix {
+                weights: m.weights.iter().map(|&w| f32::from(w) * scale).collect(),
+                // A bias counts 256 before the shift.
+                biases: (m.biases.iter().map(|&b| f32::from(b) * 256.0 * scale)).collect(),
+            }
+        };
+        let matrices = network.matrices.iter().map(matrix).collect();
+        Self::new(inputs, ACTIVATION_CAP, matrices)
     }
 
     /// The output for `x`, of which the first `inputs` are used. Numbers behind the first of each
@@ -167,7 +187,8 @@ impl Units {
         out[0] += self.centre;
         let held = out[0].clamp(self.range[0], self.range[1]);
         if held != out[0] && !held.is_nan() {
-            out = [0.0; N];
+            // NaN stays NaN.
+            out = out.map(|v| v * 0.0);
             out[0] = held;
         }
         out.map(|v| v * self.unit)
@@ -368,6 +389,48 @@ mod tests {
         assert!(f.value([3.5, 0.0, 0.0]).is_nan());
         assert!(f.value_and_gradient([3.0, 0.0, 0.0]).1[0].is_nan());
         assert!(f.value([3.0, 0.0, 0.0]).is_finite() && f.value([5.0, 0.0, 0.0]).is_finite());
+    }
+
+    fn integers(rng: &mut TestRng, outputs: usize, inputs: usize) -> model::Matrix {
+        model::Matrix {
+            shift: rng.random_range(6..12),
+            weights: (0..inputs * outputs)
+                .map(|_| rng.random_range(-127..=127))
+                .collect(),
+            biases: (0..outputs)
+                .map(|_| rng.random_range(-3000..=3000))
+                .collect(),
+        }
+    }
+
+    proptest! {
+        /// Without the roundings of integers the output is off by what they can add up to: half a
+        /// unit of each number, times the weights behind it.
+        #[test]
+        fn integer_networks_lose_their_roundings_only(
+            inputs in 1usize..=8,
+            hidden in prop_oneof![Just(vec![8]), Just(vec![16, 8])],
+            mut rng in any::<u64>().prop_perturb(|_, rng| rng),
+        ) {
+            let (mut matrices, mut width, mut bound) = (Vec::new(), inputs, 0.0);
+            for &outputs in hidden.iter().chain(&[1]) {
+                let m = integers(&mut rng, outputs, width);
+                let rows = m.weights.chunks(width);
+                let gain = |row: &[i8]| -> f64 { row.iter().map(|w| f64::from(w.unsigned_abs())).sum() };
+                let gain = rows.map(gain).fold(0.0, f64::max) / f64::from(1 << m.shift);
+                bound = bound * gain + 0.5;
+                (width, matrices) = (outputs, { matrices.push(m); matrices });
+            }
+            let network = model::Network { matrices };
+            let continuous = Network::from_integers(&network, inputs).unwrap();
+            let x: Vec<i16> = (0..inputs).map(|_| rng.random_range(-32_767..=32_767)).collect();
+            let mut features = [[0f32; 1]; WIDTH];
+            features.iter_mut().zip(&x).for_each(|(f, &x)| f[0] = x.into());
+            let [found] = continuous.output(features);
+            let distance = (f64::from(found) - f64::from(network.evaluate(&x))).abs();
+            // Float32 sums of at most 2^20.
+            prop_assert!(distance <= bound + 1.0, "{distance} over {bound}");
+        }
     }
 
     #[test]

@@ -6,13 +6,6 @@
 //! Here points are grouped by block, so that each block is decoded once.
 
 mod field;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "no model that files hold so far is evaluated by it"
-    )
-)]
 mod grid;
 mod place;
 
@@ -20,9 +13,11 @@ use rayon::prelude::*;
 use zerocopy::IntoBytes;
 
 use self::field::{ConstantField, Field, VoxelField};
+use self::grid::{GridField, Units};
 use self::place::{Geometry, Share};
 use super::region::{self, Buffers, Place};
 use super::volume::Volume;
+use crate::backend::cpu::GridParts;
 use crate::model::ValueMap;
 use crate::reader::{BlockEntry, BlockState};
 use crate::{Error, Limits, Result};
@@ -40,8 +35,19 @@ impl Volume {
     /// [`Self::metadata`]. Points outside of the volume take the value of the
     /// nearest point of the box from the first to the last voxel centre of the level of detail.
     ///
-    /// At the voxels the values are the decoded ones, exactly; between them they are interpolated
-    /// trilinearly, within blocks and from block to block. The function is
+    /// Between voxels a block is what its model makes it, and so is the value at them:
+    /// * **Wavelet models, and any block of a lossless file at full detail**: at the voxels the
+    ///   decoded values, exactly; between them these, interpolated trilinearly.
+    /// * **Grid models** (`hashgrid`): the sum of the levels and the inputs of the network are
+    ///   interpolated trilinearly, and the network is evaluated **at the point**, in floating point
+    ///   and without a rounding. At a voxel the value is the decoded one but for the roundings of
+    ///   decoding: half a unit (0.5 for integer voxels; of the step of the float integers for
+    ///   float32), and of a network half a unit of its hidden integers and of its output. Those are
+    ///   small beside the quantisation: with the networks that this library makes, half of the
+    ///   smallest step of the block's levels.
+    ///
+    /// In the gap of one voxel between two blocks both are evaluated at their ends and blended
+    /// linearly. The function is
     /// continuous: across faces, edges and corners of blocks it differs by float32 rounding only
     /// (2^-22 of the largest magnitude around). A point is NaN if a voxel that is not finite takes
     /// part in it with a weight that is not zero. Values are not rounded to the voxel type.
@@ -172,7 +178,7 @@ impl<const N: usize> Query<N> {
             volume,
             place,
             level,
-            &blocks,
+            (&blocks, field_bytes(volume)),
             |i, entry, layers, buffers| {
                 let field = field_of(volume, place, entry, layers, buffers)?;
                 Ok(self.terms(&*field, &geometry, points, groups[i]))
@@ -255,9 +261,39 @@ fn field_of(
         let value = values(&volume.values, &[q])[0];
         return Ok(Box::new(ConstantField::new(value)));
     }
+    if let Some((dims, parts)) = region::grid_parts(volume, place, entry, layers, buffers)? {
+        return Ok(Box::new(grid_field(&volume.values, dims, parts)?));
+    }
     let dims = region::decode_block(volume, place, entry, layers, buffers)?;
     let voxels = values(&volume.values, &buffers.integers);
     Ok(Box::new(VoxelField::new(dims, voxels)))
+}
+
+/// Bytes a voxel of the largest field of a block.
+fn field_bytes(volume: &Volume) -> usize {
+    size_of::<f32>() * (1 + volume.decoder.most_inputs().unwrap_or(0))
+}
+
+/// The continuous function of a block under a grid model.
+fn grid_field(map: &ValueMap, dims: [usize; 3], parts: GridParts<'_>) -> Result<GridField> {
+    let range = parts.range;
+    // Integer voxels are held in the range of their type too.
+    let (lo, hi) = map.dtype.integer_range().unwrap_or((i32::MIN, i32::MAX));
+    let units = Units {
+        scale: (-f64::from(parts.frac_bits)).exp2(),
+        centre: range.centre().into(),
+        range: [range.lo.clamp(lo, hi), range.hi.clamp(lo, hi)].map(f64::from),
+        unit: map.unit(),
+    };
+    let (network, planes) = match parts.network {
+        Some((network, planes)) => (
+            Some(grid::Network::from_integers(network, planes.len())?),
+            planes,
+        ),
+        None => (None, &[][..]),
+    };
+    let features = planes.iter().flatten().map(|&u| u.into()).collect();
+    GridField::new(dims, parts.sums, features, network, units)
 }
 
 /// Voxels as floats, which hold every type exactly.

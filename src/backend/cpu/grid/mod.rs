@@ -10,7 +10,7 @@ use super::CpuLevel;
 use super::simd::{self, Loops};
 use crate::codec::bands::BlockShape;
 use crate::codec::grid::{BlockNetwork, GridWeights};
-use crate::model::grid::{GridLevel, GridModel, MAX_VALUE, Refinement, vertices};
+use crate::model::grid::{GridLevel, GridModel, MAX_VALUE, Network, Refinement, vertices};
 use network::AddNetwork;
 use refine::Refine;
 
@@ -93,6 +93,18 @@ impl GridScratch {
     pub(crate) fn inputs(&self) -> &[Vec<i16>] {
         &self.inputs
     }
+
+    /// The network of the block whose weights are here.
+    pub(super) fn network<'a>(&'a self, model: &'a GridModel) -> Option<&'a Network> {
+        network_of(&self.weights, model)
+    }
+}
+
+fn network_of<'a>(weights: &'a GridWeights, model: &'a GridModel) -> Option<&'a Network> {
+    match (&weights.network, &model.base) {
+        (BlockNetwork::None, _) | (BlockNetwork::Base, None) => None,
+        (BlockNetwork::Base, Some(network)) | (BlockNetwork::Own(network), _) => Some(network),
+    }
 }
 
 /// Evaluates the weights in `scratch.weights` at in-block level of detail `lod`, into
@@ -109,9 +121,8 @@ pub(super) fn evaluate(
         return;
     }
     fill_inputs(cpu, model, shape, lod, scratch);
-    let network = match (&scratch.weights.network, &model.base) {
-        (BlockNetwork::None, _) | (BlockNetwork::Base, None) => return,
-        (BlockNetwork::Base, Some(network)) | (BlockNetwork::Own(network), _) => network,
+    let Some(network) = network_of(&scratch.weights, model) else {
+        return;
     };
     let task = AddNetwork {
         network,
