@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hgv::decode::verify;
-use hgv::encode::Target;
+use hgv::encode::{ModelChoice, Target};
 use hgv::io::MemorySource;
 use hgv::reader::{BlockEntry, HgvReader};
 use hgv::volume::DType;
@@ -36,6 +36,26 @@ fn lossless() -> Vec<u8> {
     };
     encoded(&field.volume([45, 30, 17], DType::Uint16), |o| {
         (o.target, o.levels) = (Target::Lossless, 2);
+    })
+}
+
+/// Eight blocks of grids, dense and hashed.
+fn grids() -> Vec<u8> {
+    encoded(&Field::default().volume([40, 36, 34], DType::Uint8), |o| {
+        (o.target, o.model) = (Target::Quality(50.0), ModelChoice::Hashgrid);
+        o.table_log2 = 12;
+    })
+}
+
+/// Grids with a residual.
+fn lossless_grids() -> Vec<u8> {
+    let field = Field {
+        span: 40.0,
+        ..Field::default()
+    };
+    encoded(&field.volume([45, 30, 17], DType::Uint16), |o| {
+        (o.target, o.levels) = (Target::Lossless, 2);
+        o.model = ModelChoice::Hashgrid;
     })
 }
 
@@ -172,7 +192,7 @@ fn flip_every_bit(good: &Good) {
 
 #[test]
 fn no_bit_flip_gives_wrong_voxels() {
-    for bytes in [lossy(), lossless()] {
+    for bytes in [lossy(), lossless(), grids(), lossless_grids()] {
         let good = Good::new(bytes);
         assert!(
             (2_000..9_000).contains(&good.bytes.len()),
@@ -196,7 +216,7 @@ fn no_bit_flip_gives_wrong_voxels() {
 
 #[test]
 fn no_truncation_opens() {
-    for good in [lossy(), lossless()] {
+    for good in [lossy(), lossless(), grids()] {
         for n in 0..good.len() {
             let error = open(memory(&good[..n])).map(|_| ()).unwrap_err();
             assert!(matches!(error, Error::Truncated { .. }), "{n}: {error}");

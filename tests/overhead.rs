@@ -3,12 +3,17 @@
 
 mod volumes;
 
-use hgv::encode::Target;
+use hgv::encode::{ModelChoice, Preset, Target};
 use hgv::volume::DType;
-use volumes::{Field, encoded, memory, open};
+use volumes::{Field, MODELS, encoded, memory, open};
 
 /// Payload bytes, other bytes, blocks.
-fn measure(extent: [u64; 3], dtype: DType, span: f64) -> (u64, u64, u64) {
+fn measure(
+    extent: [u64; 3],
+    dtype: DType,
+    span: f64,
+    model: (ModelChoice, Preset),
+) -> (u64, u64, u64) {
     let field = Field {
         span,
         noise: 0.3,
@@ -16,6 +21,7 @@ fn measure(extent: [u64; 3], dtype: DType, span: f64) -> (u64, u64, u64) {
     };
     let bytes = encoded(&field.volume(extent, dtype), |o| {
         (o.target, o.levels) = (Target::Quality(70.0), 1);
+        (o.model, o.preset) = model;
     });
     let volume = open(memory(&bytes)).unwrap();
     let header = volume.reader().header();
@@ -27,27 +33,30 @@ fn measure(extent: [u64; 3], dtype: DType, span: f64) -> (u64, u64, u64) {
 #[test]
 fn one_block_costs_under_768_bytes() {
     for (dtype, span) in [(DType::Uint8, 255.0), (DType::Uint16, 60_000.0)] {
-        let (payload, other, blocks) = measure([32, 32, 32], dtype, span);
-        assert!(
-            blocks == 1 && payload > 1000,
-            "{blocks} blocks, {payload} bytes"
-        );
-        assert!(other <= 768, "{other} bytes for {dtype}");
+        for model in MODELS {
+            let (payload, other, blocks) = measure([32, 32, 32], dtype, span, model);
+            assert!(
+                blocks == 1 && payload > 1000,
+                "{blocks} blocks, {payload} bytes"
+            );
+            println!("{other} bytes for {dtype}, {model:?}");
+            assert!(other <= 768, "{other} bytes for {dtype}, {model:?}");
+        }
     }
 }
 
 #[test]
 fn each_block_costs_under_24_bytes() {
     for (dtype, span) in [(DType::Uint8, 255.0), (DType::Uint16, 60_000.0)] {
-        let (_, one, _) = measure([32, 32, 32], dtype, span);
-        let (_, many, blocks) = measure([128, 128, 64], dtype, span);
+        let (_, one, _) = measure([32, 32, 32], dtype, span, MODELS[0]);
+        let (_, many, blocks) = measure([128, 128, 64], dtype, span, MODELS[0]);
         assert_eq!(blocks, 32);
         assert!(
             many - one <= 24 * (blocks - 1),
             "{} bytes for {blocks} blocks of {dtype}",
             many - one
         );
-        let (_, more, blocks) = measure([256, 256, 32], dtype, span);
+        let (_, more, blocks) = measure([256, 256, 32], dtype, span, MODELS[0]);
         assert_eq!(blocks, 64);
         assert!(
             more - one <= 24 * (blocks - 1),

@@ -4,26 +4,35 @@
 
 mod volumes;
 
+use std::sync::OnceLock;
+
 use hgv::Volume;
-use hgv::encode::Target;
+use hgv::encode::{ModelChoice, Preset, Target};
 use hgv::format::root::{self, Entry};
 use hgv::io::{CountingSource, Counts};
 use hgv::reader::{BlockEntry, BlockState, HgvReader};
 use hgv::volume::{DType, Region};
-use volumes::{Field, encoded, memory, open, read};
+use volumes::{Field, MODELS, encoded, memory, open, read};
 
 const EXTENT: [u64; 3] = [288, 288, 34];
 /// A gap between wanted ranges is read if it is at most this and a quarter of the wanted bytes.
 const LARGEST_GAP: u64 = 256 << 10;
 
+/// A file of wavelets and one of grids.
+fn files() -> &'static [Vec<u8>] {
+    static FILES: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    FILES.get_or_init(|| [MODELS[0], MODELS[1]].map(file))
+}
+
 /// Nine blocks along x and y: four clusters of tier 0, an overview tier, over 64 KiB.
-fn file() -> Vec<u8> {
+fn file((model, preset): (ModelChoice, Preset)) -> Vec<u8> {
     let field = Field {
         noise: 0.1,
         ..Field::default()
     };
     let bytes = encoded(&field.volume(EXTENT, DType::Uint8), |o| {
         o.target = Target::Quality(75.0);
+        (o.model, o.preset) = (model, preset);
     });
     assert!(bytes.len() > 300_000, "{} bytes", bytes.len());
     bytes
@@ -141,24 +150,30 @@ fn hold(counts: &Counts, needs: &Needs) {
 
 #[test]
 fn opening_is_one_small_request() {
-    let bytes = file();
-    let (source, volume) = counted(&bytes);
+    files().iter().for_each(|f| opens_at_once(f));
+}
+
+fn opens_at_once(bytes: &[u8]) {
+    let (source, volume) = counted(bytes);
     let counts = source.counts();
     assert_eq!((counts.round_trips, counts.requests), (1, 1));
     assert!(counts.bytes <= 65_536);
-    assert!(index(&bytes, volume.reader()).len() == 4 && volume.reader().tiers().len() == 2);
+    assert!(index(bytes, volume.reader()).len() == 4 && volume.reader().tiers().len() == 2);
 }
 
 #[test]
 fn a_coarse_region_reads_its_own_layers_only() {
-    let bytes = file();
-    let (source, volume) = counted(&bytes);
-    let other = open(memory(&bytes)).unwrap();
+    files().iter().for_each(|f| coarse_region(f));
+}
+
+fn coarse_region(bytes: &[u8]) {
+    let (source, volume) = counted(bytes);
+    let other = open(memory(bytes)).unwrap();
     // Four blocks around the corner where four clusters meet; level of detail 2 of 32^3 is 8^3.
     let region = Region::new([60, 60, 0], [70, 70, 8]).unwrap();
     let prefix = volume.reader().layers().prefix(2, 0);
     assert_eq!(prefix, 1);
-    let needs = needs(&bytes, prefix, touched(&region, 2, 5));
+    let needs = needs(bytes, prefix, touched(&region, 2, 5));
     assert_eq!((needs.pages.len(), needs.payload.len()), (4, 4));
     source.reset();
     let voxels = read(&volume, 2, 0, &region).unwrap();
@@ -177,13 +192,16 @@ fn a_coarse_region_reads_its_own_layers_only() {
 
 #[test]
 fn a_region_at_a_quality_reads_no_finer_layers() {
-    let bytes = file();
+    files().iter().for_each(|f| region_at_qualities(f));
+}
+
+fn region_at_qualities(bytes: &[u8]) {
     let region = Region::new([10, 40, 3], [90, 64, 20]).unwrap();
     let mut last = 0;
     for level in 0..3 {
-        let (source, volume) = counted(&bytes);
+        let (source, volume) = counted(bytes);
         let prefix = volume.reader().layers().prefix(0, level as u8);
-        let needs = needs(&bytes, prefix, touched(&region, 0, 5));
+        let needs = needs(bytes, prefix, touched(&region, 0, 5));
         source.reset();
         read(&volume, 0, level, &region).unwrap();
         let counts = source.counts();
@@ -196,9 +214,12 @@ fn a_region_at_a_quality_reads_no_finer_layers() {
 
 #[test]
 fn one_block_at_full_detail_takes_three_round_trips() {
-    let bytes = file();
+    files().iter().for_each(|f| single_blocks(f));
+}
+
+fn single_blocks(bytes: &[u8]) {
     for block in [[0, 0, 0], [4, 4, 0], [8, 8, 1]] {
-        let (source, volume) = counted(&bytes);
+        let (source, volume) = counted(bytes);
         let start = block.map(|b| b * 32);
         let end = [0, 1, 2].map(|a| (start[a] + 32).min(EXTENT[a]));
         read(&volume, 0, 2, &Region::new(start, end).unwrap()).unwrap();

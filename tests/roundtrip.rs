@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use hgv::Volume;
-use hgv::encode::{EncodeOptions, EncodeReport, Preset, Target, encode};
+use hgv::encode::{EncodeOptions, EncodeReport, ModelChoice, Preset, Target, encode};
 use hgv::volume::{DType, MemoryVolume, Metadata, Region, VoxelSource};
 use proptest::prelude::*;
 
@@ -56,6 +56,13 @@ fn volume(extent: [u64; 3], dtype: DType, seed: u64) -> MemoryVolume {
     };
     MemoryVolume::from_bytes(extent, dtype, bytes, Metadata::default()).unwrap()
 }
+
+/// Block models with the preset that they are tried with.
+const MODELS: [(ModelChoice, Preset); 3] = [
+    (ModelChoice::Dense, Preset::Balanced),
+    (ModelChoice::Hashgrid, Preset::Fast),
+    (ModelChoice::Auto, Preset::Best),
+];
 
 struct Encoded {
     _folder: tempfile::TempDir,
@@ -115,12 +122,83 @@ fn largest_error(a: &[u8], b: &[u8], dtype: DType) -> f64 {
         .fold(0.0, f64::max)
 }
 
+/// What an encode of any volume is tried with.
+#[derive(Debug, Clone)]
+struct Case {
+    extent: [u64; 3],
+    dtype: DType,
+    levels: u32,
+    block: u32,
+    quality: f64,
+    seed: u64,
+    model: (ModelChoice, Preset),
+    table_log2: u8,
+}
+
+impl Case {
+    fn lossless(&self) -> bool {
+        self.seed.is_multiple_of(3) && self.dtype != DType::Float32
+    }
+
+    fn encode(&self, source: &MemoryVolume) -> Encoded {
+        run(source, |o| {
+            (o.levels, o.block, o.table_log2) = (self.levels, self.block, self.table_log2);
+            (o.model, o.preset) = self.model;
+            o.target = if self.lossless() {
+                Target::Lossless
+            } else {
+                Target::Quality(self.quality)
+            };
+        })
+    }
+
+    /// The last level has the error that the encoder reports, every level of detail has its
+    /// extent, regions equal the whole, and lossless comes back bit for bit.
+    fn check(&self) -> Result<(), TestCaseError> {
+        let Self {
+            extent,
+            dtype,
+            levels,
+            ..
+        } = *self;
+        let source = volume(extent, dtype, self.seed);
+        let encoded = self.encode(&source);
+        let v = Volume::open(&encoded.path).unwrap();
+        prop_assert_eq!((v.extent(), v.dtype(), v.levels()), (extent, dtype, levels));
+        let decoded = read_all(&v, 0, levels - 1);
+        let error = largest_error(source.bytes(), &decoded, dtype);
+        prop_assert!(
+            (error - encoded.report.max_abs_error).abs() <= 1e-5 * (1.0 + error),
+            "{error} {:?}",
+            encoded.report
+        );
+        if self.lossless() {
+            prop_assert_eq!(source.bytes(), &decoded[..]);
+        }
+        for lod in 0..v.lods() {
+            let expected = extent.map(|n| n.div_ceil(1 << lod));
+            prop_assert_eq!(v.lod_extent(lod).unwrap(), expected);
+            let whole = read_all(&v, lod, 0);
+            let middle = Region::new(
+                expected.map(|n| n / 3),
+                expected.map(|n| n / 3 + (n / 2).max(1)),
+            )
+            .unwrap();
+            let mut part = vec![0; middle.voxels() as usize * dtype.size()];
+            v.read_region_bytes(lod, 0, &middle, &mut part).unwrap();
+            let memory =
+                MemoryVolume::from_bytes(expected, dtype, whole, Metadata::default()).unwrap();
+            let mut same = vec![0; part.len()];
+            memory.read(&middle, &mut same).unwrap();
+            prop_assert_eq!(part, same, "lod {}", lod);
+        }
+        Ok(())
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whatever the extent and type: the last level has the error that the encoder reports,
-    /// earlier levels are not better by much, every level of detail has its extent, regions equal
-    /// the whole, and lossless comes back bit for bit.
     #[test]
     fn any_volume_comes_back(
         extent in [1u64..=90, 1u64..=70, 1u64..=50],
@@ -130,33 +208,46 @@ proptest! {
         quality in 20.0f64..95.0,
         seed in any::<u64>(),
     ) {
-        let source = volume(extent, dtype, seed);
-        let lossless = seed % 3 == 0 && dtype != DType::Float32;
-        let encoded = run(&source, |o| {
-            o.levels = levels;
-            o.block = block;
-            o.target = if lossless { Target::Lossless } else { Target::Quality(quality) };
+        let model = (ModelChoice::Dense, Preset::Balanced);
+        Case { extent, dtype, levels, block, quality, seed, model, table_log2: 22 }.check()?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    #[test]
+    fn any_volume_comes_back_from_grids(
+        extent in [1u64..=40, 1u64..=36, 1u64..=34],
+        dtype in proptest::sample::select(DType::ALL.to_vec()),
+        levels in 1u32..=8,
+        block in proptest::sample::select(vec![32u32, 64, 128]),
+        quality in 20.0f64..95.0,
+        seed in any::<u64>(),
+        model in proptest::sample::select(MODELS[1..].to_vec()),
+        table_log2 in proptest::sample::select(vec![4u8, 9, 22]),
+    ) {
+        Case { extent, dtype, levels, block, quality, seed, model, table_log2 }.check()?;
+    }
+}
+
+/// Whatever the model, also with a search for the target; a repeated run is the same too.
+#[test]
+fn threads_change_no_grid() {
+    let source = volume([70, 40, 34], DType::Int16, 5);
+    for (model, target) in [
+        (MODELS[1], Target::Psnr(45.0)),
+        (MODELS[2], Target::Quality(50.0)),
+        (MODELS[2], Target::Lossless),
+    ] {
+        let files = [1, 1, 2, 5].map(|threads| {
+            let encoded = run(&source, |o| {
+                (o.model, o.preset) = model;
+                (o.threads, o.target, o.block) = (threads, target, 32);
+            });
+            std::fs::read(encoded.path).unwrap()
         });
-        let v = Volume::open(&encoded.path).unwrap();
-        prop_assert_eq!((v.extent(), v.dtype(), v.levels()), (extent, dtype, levels));
-        let decoded = read_all(&v, 0, levels - 1);
-        let error = largest_error(source.bytes(), &decoded, dtype);
-        prop_assert!((error - encoded.report.max_abs_error).abs() <= 1e-5 * (1.0 + error), "{error} {:?}", encoded.report);
-        if lossless {
-            prop_assert_eq!(source.bytes(), &decoded[..]);
-        }
-        for lod in 0..v.lods() {
-            let expected = extent.map(|n| n.div_ceil(1 << lod));
-            prop_assert_eq!(v.lod_extent(lod).unwrap(), expected);
-            let whole = read_all(&v, lod, 0);
-            let middle = Region::new(expected.map(|n| n / 3), expected.map(|n| n / 3 + (n / 2).max(1))).unwrap();
-            let mut part = vec![0; middle.voxels() as usize * dtype.size()];
-            v.read_region_bytes(lod, 0, &middle, &mut part).unwrap();
-            let memory = MemoryVolume::from_bytes(expected, dtype, whole, Metadata::default()).unwrap();
-            let mut same = vec![0; part.len()];
-            memory.read(&middle, &mut same).unwrap();
-            prop_assert_eq!(part, same, "lod {}", lod);
-        }
+        assert!(files.iter().all(|f| *f == files[0]), "{model:?} {target:?}");
     }
 }
 
@@ -178,32 +269,43 @@ fn threads_change_neither_file_nor_voxels() {
 #[test]
 fn targets_hold() {
     let source = volume([130, 70, 66], DType::Uint8, 9);
-    let raw = 130.0 * 70.0 * 66.0;
     for preset in [Preset::Fast, Preset::Balanced] {
-        let psnr = run(&source, |o| {
-            (o.preset, o.target) = (preset, Target::Psnr(40.0))
-        })
-        .report
-        .psnr
-        .unwrap();
-        assert!((40.0..40.7).contains(&psnr), "{psnr}");
-        let bytes = run(&source, |o| {
-            (o.preset, o.target) = (preset, Target::Bytes(20_000))
-        })
-        .report
-        .file_bytes;
-        assert!((18_000..=20_000).contains(&bytes), "{bytes}");
-        let ratio = run(&source, |o| {
-            (o.preset, o.target) = (preset, Target::Ratio(20.0))
-        })
-        .report
-        .file_bytes as f64;
-        assert!((raw / 22.5..=raw / 20.0).contains(&ratio), "{ratio}");
+        hold_targets(&source, (ModelChoice::Auto, preset), 64);
     }
-    let bound = run(&source, |o| o.target = Target::MaxError(6.0))
-        .report
-        .max_abs_error;
-    assert!(bound <= 6.0, "{bound}");
+}
+
+#[test]
+fn targets_hold_with_grids() {
+    let source = volume([45, 36, 34], DType::Uint8, 9);
+    for model in &MODELS[1..] {
+        hold_targets(&source, *model, 32);
+    }
+}
+
+fn hold_targets(source: &MemoryVolume, model: (ModelChoice, Preset), block: u32) {
+    let raw = source.bytes().len() as f64;
+    let report = |target| {
+        let encoded = run(source, |o| {
+            (o.model, o.preset) = model;
+            (o.target, o.block) = (target, block);
+        });
+        encoded.report
+    };
+    let psnr = report(Target::Psnr(40.0)).psnr.unwrap();
+    assert!((40.0..40.7).contains(&psnr), "{psnr}, {model:?}");
+    let wanted = (raw / 30.0) as u64;
+    let bytes = report(Target::Bytes(wanted)).file_bytes;
+    assert!(
+        (wanted * 9 / 10..=wanted).contains(&bytes),
+        "{bytes}, {model:?}"
+    );
+    let ratio = report(Target::Ratio(20.0)).file_bytes as f64;
+    assert!(
+        (raw / 22.5..=raw / 20.0).contains(&ratio),
+        "{ratio}, {model:?}"
+    );
+    let bound = report(Target::MaxError(6.0)).max_abs_error;
+    assert!(bound <= 6.0, "{bound}, {model:?}");
 }
 
 /// Each level of detail is the low-pass of the one before: its mean stays, its error against the
@@ -231,7 +333,18 @@ fn levels_of_detail_keep_the_mean() {
 /// overview tiers; finite voxels keep their quality.
 #[test]
 fn masks_come_back() {
-    let extent = [200u64, 180, 170];
+    hold_masks([200, 180, 170], MODELS[0]);
+}
+
+/// Also in blocks four voxels thick, and in a lattice that they barely fill.
+#[test]
+fn masks_come_back_beside_grids() {
+    for model in &MODELS[1..] {
+        hold_masks([260, 230, 4], *model);
+    }
+}
+
+fn hold_masks(extent: [u64; 3], model: (ModelChoice, Preset)) {
     let mut v: Vec<f32> = field(extent, 10.0, 4).iter().map(|&v| v as f32).collect();
     let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     for (i, value) in v.iter_mut().enumerate() {
@@ -249,6 +362,7 @@ fn masks_come_back() {
     let path = folder.path().join("v.hgv");
     let mut options = EncodeOptions::default();
     options.block = 32;
+    (options.model, options.preset) = model;
     let refused = encode(&source, &path, &options, &|_| ControlFlow::Continue(()))
         .unwrap_err()
         .to_string();
@@ -274,7 +388,8 @@ fn masks_come_back() {
     for lod in 0..file.lods() {
         let at = file.lod_extent(lod).unwrap();
         let mut out = vec![0f32; (at[0] * at[1] * at[2]) as usize];
-        file.read_region(lod, 0, &Region::whole(at), &mut out)
+        let level = lod % file.levels();
+        file.read_region(lod, level, &Region::whole(at), &mut out)
             .unwrap();
         for (i, &got) in out.iter().enumerate() {
             let p = [

@@ -116,6 +116,11 @@ impl BlockDecoder {
         })
     }
 
+    /// The models of the file.
+    pub(crate) fn models(&self) -> &Models {
+        &self.models
+    }
+
     /// The extent of a block of a grid, and its transform levels.
     pub(crate) fn shape(&self, grid: &BlockGrid, block: [u64; 3]) -> BlockShape {
         // A block side is at most 128.

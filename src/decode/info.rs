@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::GridModel;
+use crate::model::grid::{GridLevel, Order};
 use crate::volume::{DType, Extent};
 
 /// What `hgv info --json` prints.
@@ -32,6 +34,85 @@ pub struct Info {
     pub levels: Vec<LevelInfo>,
     /// Blocks of the full resolution per kind of model.
     pub models: BTreeMap<String, u64>,
+    /// Models of feature grids that blocks may name.
+    pub grid_models: Vec<GridModelInfo>,
+}
+
+/// One model of feature grids.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct GridModelInfo {
+    /// Its id in the index.
+    pub id: u16,
+    /// Blocks of the full resolution that it serves.
+    pub blocks: u64,
+    /// Order of interpolation: 1 linear, 3 cubic.
+    pub order: u8,
+    /// Whether an exact residual follows.
+    pub lossless: bool,
+    /// Whether a mask of non-finite voxels comes first.
+    pub mask: bool,
+    /// Grids, coarse to fine.
+    pub levels: Vec<GridLevelInfo>,
+    /// Shape of the network that a block may have.
+    pub network: Option<NetworkInfo>,
+}
+
+/// One grid of a model, as a whole block has it.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct GridLevelInfo {
+    /// Distance of vertices in voxels, x, y, z.
+    pub spacing: [u32; 3],
+    /// Vertices of a whole block.
+    pub vertices: u64,
+    /// Entries of the hash table; `None` = a weight for each vertex.
+    pub table: Option<u64>,
+    /// Weights of a vertex.
+    pub features: u64,
+    /// Layer that holds the weights.
+    pub layer: u8,
+}
+
+/// A small network.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct NetworkInfo {
+    /// Features that it reads.
+    pub inputs: u64,
+    /// Hidden layers.
+    pub hidden: u8,
+    /// Neurons of each.
+    pub width: u8,
+}
+
+impl GridModelInfo {
+    /// Of a model for blocks of `side` voxels.
+    pub(super) fn new(id: u16, model: &GridModel, side: usize, blocks: u64) -> Self {
+        let level = |l: &GridLevel| GridLevelInfo {
+            spacing: l.spacing.map(|k| 1 << k),
+            vertices: l.lattice([side; 3]).iter().product::<usize>() as u64,
+            table: l.table([side; 3]).map(|entries| entries as u64),
+            features: l.features() as u64,
+            layer: l.layer,
+        };
+        Self {
+            id,
+            blocks,
+            order: match model.order {
+                Order::Linear => 1,
+                Order::Cubic => 3,
+            },
+            lossless: model.lossless,
+            mask: model.mask,
+            levels: model.levels.iter().map(level).collect(),
+            network: model.network.map(|n| NetworkInfo {
+                inputs: model.inputs() as u64,
+                hidden: n.hidden,
+                width: n.width,
+            }),
+        }
+    }
 }
 
 /// One quality level.

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 use super::blocks::BlockDecoder;
-use super::info::{Info, LevelInfo, Stats};
+use super::info::{GridModelInfo, Info, LevelInfo, Stats};
 use super::region::{self, Place};
 use crate::backend::Backend;
 use crate::backend::cpu::CpuBackend;
 use crate::format::tier;
 use crate::io::{FileSource, RangeSource};
-use crate::model::ValueMap;
+use crate::model::{BlockModel, ValueMap};
 use crate::reader::{BlockEntry, BlockState, HgvReader};
 use crate::volume::{BlockGrid, DType, Extent, Metadata, Region, Voxel, VoxelSource, ceil_shift};
 use crate::{Error, Limits, Result};
@@ -56,6 +56,8 @@ pub enum BlockKind {
     Constant,
     /// One dense grid level stored as wavelet coefficients.
     Dense,
+    /// Feature grids, dense or hashed, and a network where it pays.
+    Hashgrid,
     /// In another shard.
     NotWritten,
 }
@@ -66,6 +68,7 @@ impl BlockKind {
         match self {
             Self::Constant => "constant",
             Self::Dense => "dense",
+            Self::Hashgrid => "hashgrid",
             Self::NotWritten => "not written",
         }
     }
@@ -204,9 +207,15 @@ impl Volume {
     /// # Errors
     /// What is wrong with the file.
     pub fn info(&self) -> Result<Info> {
-        let mut models = BTreeMap::new();
+        let (mut models, mut by_id) = (BTreeMap::new(), BTreeMap::new());
         for block in self.reader.blocks(0)? {
-            *models.entry(kind(&block?).name().to_string()).or_insert(0) += 1;
+            let block = block?;
+            *models
+                .entry(self.kind(&block).name().to_string())
+                .or_insert(0) += 1;
+            if let BlockState::Payload(p) = &block.state {
+                *by_id.entry(p.model).or_insert(0) += 1;
+            }
         }
         let extent = self.extent();
         let voxels = Region::whole(extent).voxels() as f64;
@@ -223,7 +232,34 @@ impl Volume {
             lods: self.lods(),
             levels: self.level_infos()?,
             models,
+            grid_models: self.grid_infos(&by_id),
         })
+    }
+
+    /// The grid models, with the number of blocks that `by_id` says.
+    fn grid_infos(&self, by_id: &BTreeMap<u16, u64>) -> Vec<GridModelInfo> {
+        let models = self.decoder.models().iter();
+        let side = 1 << self.reader.shape().block_log2;
+        models
+            .filter_map(|(&id, model)| match model {
+                BlockModel::Grid(m) => {
+                    let blocks = by_id.get(&id).copied().unwrap_or(0);
+                    Some(GridModelInfo::new(id, m, side, blocks))
+                }
+                BlockModel::Wavelet(_) => None,
+            })
+            .collect()
+    }
+
+    fn kind(&self, entry: &BlockEntry) -> BlockKind {
+        match &entry.state {
+            BlockState::Constant(_) => BlockKind::Constant,
+            BlockState::NotWritten => BlockKind::NotWritten,
+            BlockState::Payload(p) => match self.decoder.models().get(&p.model) {
+                Some(BlockModel::Grid(_)) => BlockKind::Hashgrid,
+                _ => BlockKind::Dense,
+            },
+        }
     }
 
     /// Figures of the quality levels: as stored at encode, or at least the bytes.
@@ -277,7 +313,7 @@ impl Volume {
         BlockInfo {
             block: entry.block,
             region: grid.region(entry.block),
-            kind: kind(entry),
+            kind: self.kind(entry),
             range: [range.0, range.1].map(|q| f64::from(q) * unit),
             bytes: (0..self.levels())
                 .map(|k| entry.bytes(self.reader.layers().prefix(0, k as u8)))
@@ -420,14 +456,6 @@ impl Volume {
                 block_log2: u32::from(shape.block_log2),
             },
         })
-    }
-}
-
-fn kind(entry: &BlockEntry) -> BlockKind {
-    match entry.state {
-        BlockState::Constant(_) => BlockKind::Constant,
-        BlockState::Payload(_) => BlockKind::Dense,
-        BlockState::NotWritten => BlockKind::NotWritten,
     }
 }
 

@@ -73,6 +73,15 @@ impl EncodeScratch {
             EncodedBlock::Payload { .. } => std::mem::take(&mut self.coarsest),
         }
     }
+
+    /// Gives back the buffers that only wavelets need, so that a grid never works beside them.
+    pub(super) fn forget_wavelet(&mut self) {
+        *self = Self {
+            coarsest: std::mem::take(&mut self.coarsest),
+            grid: std::mem::take(&mut self.grid),
+            ..Self::default()
+        };
+    }
 }
 
 #[derive(Debug, Default)]

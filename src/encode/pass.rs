@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_block};
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::overview::TierVoxels;
-use super::plan::{Models, layer_steps};
+use super::plan::{Models, Wavelets, layer_steps};
 use super::scan::{Scan, report};
 use super::totals::Totals;
 use super::{EncodeOptions, ModelChoice, Preset, Progress, ProgressFn};
@@ -17,7 +17,7 @@ use crate::backend::cpu::CpuBackend;
 use crate::codec::bands::BlockShape;
 use crate::format::key::Pages;
 use crate::format::range::RangeCoder;
-use crate::format::tier::Tier;
+use crate::format::tier::{self, Tier};
 use crate::volume::{BlockGrid, Extent, Region, VoxelSource};
 use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
@@ -64,10 +64,9 @@ struct Flight {
 const PAGE_ROW: u64 = 8;
 
 impl Flight {
-    fn new(memory: u64, threads: usize, block_voxels: u64, voxel_bytes: u64, levels: u8) -> Self {
+    fn new(memory: u64, threads: usize, block_voxels: u64, voxel_bytes: u64, work: u64) -> Self {
         let threads = threads.max(1) as u64;
-        // Coefficients, indices of each level, working values and symbols of the encoder.
-        let work = block_voxels * (64 + 6 * u64::from(levels));
+        let work = block_voxels * work;
         // Bytes as read and values in units of `q`.
         let read = block_voxels * (voxel_bytes + 4);
         let at_once = (memory / 2 / (work + read)).clamp(1, threads);
@@ -86,6 +85,18 @@ impl Flight {
             blocks: rounds(16).min(waiting).max(1) as usize,
         }
     }
+}
+
+/// Bytes that a thread works with for each voxel of a block.
+fn work_bytes(levels: u8, grid: GridChoice) -> u64 {
+    // Coefficients, indices of each level, working values and symbols of the wavelet encoder; weights,
+    // products, symbols, features and samples of the grid encoder, of which 41 stay for the next
+    // block and most go before wavelets are tried.
+    let base = match grid {
+        GridChoice::Never => 64,
+        GridChoice::Always | GridChoice::Cheaper => 120,
+    };
+    base + 6 * u64::from(levels)
 }
 
 /// Where the voxels of a tier come from.
@@ -125,7 +136,14 @@ impl Job<'_> {
             block_log2: self.block_log2,
             table_log2: self.options.table_log2,
         };
-        models.with_grids(grid_models((scan.q_min, scan.q_max), step, wanted))
+        let tiers = tier::plan(self.source.extent(), self.block_log2 as u8).len();
+        let wavelets = match self.grid_choice() {
+            GridChoice::Always if tiers == 1 => Wavelets::Nowhere,
+            GridChoice::Always => Wavelets::Overview,
+            GridChoice::Never | GridChoice::Cheaper => Wavelets::Everywhere,
+        };
+        let grids = grid_models((scan.q_min, scan.q_max), step, wanted);
+        models.with_grids(grids, wavelets)
     }
 
     /// When blocks of tier 0 get grid models.
@@ -519,7 +537,7 @@ impl Job<'_> {
             threads,
             1 << (3 * self.block_log2),
             self.scan.values.dtype.size() as u64,
-            self.levels(),
+            work_bytes(self.levels(), self.grid_choice()),
         )
     }
 }
@@ -559,23 +577,25 @@ mod tests {
     fn what_is_in_the_works_fits_the_budget() {
         let memory = 768 << 20;
         assert_eq!(
-            Flight::new(memory, 2, 1 << 18, 4, 3),
+            Flight::new(memory, 2, 1 << 18, 4, work_bytes(3, GridChoice::Never)),
             Flight {
                 row: 8,
                 rows: 4,
                 blocks: 32
             }
         );
-        for (threads, log2, bytes, levels) in [
-            (2, 21, 4, 8),
-            (64, 18, 4, 3),
-            (64, 21, 4, 8),
-            (256, 15, 1, 1),
-            (1, 21, 2, 8),
+        for (threads, log2, bytes, levels, grid) in [
+            (2, 21, 4, 8, GridChoice::Never),
+            (64, 18, 4, 3, GridChoice::Never),
+            (64, 18, 4, 3, GridChoice::Cheaper),
+            (64, 21, 4, 8, GridChoice::Never),
+            (256, 15, 1, 1, GridChoice::Always),
+            (1, 21, 2, 8, GridChoice::Cheaper),
         ] {
-            let f = Flight::new(memory, threads, 1 << log2, bytes, levels);
+            let work = work_bytes(levels, grid);
+            let f = Flight::new(memory, threads, 1 << log2, bytes, work);
             let at_once = (f.rows.min(threads) as u64, f.blocks.min(threads) as u64);
-            let work = (64 + 6 * u64::from(levels)) << log2;
+            let work = work << log2;
             let read = (bytes + 4) << log2;
             assert!(
                 at_once.0 * (work + f.row as u64 * read) <= memory / 2,

@@ -76,11 +76,21 @@ pub(crate) enum ModelUse {
     Grid(usize),
 }
 
+/// Where a file may have blocks under wavelet models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wavelets {
+    Everywhere,
+    /// In overview tiers only.
+    Overview,
+    Nowhere,
+}
+
 /// The models of a file: wavelets for the volume and for its overview tiers, each with a 32-bit
 /// twin, and grids for the volume.
 #[derive(Debug, Clone)]
 pub(crate) struct Models {
     grids: Vec<GridModel>,
+    wavelets: Wavelets,
     lambda: f64,
     volume: (WaveletModel, WaveletModel),
     overview: (WaveletModel, WaveletModel),
@@ -100,6 +110,7 @@ impl Models {
     ) -> Self {
         Self {
             grids: Vec::new(),
+            wavelets: Wavelets::Everywhere,
             lambda: lambda(step),
             masked,
             volume: wavelet_models(q_min, q_max, step, levels, lossless),
@@ -132,6 +143,7 @@ impl Models {
             .ok_or_else(|| Error::Unsupported("the file has no model for overviews".into()))?;
         Ok(Self {
             grids,
+            wavelets: Wavelets::Everywhere,
             lambda: 0.0,
             volume: find(true).unwrap_or(overview),
             overview,
@@ -156,7 +168,12 @@ impl Models {
             self.overview.0,
             self.overview.1,
         ];
-        let wavelets = wavelets.into_iter().map(BlockModel::Wavelet);
+        let unused = match self.wavelets {
+            Wavelets::Everywhere => 0,
+            Wavelets::Overview => 2,
+            Wavelets::Nowhere => 4,
+        };
+        let wavelets = wavelets.into_iter().skip(unused).map(BlockModel::Wavelet);
         let grids = self.grids.iter().cloned().map(BlockModel::Grid);
         let mut list: Vec<BlockModel> = Vec::new();
         for model in wavelets.chain(grids) {
@@ -199,9 +216,13 @@ impl Models {
         &self.grids
     }
 
-    /// The same with grid models for tier 0.
-    pub(crate) fn with_grids(self, grids: Vec<GridModel>) -> Self {
-        Self { grids, ..self }
+    /// The same with grid models for tier 0, and wavelets where blocks may still have them.
+    pub(crate) fn with_grids(self, grids: Vec<GridModel>, wavelets: Wavelets) -> Self {
+        Self {
+            grids,
+            wavelets,
+            ..self
+        }
     }
 
     /// Id of a model of a tier, for blocks with or without a mask.

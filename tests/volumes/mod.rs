@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use hgv::encode::{EncodeOptions, encode};
+use hgv::encode::{EncodeOptions, ModelChoice, Preset, encode};
 use hgv::io::{MemorySource, RangeSource};
 use hgv::volume::{DType, MemoryVolume, Metadata, Region};
 use hgv::{Limits, Volume};
@@ -77,6 +77,13 @@ impl Field {
         MemoryVolume::from_bytes(extent, dtype, bytes, Metadata::default()).unwrap()
     }
 }
+
+/// Block models with the preset that they are tried with: wavelets, grids, the cheaper of both.
+pub const MODELS: [(ModelChoice, Preset); 3] = [
+    (ModelChoice::Dense, Preset::Balanced),
+    (ModelChoice::Hashgrid, Preset::Fast),
+    (ModelChoice::Auto, Preset::Best),
+];
 
 pub fn options(change: impl FnOnce(&mut EncodeOptions)) -> EncodeOptions {
     let mut options = EncodeOptions::default();

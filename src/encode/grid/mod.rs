@@ -74,6 +74,7 @@ pub(super) fn choose(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<E
     let grid = encode_grid(block, scratch)?;
     let coarsest = std::mem::take(&mut scratch.coarsest);
     let wavelet = encode_wavelet(block, scratch)?;
+    scratch.forget_wavelet();
     if cost(plan.lambda, &wavelet) <= cost(plan.lambda, &grid) {
         return Ok(wavelet);
     }

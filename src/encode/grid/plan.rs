@@ -2,10 +2,13 @@
 
 use super::pyramid::Gram;
 use crate::model::GridModel;
-use crate::model::grid::{GridLevel, MAX_STEP, NetworkShape, Order, vertices};
+use crate::model::grid::{GridLevel, MAX_STEP, MAX_WEIGHT, NetworkShape, Order, vertices};
 
 /// Half the range of values in working units: under 2^27 with room for overshoot and the network.
 const HALF_RANGE: f64 = (1u64 << 22) as f64;
+
+/// Smallest step of a weight in working units: the largest weight reaches over the whole range.
+const SMALLEST_STEP: f64 = 2.0 * HALF_RANGE / MAX_WEIGHT as f64;
 
 /// What grid models depend on beside values and step.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +38,7 @@ pub(crate) fn grid_models(
     let half = ((f64::from(q_max) - f64::from(q_min)) / 2.0).max(1.0);
     let frac_bits = (HALF_RANGE / half).log2().floor().clamp(-16.0, 16.0) as i8;
     let unit = 65_536.0 * f64::from(frac_bits).exp2();
+    let smallest = (SMALLEST_STEP * 65_536.0) as u64;
     let model = |order| GridModel {
         order,
         frac_bits,
@@ -49,7 +53,8 @@ pub(crate) fn grid_models(
                 skip: 1,
                 input_shift: Some(input_shift(half, frac_bits, k)),
                 steps: vec![
-                    ((step / norm(block_log2, k, order) * unit).round() as u64).clamp(1, MAX_STEP),
+                    ((step / norm(block_log2, k, order) * unit).round() as u64)
+                        .clamp(smallest, MAX_STEP),
                 ],
             })
             .collect(),

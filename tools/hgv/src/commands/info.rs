@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hgv::decode::{Info, LevelInfo};
+use hgv::decode::{GridLevelInfo, GridModelInfo, Info, LevelInfo};
 use hgv::volume::Metadata;
 use hgv::{Result, Volume};
 use serde::Serialize;
@@ -55,6 +55,9 @@ fn table(json: &Json<'_>) -> String {
     row("size", size(info));
     row("blocks", info.blocks.to_string());
     row("models", models(info));
+    for model in info.grid_models.iter().filter(|m| m.blocks > 0) {
+        row("grid", grid_line(model));
+    }
     row("lods", info.lods.to_string());
     row("levels", info.levels.len().to_string());
     for (index, level) in info.levels.iter().enumerate() {
@@ -88,6 +91,29 @@ fn models(info: &Info) -> String {
         .map(|(kind, n)| format!("{n} {kind}"))
         .collect();
     counts.join(", ")
+}
+
+/// Order, network and levels of a grid model: vertices of a whole block, or entries of a table.
+fn grid_line(model: &GridModelInfo) -> String {
+    let order = if model.order == 1 { "linear" } else { "cubic" };
+    let network = model.network.as_ref().map_or_else(String::new, |n| {
+        let hidden = format!(" {}", n.width).repeat(n.hidden.into());
+        format!(", network {}{hidden} 1 where it pays", n.inputs)
+    });
+    let levels: Vec<_> = model.levels.iter().map(grid_level).collect();
+    format!(
+        "{order}, {} blocks{network}; levels {}",
+        model.blocks,
+        levels.join(", ")
+    )
+}
+
+fn grid_level(level: &GridLevelInfo) -> String {
+    let side = (level.vertices as f64).cbrt().round();
+    match level.table {
+        Some(entries) => format!("{side}^3 hashed to {entries}"),
+        None => format!("{side}^3"),
+    }
 }
 
 fn level_line(level: &LevelInfo) -> String {

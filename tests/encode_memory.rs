@@ -1,0 +1,84 @@
+//! The heap of an encode, whatever the block model: within `EncodeOptions::memory` for any number
+//! of threads. One test, so that nothing else allocates meanwhile.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
+
+mod volumes;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicIsize, Ordering};
+
+use hgv::encode::{EncodeOptions, Target};
+use hgv::volume::{DType, MemoryVolume};
+use volumes::{Field, MODELS, encode_file, options};
+
+/// Bytes held now, and the most since it was reset.
+static HELD: AtomicIsize = AtomicIsize::new(0);
+static PEAK: AtomicIsize = AtomicIsize::new(0);
+
+struct Counting;
+
+fn note(change: isize) {
+    let now = HELD.fetch_add(change, Ordering::Relaxed) + change;
+    PEAK.fetch_max(now, Ordering::Relaxed);
+}
+
+// SAFETY: every call is passed on to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size() as isize);
+        // SAFETY: the caller's promise is ours.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        note(-(layout.size() as isize));
+        // SAFETY: the caller's promise is ours.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Heap growth while a volume is encoded.
+fn peak(source: &MemoryVolume, options: &EncodeOptions) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let before = HELD.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    encode_file(source, &folder.path().join("v.hgv"), options);
+    (PEAK.load(Ordering::Relaxed) - before) as u64
+}
+
+/// Noise of many bits: every weight is coded, so buffers of symbols are at their longest.
+fn busy(extent: [u64; 3]) -> MemoryVolume {
+    let field = Field {
+        span: 60_000.0,
+        noise: 0.5,
+        ..Field::default()
+    };
+    field.volume(extent, DType::Uint16)
+}
+
+/// Blocks of every kind, more of them than fit at once, on more threads than fit.
+#[test]
+fn an_encode_stays_within_its_budget() {
+    for (model, preset) in MODELS {
+        for (extent, block, threads, memory) in [
+            ([64, 64, 128], 32, 8, 16 << 20),
+            ([64, 64, 64], 64, 8, 64 << 20),
+        ] {
+            let source = busy(extent);
+            for target in [Target::Quality(70.0), Target::Lossless] {
+                let options = options(|o| {
+                    (o.block, o.threads, o.memory) = (block, threads, memory);
+                    (o.model, o.preset, o.target) = (model, preset, target);
+                });
+                let used = peak(&source, &options);
+                println!("{model:?}, blocks of {block}, {target:?}: {used} of {memory} bytes");
+                assert!(
+                    used <= memory,
+                    "{model:?}, blocks of {block}, {target:?}: {used} of {memory} bytes"
+                );
+            }
+        }
+    }
+}
