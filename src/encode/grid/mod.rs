@@ -15,6 +15,7 @@ use crate::Result;
 use crate::backend::cpu::GridScratch;
 use crate::codec::grid::{BlockNetwork, GridWeights, encode_grid_layer};
 use crate::model::GridModel;
+use crate::model::grid::Network;
 use fit::{Effort, Fit};
 #[cfg(feature = "bench")]
 pub(crate) use plain::{PlainSize, encode_plain_block};
@@ -115,6 +116,25 @@ fn encode_grid(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded
     finish(block, candidate, scratch)
 }
 
+/// A network for weights that are fixed; `None` if it would not reduce the error.
+fn train_network(
+    block: &Block<'_>,
+    model: &GridModel,
+    weights: &GridWeights,
+    scratch: &mut GridScratch,
+) -> Option<Network> {
+    let centre = block.range.centre() as f32;
+    let target: Vec<f32> = block.values.iter().map(|&v| v - centre).collect();
+    let task = network::Task {
+        cpu: block.plan.cpu,
+        model,
+        shape: &block.shape,
+        target: &target,
+        seed: block.plan.grid.seed,
+    };
+    task.run(weights, scratch)
+}
+
 /// The candidate with a network of its own if that lowers its cost.
 fn with_network(
     block: &Block<'_>,
@@ -125,16 +145,8 @@ fn with_network(
     let plan = &block.plan.grid;
     let model = &plan.models[candidate.model];
     let buffers = &mut scratch.grid;
-    let centre = block.range.centre() as f32;
-    let target: Vec<f32> = block.values.iter().map(|&v| v - centre).collect();
-    let task = network::Task {
-        cpu: block.plan.cpu,
-        model,
-        shape: &block.shape,
-        target: &target,
-        seed: plan.seed,
-    };
-    let Some(network) = task.run(&candidate.weights, &mut buffers.evaluation) else {
+    let trained = train_network(block, model, &candidate.weights, &mut buffers.evaluation);
+    let Some(network) = trained else {
         return Ok(candidate);
     };
     let mut weights = candidate.weights.clone();
@@ -304,7 +316,7 @@ fn block_of<'a>(
     })
 }
 
-/// Weights of a block under every grid model of a plan, for statistics.
+/// Weights and networks of a block under every grid model of a plan, for statistics.
 #[cfg(feature = "bench")]
 pub(crate) fn fitted_weights<'a>(
     plan: &'a super::BlockPlan<'a>,
@@ -313,7 +325,13 @@ pub(crate) fn fitted_weights<'a>(
 ) -> Result<Vec<(&'a GridModel, GridWeights)>> {
     let block = block_of(plan, shape, values)?;
     let models = plan.grid.models.iter().enumerate();
-    models
-        .map(|(i, model)| Ok((model, fit_model(&block, i)?.1.weights)))
-        .collect()
+    let fitted = |(i, model)| {
+        let mut weights = fit_model(&block, i)?.1.weights;
+        // Whether it pays or not.
+        if let Some(own) = train_network(&block, model, &weights, &mut GridScratch::default()) {
+            weights.network = BlockNetwork::Own(own);
+        }
+        Ok((model, weights))
+    };
+    models.map(fitted).collect()
 }

@@ -1,4 +1,5 @@
 //! Encode and decode speed of blocks in memory on one core, for every vector unit of the machine.
+//! Arguments: dense (preset fast, every other block) or hashgrid (balanced, every eighth), volumes.
 //! Time is CPU time where Linux tells it: other work on the machine takes less of it away.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
@@ -6,26 +7,35 @@
 use std::path::Path;
 
 use hgv::bench_api::{BlockLab, CpuBackend, CpuLevel, LabPayload, Scratch};
-use hgv::encode::Preset;
+use hgv::encode::{ModelChoice, Preset};
 use hgv_bench::lab::LabVolume;
 use hgv_bench::time::CpuTime;
 
 fn main() -> Result<(), String> {
+    let mut args = std::env::args().skip(1);
+    let kind = match args.next().as_deref() {
+        Some("dense") => (ModelChoice::Dense, Preset::Fast, 2),
+        Some("hashgrid") => (ModelChoice::Hashgrid, Preset::Balanced, 8),
+        _ => return Err("usage: hgv-block-speed dense|hashgrid VOLUME.npy ...".into()),
+    };
     println!("volume,ratio,encode_mvoxel_s,decode_level,decode_mvoxel_s");
-    for path in std::env::args().skip(1) {
+    for path in args {
         let volume = LabVolume::load(Path::new(&path))?;
-        measure(&volume)?;
+        measure(&volume, kind)?;
     }
     Ok(())
 }
 
-/// The step whose ratio is nearest to 30:1, every other block.
-fn measure(volume: &LabVolume) -> Result<(), String> {
+/// The step whose ratio is nearest to 30:1, every so many blocks.
+fn measure(
+    volume: &LabVolume,
+    (model, preset, every): (ModelChoice, Preset, usize),
+) -> Result<(), String> {
     let span = f64::from(volume.range.1) - f64::from(volume.range.0);
     let blocks: Vec<_> = volume
         .corners(64)
         .into_iter()
-        .step_by(2)
+        .step_by(every)
         .map(|c| volume.cube(c, 64))
         .collect();
     let voxels: usize = blocks.iter().map(|b| b.1.len()).sum();
@@ -36,9 +46,10 @@ fn measure(volume: &LabVolume) -> Result<(), String> {
             span * f64::exp2(-exponent),
             1,
             6,
-            Preset::Fast,
+            preset,
             false,
-        );
+        )
+        .with_model(model);
         let payloads: Vec<_> = blocks
             .iter()
             .filter_map(|(dims, values)| lab.payload(*dims, values).transpose())

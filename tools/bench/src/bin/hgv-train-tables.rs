@@ -24,8 +24,11 @@ struct Set {
     contexts: usize,
     alphabet: fn(usize) -> usize,
     generalise: fn(usize) -> usize,
-    collect: fn(&LabVolume, &mut [[f32; SYMBOLS]], &mut Vec<Band>) -> Result<(), String>,
+    collect: Collect,
 }
+
+/// Adds the counts of a volume to those outside bands and to the bands.
+type Collect = fn(&LabVolume, &mut [[f32; SYMBOLS]], &mut Vec<Band>) -> Result<(), String>;
 
 const WAVELET: Set = Set {
     contexts: bench_api::CONTEXTS,
@@ -126,7 +129,7 @@ fn collect(
     Ok(())
 }
 
-/// Grid weights of a volume: a sample of its blocks at seven steps, under each grid model.
+/// Grid weights of a volume: a sample of its blocks at several steps, under each grid model.
 fn collect_grid(
     volume: &LabVolume,
     fixed: &mut [[f32; SYMBOLS]],
@@ -141,10 +144,14 @@ fn collect_grid(
         if values.iter().all(|&v| v == values[0]) {
             continue;
         }
-        for exponent in [1.5, 2.5, 3.5, 4.5, 5.5, 7.0, 9.0] {
+        // Mostly dense levels, and for the sake of hash tables some small ones.
+        let dense = [1.5, 2.5, 3.5, 4.5, 5.5, 7.0, 9.0].map(|e| (e, 22));
+        let hashed = [(3.0, 12), (5.0, 15), (7.0, 17)];
+        for (exponent, table_log2) in dense.into_iter().chain(hashed) {
             let step = span * f64::exp2(-exponent);
             let (low, high) = volume.range;
-            let lab = BlockLab::new(low, high, step, 1, 6, Preset::Balanced, false);
+            let lab = BlockLab::new(low, high, step, 1, 6, Preset::Balanced, false)
+                .with_table_log2(table_log2);
             let counters = lab.grid_statistics(dims, &values);
             for counter in counters.map_err(|e| e.to_string())? {
                 add(counter, fixed, bands);
