@@ -19,11 +19,10 @@ impl<'a> Parts<'a> {
         let mut layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
         let mut residual = None;
         // A last layer without bytes has neither a model's part nor a residual.
-        if job.model.lossless() && layers.len() == job.steps.len() {
-            if let Some(last) = layers.last_mut().filter(|l| !l.is_empty()) {
-                let (model, rest) = split(last)?;
-                (*last, residual) = (model, Some(rest));
-            }
+        let ends = job.model.lossless() && layers.len() == job.steps.len();
+        if let Some(last) = layers.last_mut().filter(|l| ends && !l.is_empty()) {
+            let (model, rest) = split(last)?;
+            (*last, residual) = (model, Some(rest));
         }
         Ok(Self { layers, residual })
     }

@@ -1,8 +1,9 @@
 //! Values and gradients at any point: the block models as functions of the place.
 //!
 //! Inside a block its features are interpolated trilinearly between voxel positions and the model
-//! is evaluated there; in the gap of one voxel between two blocks both are evaluated at their ends
-//! and blended. Which blocks count at a point is `place`, what a block is worth there `field`.
+//! is evaluated there: the voxels themselves, or for a grid model the inputs of its network. In the
+//! gap of one voxel between two blocks both are evaluated at their ends and blended. Which blocks
+//! count at a point is `place`, what a block is worth there `field`, for grid models `grid`.
 //! Here points are grouped by block, so that each block is decoded once.
 
 mod field;
@@ -35,16 +36,19 @@ impl Volume {
     /// [`Self::metadata`]. Points outside of the volume take the value of the
     /// nearest point of the box from the first to the last voxel centre of the level of detail.
     ///
-    /// Between voxels a block is what its model makes it, and so is the value at them:
-    /// * **Wavelet models, and any block of a lossless file at full detail**: at the voxels the
-    ///   decoded values, exactly; between them these, interpolated trilinearly.
-    /// * **Grid models** (`hashgrid`): the sum of the levels and the inputs of the network are
-    ///   interpolated trilinearly, and the network is evaluated **at the point**, in floating point
-    ///   and without a rounding. At a voxel the value is the decoded one but for the roundings of
-    ///   decoding: half a unit (0.5 for integer voxels; of the step of the float integers for
-    ///   float32), and of a network half a unit of its hidden integers and of its output. Those are
-    ///   small beside the quantisation: with the networks that this library makes, half of the
-    ///   smallest step of the block's levels.
+    /// Between its voxels a block is what its model says:
+    /// * **Wavelet models, constant blocks, and every block of a lossless file at full detail:** the
+    ///   decoded voxels, interpolated trilinearly. At the voxels the values are the decoded ones,
+    ///   exactly.
+    /// * **Grid models** (`hashgrid`): the sum of the levels and the inputs of the block's network,
+    ///   both as decoded at the voxels of the level of detail, are interpolated trilinearly; the
+    ///   network is evaluated **at the point** and added, and the sum is held in the value range of
+    ///   the block. This is done in floating point and rounds nothing, so at a voxel the value
+    ///   differs from the decoded one by what decoding rounds: at most half a unit (0.5 for integer
+    ///   voxels; for float32 half of the power of two that its integers count), and with a network
+    ///   also half of each integer that it computes, times the weights behind that integer.
+    ///   The network's part is small beside the quantisation: for networks that this library trains
+    ///   less than half of the smallest step of the block's levels.
     ///
     /// In the gap of one voxel between two blocks both are evaluated at their ends and blended
     /// linearly. The function is
