@@ -277,14 +277,15 @@ fn targets_hold() {
 #[test]
 fn targets_hold_with_grids() {
     let source = volume([45, 36, 34], DType::Uint8, 9);
-    for model in &MODELS[1..] {
-        hold_targets(&source, *model, 32);
+    for model in MODELS {
+        hold_targets(&source, model, 32);
     }
 }
 
 fn hold_targets(source: &MemoryVolume, model: (ModelChoice, Preset), block: u32) {
     let raw = source.bytes().len() as f64;
     let report = |target| {
+        println!("{model:?} {target:?}");
         let encoded = run(source, |o| {
             (o.model, o.preset) = model;
             (o.target, o.block) = (target, block);
