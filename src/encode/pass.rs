@@ -117,7 +117,7 @@ impl Job<'_> {
         }
     }
 
-    fn models(&self, step: f64) -> Models {
+    pub(super) fn models(&self, step: f64) -> Models {
         let (scan, levels) = (&self.scan, self.levels());
         let models = Models::new(
             scan.q_min,
