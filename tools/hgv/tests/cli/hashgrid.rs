@@ -9,15 +9,16 @@ const GRIDS: &str = "--block 32 --model hashgrid --preset fast";
 
 #[test]
 fn grids_come_back() {
-    for (dtype, options) in [
-        ("uint8", GRIDS),
-        ("int16", "--block 32 --model hashgrid --table-log2 9"),
-        ("float32", "--block 32 --model auto --preset best"),
+    for (dtype, psnr, options) in [
+        ("uint8", 38.0, GRIDS),
+        // Tables this small cannot hold the noise.
+        ("int16", 28.0, "--block 32 --model hashgrid --table-log2 9"),
+        ("float32", 38.0, "--block 32 --model auto --preset best"),
     ] {
         let work = Work::new();
         let volume = work.raw("v", EXTENT, dtype);
-        let encoded = work.json(&format!("encode {volume} -o v.hgv --psnr 38 {options}"));
-        assert!(number(&encoded, "psnr") >= 38.0, "{dtype}: {encoded}");
+        let encoded = work.json(&format!("encode {volume} -o v.hgv --psnr {psnr} {options}"));
+        assert!(number(&encoded, "psnr") >= psnr, "{dtype}: {encoded}");
         work.ok(&format!("verify v.hgv --against {volume}"));
         let compared = work.json(&format!("compare {volume} v.hgv"));
         assert!((number(&compared, "psnr") - number(&encoded, "psnr")).abs() < 0.01);
@@ -101,4 +102,8 @@ fn tables_out_of_range_are_refused() {
     ] {
         work.refused(&format!("encode {volume} -o v.hgv {words}"));
     }
+    let volume = work.raw("w", EXTENT, "uint8");
+    let small = format!("encode {volume} -o v.hgv {GRIDS} --table-log2 4 --psnr 45");
+    let line = work.refused(&small);
+    assert!(line.contains("target not reached"), "{line}");
 }
