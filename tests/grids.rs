@@ -101,7 +101,7 @@ fn levels_and_lods_make_sense() {
                     .map(|(&c, m)| (f64::from(c) - m).powi(2))
                     .sum();
                 let rmse = (sse / means.len() as f64).sqrt();
-                println!("{model:?} level of detail {lod}, level {level}: {rmse:.2}");
+                eprintln!("{model:?} level of detail {lod}, level {level}: {rmse:.2}");
                 // Coarse layers are coarse in value too; a wrong lattice would be off by 40.
                 assert!(
                     rmse < 12.0,
@@ -191,7 +191,7 @@ fn the_choice_per_block_is_never_worse_than_wavelets() {
                 let sse = squared_error(source.bytes(), &whole(&v, 0, 0));
                 let payload = v.reader().header().payload_bytes as f64;
                 let cost = sse + lambda(span, quality) * 8.0 * payload;
-                println!(
+                eprintln!(
                     "volume {i}, quality {quality}, {model:?}: {payload} bytes, {cost:.0}, {kinds:?}"
                 );
                 (

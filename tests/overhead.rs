@@ -40,7 +40,7 @@ fn one_block_costs_under_768_bytes_and_its_grid_models() {
                 blocks == 1 && payload > 1000,
                 "{blocks} blocks, {payload} bytes"
             );
-            println!("{other} bytes for {dtype}, {model:?}");
+            eprintln!("{other} bytes for {dtype}, {model:?}");
             assert!(other <= most, "{other} bytes for {dtype}, {model:?}");
         }
     }

@@ -285,7 +285,6 @@ fn targets_hold_with_grids() {
 fn hold_targets(source: &MemoryVolume, model: (ModelChoice, Preset), block: u32) {
     let raw = source.bytes().len() as f64;
     let report = |target| {
-        println!("{model:?} {target:?}");
         let encoded = run(source, |o| {
             (o.model, o.preset) = model;
             (o.target, o.block) = (target, block);

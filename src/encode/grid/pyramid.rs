@@ -125,7 +125,7 @@ fn add(from: &[f32], to: &mut [f32], weight: f32) {
 #[inline(always)]
 fn taps(i: usize, coarse: usize, order: Order) -> ([f32; 4], usize) {
     let h = i / 2;
-    if i % 2 == 0 {
+    if i.is_multiple_of(2) {
         return ([1.0, 0.0, 0.0, 0.0], h);
     }
     if order == Order::Linear {

@@ -11,7 +11,7 @@ pub enum Order {
 
 /// Vertices, `2^spacing` voxels apart, that span `voxels` voxels from the first one on.
 pub fn vertices(voxels: usize, spacing: u8) -> usize {
-    (voxels.saturating_sub(1) + (1 << spacing) - 1 >> spacing) + 1
+    ((voxels.saturating_sub(1) + (1 << spacing) - 1) >> spacing) + 1
 }
 
 /// Entry of vertex `x, y, z` in a table of `2^table_log2` entries (spatial hash of Mueller et al.
