@@ -31,16 +31,17 @@ fn measure(
 }
 
 #[test]
-fn one_block_costs_under_768_bytes() {
+fn one_block_costs_under_768_bytes_and_its_grid_models() {
     for (dtype, span) in [(DType::Uint8, 255.0), (DType::Uint16, 60_000.0)] {
-        for model in MODELS {
+        // A grid model of a block of 32 is a record of 96 bytes, once for each order.
+        for (model, most) in MODELS.into_iter().zip([768, 832, 928]) {
             let (payload, other, blocks) = measure([32, 32, 32], dtype, span, model);
             assert!(
                 blocks == 1 && payload > 1000,
                 "{blocks} blocks, {payload} bytes"
             );
-            println!("{other} bytes for {dtype}, {model:?}");
-            assert!(other <= 768, "{other} bytes for {dtype}, {model:?}");
+            eprintln!("{other} bytes for {dtype}, {model:?}");
+            assert!(other <= most, "{other} bytes for {dtype}, {model:?}");
         }
     }
 }

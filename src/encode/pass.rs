@@ -87,18 +87,6 @@ impl Flight {
     }
 }
 
-/// Bytes that a thread works with for each voxel of a block.
-fn work_bytes(levels: u8, grid: GridChoice) -> u64 {
-    // Coefficients, indices of each level, working values and symbols of the wavelet encoder; weights,
-    // products, symbols, features and samples of the grid encoder, of which 41 stay for the next
-    // block and most go before wavelets are tried.
-    let base = match grid {
-        GridChoice::Never => 64,
-        GridChoice::Always | GridChoice::Cheaper => 120,
-    };
-    base + 6 * u64::from(levels)
-}
-
 /// Where the voxels of a tier come from.
 enum TierSource<'a> {
     Volume(&'a dyn VoxelSource),
@@ -117,7 +105,7 @@ impl Job<'_> {
         }
     }
 
-    fn models(&self, step: f64) -> Models {
+    pub(super) fn models(&self, step: f64) -> Models {
         let (scan, levels) = (&self.scan, self.levels());
         let models = Models::new(
             scan.q_min,
@@ -537,7 +525,7 @@ impl Job<'_> {
             threads,
             1 << (3 * self.block_log2),
             self.scan.values.dtype.size() as u64,
-            work_bytes(self.levels(), self.grid_choice()),
+            self.grid_choice().work_bytes(self.levels()),
         )
     }
 }
@@ -577,7 +565,7 @@ mod tests {
     fn what_is_in_the_works_fits_the_budget() {
         let memory = 768 << 20;
         assert_eq!(
-            Flight::new(memory, 2, 1 << 18, 4, work_bytes(3, GridChoice::Never)),
+            Flight::new(memory, 2, 1 << 18, 4, GridChoice::Never.work_bytes(3)),
             Flight {
                 row: 8,
                 rows: 4,
@@ -592,7 +580,7 @@ mod tests {
             (256, 15, 1, 1, GridChoice::Always),
             (1, 21, 2, 8, GridChoice::Cheaper),
         ] {
-            let work = work_bytes(levels, grid);
+            let work = grid.work_bytes(levels);
             let f = Flight::new(memory, threads, 1 << log2, bytes, work);
             let at_once = (f.rows.min(threads) as u64, f.blocks.min(threads) as u64);
             let work = work << log2;

@@ -359,7 +359,10 @@ impl Job<'_> {
         let row = 6 * layers + 3 + 2 * u64::from(self.options.levels);
         let payload: u64 = totals.layer_bytes.iter().sum();
         let index = totals.payload_blocks * row + (totals.blocks - totals.payload_blocks) * 4;
-        700 + ((payload + index) as f64 * whole) as u64
+        // Header, sections, statistics; the length of the records does not depend on the step.
+        let records = self.models(1.0).records();
+        let records: usize = records.iter().map(|r| r.payload.len() + 8).sum();
+        640 + records as u64 + ((payload + index) as f64 * whole) as u64
     }
 
     /// log2 of the smallest step that a search may try.

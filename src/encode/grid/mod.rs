@@ -33,6 +33,20 @@ pub(crate) enum GridChoice {
     Cheaper,
 }
 
+impl GridChoice {
+    /// Bytes that a thread works with for each voxel of a block of `levels` qualities.
+    pub(crate) fn work_bytes(self, levels: u8) -> u64 {
+        // Coefficients, indices of each level, working values and symbols of the wavelet encoder;
+        // weights, products, symbols, features and samples of the grid encoder, of which a third
+        // stays for the next block and the rest goes before wavelets are tried.
+        let base = match self {
+            Self::Never => 64,
+            Self::Always | Self::Cheaper => 120,
+        };
+        base + 6 * u64::from(levels)
+    }
+}
+
 /// What the blocks of a tier share of grid models.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GridPlan<'a> {

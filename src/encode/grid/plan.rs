@@ -97,6 +97,24 @@ fn layer_of(spacing: u8, levels: u8) -> u8 {
 mod tests {
     use super::*;
 
+    /// However fine the step, the largest weight of a level reaches over all values.
+    #[test]
+    fn weights_reach_over_the_range() {
+        let wanted = GridWanted {
+            levels: 3,
+            lossless: false,
+            block_log2: 7,
+            table_log2: 22,
+        };
+        for model in grid_models((0, 65_535), 0.01, wanted) {
+            let unit = 65_536.0 * f64::from(model.frac_bits).exp2();
+            for level in &model.levels {
+                let reach = level.steps[0] as f64 / unit * f64::from(MAX_WEIGHT);
+                assert!(reach >= 65_535.0, "{reach} at {:?}", level.spacing);
+            }
+        }
+    }
+
     #[test]
     fn finer_levels_come_in_later_layers() {
         let layers = |levels| [5, 4, 3, 2, 1, 0].map(|k| layer_of(k, levels));

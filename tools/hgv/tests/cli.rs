@@ -6,6 +6,8 @@
 mod bad_input;
 #[path = "cli/crash.rs"]
 mod crash;
+#[path = "cli/hashgrid.rs"]
+mod hashgrid;
 #[path = "cli/parts.rs"]
 mod parts;
 #[path = "cli/round_trip.rs"]

@@ -83,30 +83,40 @@ fn an_interrupted_decode_leaves_nothing() {
 
 #[test]
 fn kill_at_twenty_moments_never_breaks_a_file() {
+    kills(EXTENT, 20, "");
+}
+
+/// Five clusters of grids.
+#[test]
+fn kills_in_an_encode_of_grids_never_break_a_file() {
+    kills([1100, 40, 8], 10, "--model hashgrid --preset fast");
+}
+
+fn kills(extent: [u64; 3], times: u32, options: &str) {
     let work = Work::new();
-    let volume = work.raw("v", EXTENT, "uint8");
+    let volume = work.raw("v", extent, "uint8");
     let begin = Instant::now();
-    assert!(spawn(&work, &volume, "").wait().unwrap().success());
+    assert!(spawn(&work, &volume, options).wait().unwrap().success());
     let full = begin.elapsed();
     work.ok("decode v.hgv -o whole.raw");
     let whole = work.read("whole.raw");
     let mut random = Random(20);
     let mut recovered = 0;
-    for _ in 0..20 {
+    for _ in 0..times {
         let _ = std::fs::remove_file(work.path("v.hgv"));
-        let mut child = spawn(&work, &volume, "");
+        let mut child = spawn(&work, &volume, options);
         std::thread::sleep(full * random.below(1000) as u32 / 1000);
         child.kill().unwrap();
         child.wait().unwrap();
-        recovered += u32::from(check_remains(&work, &whole));
+        recovered += u32::from(check_remains(&work, extent, &whole));
     }
-    eprintln!("{recovered} of 20 kills left finished clusters");
+    eprintln!("{recovered} of {times} kills left finished clusters");
     assert!(recovered > 0, "no kill came after the first cluster");
 }
 
 /// A final name is a whole file; a partial one gives back what it holds, equal to the voxels of
 /// the finished encode. Says whether it held anything.
-fn check_remains(work: &Work, whole: &[u8]) -> bool {
+fn check_remains(work: &Work, extent: [u64; 3], whole: &[u8]) -> bool {
     if work.path("v.hgv").exists() {
         work.ok("verify v.hgv");
         return false;
@@ -125,7 +135,7 @@ fn check_remains(work: &Work, whole: &[u8]) -> bool {
     let clusters = recovered_clusters(work);
     assert!(!clusters.is_empty());
     for cluster in clusters {
-        check_cluster(work, cluster, whole);
+        check_cluster(work, extent, cluster, whole);
     }
     true
 }
@@ -140,14 +150,14 @@ fn recovered_clusters(work: &Work) -> BTreeSet<[u64; 3]> {
         .collect()
 }
 
-fn check_cluster(work: &Work, cluster: [u64; 3], whole: &[u8]) {
+fn check_cluster(work: &Work, extent: [u64; 3], cluster: [u64; 3], whole: &[u8]) {
     let start = cluster.map(|c| c * CLUSTER);
-    let end = [0, 1, 2].map(|a| EXTENT[a].min(start[a] + CLUSTER));
+    let end = [0, 1, 2].map(|a| extent[a].min(start[a] + CLUSTER));
     let region = [0, 1, 2]
         .map(|a| format!("{}:{}", start[a], end[a]))
         .join(",");
     work.ok(&format!("decode r.hgv -o r.raw --force --region {region}"));
-    let [extent, start, end] = [EXTENT, start, end].map(|v| v.map(|n| n as usize));
+    let [extent, start, end] = [extent, start, end].map(|v| v.map(|n| n as usize));
     assert!(
         work.read("r.raw") == crop(whole, extent, 1, start, end),
         "cluster {cluster:?} differs"
