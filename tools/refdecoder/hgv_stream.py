@@ -17,7 +17,7 @@ class TableFile(NamedTuple):
 
 
 WAVELET_TABLES = TableFile("coder-r.bin", 6239, "eeb9456ff6ad9358bc442fc01a562d97d31de1e9a70d573a3b8b5b856a618568")
-GRID_TABLES = TableFile("coder-r-grid.bin", 1652, "1ff4157cf59f3a7879752f892d276059974fb6c32b1b3da007c2b44c6712e756")
+GRID_TABLES = TableFile("coder-r-grid.bin", 1652, "de877bfdef348b6830fcc7a0cb852bc26ba0784483e4d9f4ddec57277766f8b1")
 
 
 class Reject(Exception):
