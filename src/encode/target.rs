@@ -43,6 +43,7 @@ pub(crate) fn encode_to(job: &Job<'_>, target: Target, path: &Path) -> Result<En
                 tolerance: 0.3,
                 slope: -4.8,
                 start: (span * (0.5 - (db - 8.0) / 5.5).exp2()).log2(),
+                of_bytes: false,
             };
             let gap = |t: &Totals, _: u64| {
                 job.psnr(t, t.errors.len() - 1)
@@ -77,6 +78,7 @@ fn to_bytes(job: &Job<'_>, path: &Path, bytes: f64) -> Result<EncodeReport> {
         tolerance: 0.07,
         slope: 0.9,
         start: job.first_step_for(bytes),
+        of_bytes: true,
     };
     closed_loop(
         job,
@@ -98,6 +100,7 @@ fn to_bound(job: &Job<'_>, path: &Path, bound: f64) -> Result<EncodeReport> {
         tolerance: 0.12,
         slope: -1.0,
         start: (bound * 0.6).log2(),
+        of_bytes: false,
     };
     closed_loop(
         job,
@@ -118,6 +121,8 @@ struct Goal {
     slope: f64,
     /// First log2(step).
     start: f64,
+    /// Whether the gap is about the size of the file.
+    of_bytes: bool,
 }
 
 /// Searches on a sample (or on everything, if that is small), then encodes and, if the whole
@@ -130,23 +135,13 @@ fn closed_loop(
     what: &str,
 ) -> Result<EncodeReport> {
     let sample = job.sample(SAMPLE_BLOCKS)?;
-    let mut passes = 0;
-    let mut bracket = Bracket::new(goal);
-    let mut x = goal.start.max(job.finest());
-    for _ in 0..12 {
-        let totals = job.measure(x.exp2(), &sample)?;
-        passes += 1;
-        let g = gap(&totals, job.file_estimate(&totals));
-        if bracket.done(x, g) {
-            break;
-        }
-        let next = bracket.next().max(job.finest());
-        if next == x {
-            break;
-        }
-        x = next;
-    }
-    x = bracket.best().ok_or_else(|| unreachable(what))?;
+    let search = |extra: u64, passes: &mut u32| {
+        let estimate = |t: &Totals| gap(t, job.file_estimate(t) + extra);
+        let found = search_sample(job, &sample, goal, &estimate, passes)?;
+        found.ok_or_else(|| unreachable(what))
+    };
+    let (mut passes, mut extra) = (0, 0);
+    let mut x = search(extra, &mut passes)?;
     for _ in 0..FULL_PASSES {
         // Written beside the output: only a file that meets the target gets its name.
         let trial = Trial::new(path);
@@ -157,9 +152,45 @@ fn closed_loop(
             trial.keep_as(path, job.options.force)?;
             return Ok(job.report(&totals, bytes, passes));
         }
-        x = (x + (goal.aim - g) / goal.slope).max(job.finest());
+        let beyond = bytes.saturating_sub(job.file_estimate(&totals));
+        if goal.of_bytes && g < 0.0 && beyond > extra {
+            // In a small file what is beside the blocks counts: the slope is not that of the blocks.
+            extra = beyond;
+            x = search(extra, &mut passes)?;
+        } else {
+            x = (x + (goal.aim - g) / goal.slope).max(job.finest());
+        }
     }
     Err(unreachable(what))
+}
+
+/// log2(step) at which the sample just meets the goal; `None` if it never does. Counts passes.
+fn search_sample(
+    job: &Job<'_>,
+    sample: &[[u64; 3]],
+    goal: &Goal,
+    gap: &dyn Fn(&Totals) -> f64,
+    passes: &mut u32,
+) -> Result<Option<f64>> {
+    let mut bracket = Bracket::new(goal);
+    let mut x = goal.start.max(job.finest());
+    for _ in 0..12 {
+        let totals = job.measure(x.exp2(), sample)?;
+        *passes += 1;
+        if bracket.done(x, gap(&totals)) {
+            break;
+        }
+        let mut next = bracket.next().max(job.finest());
+        if next == x && bracket.best().is_none() {
+            // A choice of models makes steps in the curve; one lies here.
+            next = (x + 0.3 * goal.slope.signum()).max(job.finest());
+        }
+        if next == x {
+            break;
+        }
+        x = next;
+    }
+    Ok(bracket.best())
 }
 
 fn unreachable(what: &str) -> Error {
@@ -224,6 +255,7 @@ fn to_ssim(job: &Job<'_>, path: &Path, wanted: [f64; 4], span: f64) -> Result<En
         tolerance: 0.009,
         slope: -0.02,
         start: (span / 64.0).log2(),
+        of_bytes: false,
     };
     let mut bracket = Bracket::new(&goal);
     let (mut x, mut passes) = (goal.start.max(job.finest()), 0);
