@@ -126,6 +126,9 @@ fn first_layer(
     (layer[..mask].to_vec(), weights)
 }
 
+/// What is added to the ids of the models of a second file.
+const SECOND: u16 = 100;
+
 /// A file whose blocks get other networks.
 struct Forged {
     volume: Volume,
@@ -139,7 +142,7 @@ impl Forged {
         Self::mixed([v, v], network)
     }
 
-    /// The blocks in turn from two files of one plan; the first has the models.
+    /// The blocks in turn from two files of one plan, with the models of both.
     fn mixed(files: [&Volume; 2], network: NetworkShape) -> Self {
         let v = files[0];
         let shape = v.reader().shape();
@@ -151,7 +154,12 @@ impl Forged {
             (shape.q_min, shape.q_max),
         )
         .unwrap();
-        (plan.value_exp, plan.models) = (shape.value_exp, shape.models.clone());
+        (plan.value_exp, plan.models) = (shape.value_exp, Vec::new());
+        for (file, v) in files.iter().enumerate() {
+            let mut models = v.reader().models().to_vec();
+            models.iter_mut().for_each(|m| m.id += SECOND * file as u16);
+            plan.models.extend(models);
+        }
         for record in plan.models.iter_mut().filter(|m| m.kind == GridModel::KIND) {
             let mut model = GridModel::from_bytes(&record.payload).unwrap();
             model.network = Some(network);
@@ -166,9 +174,13 @@ impl Forged {
             for page in pages.iter() {
                 writer.begin_cluster(tier as u8, page).unwrap();
                 for block in (0..pages.slots(page)).map(|s| pages.block(page, s)) {
-                    let v = files[(block.iter().sum::<u64>() % 2) as usize];
-                    let entry = v.reader().block(tier as u8, block).unwrap();
-                    let (record, rounding) = forge(v, &entry, network, &mut random);
+                    let file = (block.iter().sum::<u64>() % 2) as usize;
+                    let entry = files[file].reader().block(tier as u8, block).unwrap();
+                    let forged = forge(files[file], &entry, network, &mut random);
+                    let (mut record, rounding) = forged;
+                    if let BlockRecord::Payload(payload) = &mut record {
+                        payload.model += SECOND * file as u16;
+                    }
                     roundings = roundings.max(rounding);
                     writer.put_block(block, &record).unwrap();
                 }
