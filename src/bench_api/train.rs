@@ -4,8 +4,9 @@ use std::hint::black_box;
 
 use crate::backend::cpu::{CpuLevel, FloatLoops, Floats, LANES, with_floats};
 use crate::encode::train::{
-    LevelSpec, Mlp, MlpOptions, MlpShape, Net, Order, TrainOptions, Trainer, train_block, train_mlp,
+    LevelSpec, Mlp, MlpOptions, MlpShape, Net, TrainOptions, Trainer, train_block, train_mlp,
 };
+use crate::model::grid::Order;
 use crate::{Error, Result};
 
 /// A grid level of a [`TrainLab`].

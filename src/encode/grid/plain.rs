@@ -3,8 +3,7 @@
 
 use super::super::block::BlockPlan;
 use super::super::train::{
-    LevelSpec, Mlp, Net, Order as FloatOrder, TrainOptions, root_mean_square, scale_inputs,
-    train_block,
+    LevelSpec, Mlp, Net, TrainOptions, root_mean_square, scale_inputs, train_block,
 };
 use super::network::quantise;
 use super::{Block, Candidate, EncodeScratch, Encoded, finish};
@@ -82,7 +81,7 @@ fn train(block: &Block<'_>, target: &[f32], unit: f32, size: PlainSize) -> Resul
     let hidden = (usize::from(SHAPE.hidden), usize::from(SHAPE.width));
     let net = Net::new(
         block.shape.dims,
-        FloatOrder::Linear,
+        Order::Linear,
         specs.collect(),
         Some(hidden),
         block.plan.grid.seed,

@@ -1,7 +1,7 @@
 //! Refinement of lattices in floats, and its adjoint: what the fit and its gradients are made of.
 
 use crate::backend::cpu::{CpuBackend, Loops};
-use crate::model::grid::{Order, Refinement, vertices};
+use crate::model::grid::{Order, Refinement, lattice, stencil, vertices};
 
 /// Values over the lattice of one spacing exponent, the same on all axes, of a block.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +23,7 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn lattice(&self, spacing: u8) -> [usize; 3] {
-        self.dims.map(|n| vertices(n, spacing))
+        lattice(self.dims, [spacing; 3])
     }
 }
 
@@ -96,7 +96,7 @@ impl<const ADJOINT: bool> Loops for Step<'_, ADJOINT> {
         let olds = self.old.chunks_exact(self.inner * self.from);
         for (old, new) in olds.zip(self.new.chunks_exact_mut(self.inner * self.to)) {
             for i in 0..fine {
-                let (taps, first) = taps(i, coarse, self.order);
+                let (taps, first) = stencil(i, coarse, self.order);
                 for (j, &w) in taps.iter().enumerate().filter(|(_, w)| **w != 0.0) {
                     let (from, to) = if ADJOINT {
                         (i, first + j)
@@ -118,25 +118,6 @@ impl<const ADJOINT: bool> Loops for Step<'_, ADJOINT> {
 fn add(from: &[f32], to: &mut [f32], weight: f32) {
     for (t, f) in to.iter_mut().zip(from) {
         *t += weight * f;
-    }
-}
-
-/// Weights of coarse vertices `first..first + 4` in fine vertex `i`.
-#[inline(always)]
-fn taps(i: usize, coarse: usize, order: Order) -> ([f32; 4], usize) {
-    let h = i / 2;
-    if i.is_multiple_of(2) {
-        return ([1.0, 0.0, 0.0, 0.0], h);
-    }
-    if order == Order::Linear {
-        return ([0.5, 0.5, 0.0, 0.0], h);
-    }
-    let s = 1.0 / 16.0;
-    match (h > 0, h + 2 < coarse) {
-        (true, true) => ([-s, 9.0 * s, 9.0 * s, -s], h - 1),
-        (false, true) => ([7.0 * s, 10.0 * s, -s, 0.0], h),
-        (true, false) => ([-s, 10.0 * s, 7.0 * s, 0.0], h - 1),
-        (false, false) => ([0.5, 0.5, 0.0, 0.0], h),
     }
 }
 
@@ -192,7 +173,7 @@ fn column(v: usize, count: usize, voxels: usize, spacing: u8, order: Order) -> V
         let fine = vertices(voxels, k);
         line = (0..fine)
             .map(|i| {
-                let (taps, first) = taps(i, line.len(), order);
+                let (taps, first) = stencil(i, line.len(), order);
                 let pairs = taps.iter().zip(&line[first..]);
                 pairs.map(|(w, v)| w * v).sum()
             })

@@ -167,7 +167,6 @@ impl Field {
     }
 
     /// Multiply-adds of one forward pass; a backward pass has as many.
-    #[cfg(feature = "bench")]
     pub(crate) fn multiply_adds(&self) -> usize {
         let features = |l: &Geometry| match l.feeds {
             true => l.to_voxels.multiply_adds(),

@@ -1,18 +1,18 @@
 //! The spatial hash of levels whose vertices outnumber their table, and the sums back into it.
 
+use crate::model::grid::hash_index;
+
 /// Table entry of every vertex of a lattice, `[z][y][x]`; `None` if the lattice fits the table
 /// and entries are vertices.
 pub(crate) fn entries(lattice: [usize; 3], table_log2: u8) -> Option<Vec<u32>> {
     let count: usize = lattice.iter().product();
-    let mask = (1usize << table_log2) - 1;
-    if count <= mask + 1 {
+    if count <= 1 << table_log2 {
         return None;
     }
     let mut all = Vec::with_capacity(count);
-    for z in 0..lattice[2] as u32 {
-        for y in 0..lattice[1] as u32 {
-            let row = y.wrapping_mul(2_654_435_761) ^ z.wrapping_mul(805_459_861);
-            all.extend((0..lattice[0] as u32).map(|x| (x ^ row) & mask as u32));
+    for z in 0..lattice[2] {
+        for y in 0..lattice[1] {
+            all.extend((0..lattice[0]).map(|x| hash_index(x, y, z, table_log2) as u32));
         }
     }
     Some(all)

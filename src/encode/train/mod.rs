@@ -43,6 +43,4 @@ pub(crate) use net::{LevelSpec, Net};
 #[cfg(feature = "bench")]
 pub(crate) use plain::{root_mean_square, scale_inputs};
 #[cfg(feature = "bench")]
-pub(crate) use refine::Order;
-#[cfg(feature = "bench")]
 pub(crate) use trainer::{TrainOptions, Trainer, train_block};

@@ -3,7 +3,8 @@
 use super::hash;
 use super::mlp::{MAX_INPUTS, Mlp, MlpShape};
 use super::random::Random;
-use super::refine::{MAX_LINE, Order, lattice};
+use super::refine::MAX_LINE;
+use crate::model::grid::{Order, lattice};
 use crate::{Error, Result};
 
 /// What a grid level looks like.

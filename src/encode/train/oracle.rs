@@ -5,7 +5,7 @@
 
 use super::mlp::Mlp;
 use super::net::Net;
-use super::refine::{Order, lattice};
+use crate::model::grid::{Order, lattice};
 
 /// A lattice of values, `[z][y][x]`.
 struct Lattice {

@@ -6,25 +6,7 @@
 //! in a fixed order, so that the transpose needs no scatter.
 
 use crate::backend::cpu::{CpuLevel, FloatLoops, Floats, fma, with_floats};
-
-/// How values between two vertices are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// The mean of the two neighbours.
-    Linear,
-    /// Four neighbours, -1 9 9 -1 over 16, extended linearly past the border.
-    Cubic,
-}
-
-/// Vertices along an axis of `voxels` voxels at spacing `2^exponent`.
-pub(crate) fn vertices(voxels: usize, exponent: u8) -> usize {
-    (voxels.saturating_sub(1)).div_ceil(1 << exponent) + 1
-}
-
-/// Vertices of a lattice over a block of `dims` voxels, `[x, y, z]`.
-pub(crate) fn lattice(dims: [usize; 3], exponents: [u8; 3]) -> [usize; 3] {
-    std::array::from_fn(|a| vertices(dims[a], exponents[a]))
-}
+use crate::model::grid::{Order, Refinement, lattice, stencil, vertices};
 
 /// A sparse matrix by rows.
 #[derive(Debug, Clone, Default)]
@@ -59,29 +41,6 @@ impl Rows {
     }
 }
 
-/// Weights of a new odd vertex between `i` and `i + 1` of `m` old ones.
-fn between(i: usize, m: usize, order: Order) -> Vec<(usize, f32)> {
-    if order == Order::Linear {
-        return vec![(i, 0.5), (i + 1, 0.5)];
-    }
-    let far = -1.0 / 16.0;
-    let (mut b, mut c) = (9.0 / 16.0, 9.0 / 16.0);
-    let mut row = Vec::with_capacity(4);
-    if i == 0 {
-        (b, c) = (b + 2.0 * far, c - far);
-    } else {
-        row.push((i - 1, far));
-    }
-    if i + 2 == m {
-        (b, c) = (b - far, c + 2.0 * far);
-    }
-    row.extend([(i, b), (i + 1, c)]);
-    if i + 2 < m {
-        row.push((i + 2, far));
-    }
-    row
-}
-
 /// One halving of one axis.
 #[derive(Debug, Clone)]
 struct Step {
@@ -95,13 +54,11 @@ struct Step {
 }
 
 impl Step {
-    fn new(dims: [usize; 3], exponents: [u8; 3], axis: usize, order: Order) -> Self {
-        let mut finer = exponents;
-        finer[axis] -= 1;
-        let (from, to) = (lattice(dims, exponents), lattice(dims, finer));
-        let row = |j: usize| match j % 2 {
-            0 => vec![(j / 2, 1.0)],
-            _ => between(j / 2, from[axis], order),
+    fn new(from: [usize; 3], to: [usize; 3], axis: usize, order: Order) -> Self {
+        let row = |j: usize| {
+            let (weights, first) = stencil(j, from[axis], order);
+            let entries = weights.iter().enumerate().map(|(t, &w)| (first + t, w));
+            entries.filter(|&(_, w)| w != 0.0).collect()
         };
         let forward = Rows::new((0..to[axis]).map(row).collect());
         let transpose = forward.transposed(from[axis]);
@@ -125,18 +82,20 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// From exponents `from` to `to` (no exponent rises): always the axis with the most left to
-    /// do, ties x, y, z.
+    /// From exponents `from` to `to` (no exponent rises), in the order of [`Refinement`].
     pub(crate) fn new(dims: [usize; 3], from: [u8; 3], to: [u8; 3], order: Order) -> Self {
-        let (mut k, mut steps) = (from, Vec::new());
-        while let Some(axis) = next_axis(k, to) {
-            steps.push(Step::new(dims, k, axis, order));
-            k[axis] -= 1;
+        let first = lattice(dims, from);
+        let (mut last, mut steps) = (first, Vec::new());
+        for (axis, spacing) in Refinement::new(from, to) {
+            let mut finer = last;
+            finer[axis] = vertices(dims[axis], spacing);
+            steps.push(Step::new(last, finer, axis, order));
+            last = finer;
         }
         Self {
             steps,
-            from: lattice(dims, from).iter().product(),
-            to: lattice(dims, k).iter().product(),
+            from: first.iter().product(),
+            to: last.iter().product(),
         }
     }
 
@@ -191,7 +150,6 @@ impl Path {
     }
 
     /// Multiply-adds of one direction.
-    #[cfg(feature = "bench")]
     pub(crate) fn multiply_adds(&self) -> usize {
         let of = |s: &Step| {
             s.forward
@@ -205,12 +163,6 @@ impl Path {
         };
         self.steps.iter().map(of).sum()
     }
-}
-
-fn next_axis(k: [u8; 3], to: [u8; 3]) -> Option<usize> {
-    let left: [u8; 3] = std::array::from_fn(|a| k[a].saturating_sub(to[a]));
-    let most = *left.iter().max()?;
-    left.iter().position(|&n| n == most && n > 0)
 }
 
 /// Lattices between the first and the last of a path.

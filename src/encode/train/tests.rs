@@ -7,10 +7,11 @@ use super::oracle;
 use super::pass::{Pass, Samples, Work, tiles};
 use super::random::{Random, noise};
 use super::rate::{Measure, Rate};
-use super::refine::{Order, Path, Rooms, lattice};
+use super::refine::{Path, Rooms};
 use super::relax::Relaxed;
 use super::trainer::{TrainOptions, Trainer, train_block};
 use crate::backend::cpu::{CpuLevel, with_floats};
+use crate::model::grid::{Order, lattice};
 
 const ORDERS: [Order; 2] = [Order::Linear, Order::Cubic];
 

@@ -374,7 +374,6 @@ impl Trainer {
     }
 
     /// Multiply-adds of one step: refinement and network, forward and backward.
-    #[cfg(feature = "bench")]
     pub(crate) fn multiply_adds(&self) -> usize {
         let network: usize = self.net.mlp.as_ref().map_or(0, |m| {
             let layers = m.shape.layers();

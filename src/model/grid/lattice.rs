@@ -14,6 +14,11 @@ pub fn vertices(voxels: usize, spacing: u8) -> usize {
     ((voxels.saturating_sub(1) + (1 << spacing) - 1) >> spacing) + 1
 }
 
+/// Vertices on each axis, `[x, y, z]`, over a block of `dims` voxels.
+pub fn lattice(dims: [usize; 3], spacing: [u8; 3]) -> [usize; 3] {
+    std::array::from_fn(|a| vertices(dims[a], spacing[a]))
+}
+
 /// Entry of vertex `x, y, z` in a table of `2^table_log2` entries (spatial hash of Mueller et al.
 /// 2022, "Instant neural graphics primitives", equation 4).
 #[inline]
@@ -48,6 +53,27 @@ impl Iterator for Refinement {
         let axis = behind.iter().position(|&b| b == most)?;
         self.from[axis] -= 1;
         Some((axis, self.from[axis]))
+    }
+}
+
+/// What [`refine_line`] does without its rounding: fine vertex `i` is the sum of the `coarse` vertices
+/// from the second number on, each times its weight; weights of 0 may stand for vertices that there
+/// are not.
+#[inline(always)]
+pub fn stencil(i: usize, coarse: usize, order: Order) -> ([f32; 4], usize) {
+    let h = i / 2;
+    if i.is_multiple_of(2) {
+        return ([1.0, 0.0, 0.0, 0.0], h);
+    }
+    if order == Order::Linear {
+        return ([0.5, 0.5, 0.0, 0.0], h);
+    }
+    let s = 1.0 / 16.0;
+    match (h > 0, h + 2 < coarse) {
+        (true, true) => ([-s, 9.0 * s, 9.0 * s, -s], h - 1),
+        (false, true) => ([7.0 * s, 10.0 * s, -s, 0.0], h),
+        (true, false) => ([-s, 10.0 * s, 7.0 * s, 0.0], h - 1),
+        (false, false) => ([0.5, 0.5, 0.0, 0.0], h),
     }
 }
 

@@ -5,7 +5,7 @@ mod lattice;
 mod network;
 mod record;
 
-pub use lattice::{Order, Refinement, hash_index, refine_line, vertices};
+pub use lattice::{Order, Refinement, hash_index, lattice, refine_line, stencil, vertices};
 pub use network::{Matrix, Network, NetworkShape};
 
 use crate::{Error, Result};
@@ -51,7 +51,7 @@ impl GridLevel {
 
     /// Vertices of a block of `dims` voxels, `[x, y, z]`.
     pub fn lattice(&self, dims: [usize; 3]) -> [usize; 3] {
-        std::array::from_fn(|a| vertices(dims[a], self.spacing[a]))
+        lattice(dims, self.spacing)
     }
 
     /// Entries of the hash table for a block of `dims` voxels; `None` if the level is dense.
