@@ -124,23 +124,20 @@ fn code_level<C: SymbolCoder>(
     }
     let parents = parents::of(model, index, feature, weights);
     let level = &mut weights.levels[index];
-    let (lattice, table) = (level.lattice, level.table_log2);
-    let values = &mut level.features[feature];
     coder.begin_band(contexts::variant(class));
     let mut place = |at: usize| signs.push((index, feature, at));
-    match table {
-        None => dense::Walk::new(lattice, class, &parents).run(coder, values, &mut place)?,
+    match level.table_log2 {
+        None => {
+            let walk = dense::Walk::new(level.lattice, class, &parents);
+            walk.run(coder, &mut level.features[feature], &mut place)?;
+        }
         Some(table) => {
-            hashed::code(
-                coder,
-                &parents::of_entries(lattice, table, &parents),
-                values,
-                &mut place,
-            )?;
+            let parents = parents::of_entries(level, table, &parents);
+            hashed::code(coder, &parents, &mut level.features[feature], &mut place)?;
         }
     }
     coder.end_band();
-    check(values)
+    check(&level.features[feature])
 }
 
 /// Weights fit what follows: `step * weight` in 64 bits.

@@ -1,7 +1,7 @@
 //! How active the coarser level is around each vertex.
 
 use super::weights::{GridWeights, LevelWeights};
-use crate::model::grid::{GridModel, hash_index};
+use crate::model::grid::GridModel;
 
 /// Magnitudes beyond this count as this.
 pub(super) const LIMIT: i32 = 4095;
@@ -64,17 +64,10 @@ fn around(old: &[u16], from: [usize; 3], to: [usize; 3], shift: [u8; 3]) -> Vec<
     sum_rows(&along_y, to[0] * to[1], 2)
 }
 
-/// The same for the entries of a hash table: the most active of the vertices that share one.
-pub(crate) fn of_entries(lattice: [usize; 3], table_log2: u8, parents: &[u16]) -> Vec<u16> {
+/// The same for the entries of the level's hash table: the most active of the vertices that share
+/// one.
+pub(crate) fn of_entries(level: &LevelWeights, table_log2: u8, parents: &[u16]) -> Vec<u16> {
     let mut entries = vec![0; 1 << table_log2];
-    for (i, &p) in parents.iter().enumerate() {
-        let [x, y, z] = [
-            i % lattice[0],
-            i / lattice[0] % lattice[1],
-            i / (lattice[0] * lattice[1]),
-        ];
-        let entry: &mut u16 = &mut entries[hash_index(x, y, z, table_log2)];
-        *entry = p.max(*entry);
-    }
+    level.for_each_entry(|vertex, entry| entries[entry] = parents[vertex].max(entries[entry]));
     entries
 }

@@ -94,17 +94,9 @@ impl Rates {
     #[inline]
     fn bits_in(&self, variant: usize, place: &Place, weight: i32) -> f32 {
         let Place { pass, around } = place;
-        let (magnitude, shift) = (weight.unsigned_abs(), around.shift(*pass));
+        let magnitude = weight.unsigned_abs();
         let context = around.magnitude(contexts::magnitudes(self.class, *pass));
-        let token = (magnitude >> shift).min(ESCAPE);
-        let mut bits = self.cost(variant, context, token);
-        if token > 0 || shift > 0 {
-            bits += shift as f32;
-        }
-        if token == ESCAPE {
-            let beyond = (magnitude >> shift) - ESCAPE;
-            bits += (2 * (beyond + 1).ilog2() + 1) as f32;
-        }
+        let bits = self.magnitude_bits(variant, context, around.shift(*pass), magnitude);
         if magnitude == 0 {
             return bits;
         }
@@ -112,22 +104,26 @@ impl Rates {
             return bits + 1.0;
         }
         let context = around.sign(self.class, *pass, magnitude > 1);
-        bits + self.cost(
-            variant,
-            context,
-            u32::from((weight < 0) ^ (around.pull < 0)),
-        )
+        let disagrees = (weight < 0) ^ (around.pull < 0);
+        bits + self.cost(variant, context, u32::from(disagrees))
     }
 
     /// Bits of an entry of a hash table.
     pub(crate) fn hashed_bits(&self, parents: u16, weight: i32) -> f32 {
-        let magnitude = weight.unsigned_abs();
         let context = contexts::hash_magnitude(u32::from(parents));
-        let mut bits = self.cost(self.variant, context, magnitude.min(ESCAPE));
-        if magnitude >= ESCAPE {
-            bits += (2 * (magnitude - ESCAPE + 1).ilog2() + 1) as f32;
-        }
+        let bits = self.magnitude_bits(self.variant, context, 0, weight.unsigned_abs());
         bits + f32::from(u8::from(weight != 0))
+    }
+
+    /// Bits of a magnitude whose low `shift` bits are raw.
+    #[inline]
+    fn magnitude_bits(&self, variant: usize, context: usize, shift: u32, magnitude: u32) -> f32 {
+        let high = magnitude >> shift;
+        let bits = self.cost(variant, context, high.min(ESCAPE)) + shift as f32;
+        if high < ESCAPE {
+            return bits;
+        }
+        bits + (2 * (high - ESCAPE + 1).ilog2() + 1) as f32
     }
 
     /// Starts to find the variant that suits weights best.

@@ -19,6 +19,11 @@ impl LevelWeights {
         self.features.iter().flatten().all(|&w| w == 0)
     }
 
+    /// Makes every weight zero.
+    pub fn clear(&mut self) {
+        self.features.iter_mut().for_each(|f| f.fill(0));
+    }
+
     /// Calls `each` with every vertex, `[z][y][x]`, and where its weight is.
     pub fn for_each_entry(&self, mut each: impl FnMut(usize, usize)) {
         let [nx, ny, nz] = self.lattice;

@@ -101,7 +101,7 @@ impl<'a> Fit<'a> {
                 walk.survey()
             }
             Some(table) => {
-                let parents = parents_of_entries(stored.lattice, table, &parents);
+                let parents = parents_of_entries(stored, table, &parents);
                 let mut walk = HashedWalk::new(products, choice, &parents, stored);
                 (0..again).for_each(|_| walk.sweep(&mut stored.features[0]));
                 choice.rates

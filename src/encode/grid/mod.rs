@@ -145,13 +145,11 @@ fn train_network(
     weights: &GridWeights,
     scratch: &mut GridScratch,
 ) -> Option<Network> {
-    let centre = block.range.centre() as f32;
-    let target: Vec<f32> = block.values.iter().map(|&v| v - centre).collect();
     let task = network::Task {
         cpu: block.plan.cpu,
         model,
         shape: &block.shape,
-        target: &target,
+        target: &relative(block),
         seed: block.plan.grid.seed,
     };
     task.run(weights, scratch)
@@ -175,19 +173,18 @@ fn with_network(
     weights.network = BlockNetwork::Own(network);
     let mut layers = candidate.layers.clone();
     layers[0] = encode_grid_layer(model, 0, &mut weights)?;
-    let errors = level_errors(block, model, &weights, buffers);
-    let error = errors.last().map_or(0.0, |e| e.sse);
+    let last = block.plan.steps.len() - 1;
+    let error = prefix_error(block, model, &weights, last, buffers).sse;
     if total(plan.lambda, error, &layers) >= cost {
         return Ok(candidate);
     }
     // The coarser qualities must not pay for the last one.
-    let before = level_errors(block, model, &candidate.weights, buffers);
-    let coarser = errors.iter().zip(&before).rev().skip(1);
-    if coarser
-        .clone()
-        .any(|(with, without)| with.sse > 1.01 * without.sse)
-    {
-        return Ok(candidate);
+    for layer in FIRST_QUALITY..last {
+        let with = prefix_error(block, model, &weights, layer, buffers).sse;
+        let without = prefix_error(block, model, &candidate.weights, layer, buffers).sse;
+        if with > 1.01 * without {
+            return Ok(candidate);
+        }
     }
     Ok(Candidate {
         weights,
@@ -203,14 +200,13 @@ fn level_errors(
     weights: &GridWeights,
     buffers: &mut GridBuffers,
 ) -> Vec<LevelError> {
-    // Layers 0 and 1 bring coarse levels of detail, each one after them a quality.
-    (2..block.plan.steps.len())
-        .map(|layer| {
-            prefix(model, weights, layer, &mut buffers.evaluation.weights);
-            measure(block, model, buffers)
-        })
+    (FIRST_QUALITY..block.plan.steps.len())
+        .map(|layer| prefix_error(block, model, weights, layer, buffers))
         .collect()
 }
+
+/// Layers before this one bring coarse levels of detail, each one from it on a quality.
+const FIRST_QUALITY: usize = 2;
 
 /// Squared error plus lambda times bits.
 fn total(lambda: f64, sse: f64, layers: &[Vec<u8>]) -> f64 {
@@ -237,16 +233,12 @@ fn fit_model(block: &Block<'_>, index: usize) -> Result<(f64, Candidate)> {
         dims: block.shape.dims,
         order: model.order,
     };
-    let centre = block.range.centre() as f32;
-    let target = block.values.iter().map(|&v| v - centre).collect();
     let mut weights = GridWeights::default();
     weights.reset(model, block.shape.dims);
-    let mut fit = Fit::new(span, model, plan.lambda as f32, target)?;
+    let mut fit = Fit::new(span, model, plan.lambda as f32, relative(block))?;
     fit.run(&mut weights, effort(block.plan.preset));
     let error = fit.residual.iter().map(|&r| f64::from(r * r)).sum();
-    let layers = (0..block.plan.steps.len())
-        .map(|layer| encode_grid_layer(model, layer, &mut weights))
-        .collect::<Result<_>>()?;
+    let layers = encode_layers(block, model, &mut weights)?;
     Ok((
         error,
         Candidate {
@@ -255,6 +247,23 @@ fn fit_model(block: &Block<'_>, index: usize) -> Result<(f64, Candidate)> {
             layers,
         },
     ))
+}
+
+/// Values relative to the centre of the block's range, which a model starts from.
+fn relative(block: &Block<'_>) -> Vec<f32> {
+    let centre = block.range.centre() as f32;
+    block.values.iter().map(|&v| v - centre).collect()
+}
+
+fn encode_layers(
+    block: &Block<'_>,
+    model: &GridModel,
+    weights: &mut GridWeights,
+) -> Result<Vec<Vec<u8>>> {
+    let layers = 0..block.plan.steps.len();
+    layers
+        .map(|i| encode_grid_layer(model, i, weights))
+        .collect()
 }
 
 /// Measures the candidate on the decoder's output and makes it a block.
@@ -266,7 +275,7 @@ fn finish(block: &Block<'_>, candidate: Candidate, scratch: &mut EncodeScratch) 
     } = candidate;
     let plan = block.plan;
     let model = &plan.grid.models[index];
-    let levels = plan.steps.len() - 2;
+    let levels = plan.steps.len() - FIRST_QUALITY;
     let silent = layers.iter().all(Vec::is_empty);
     if plan.allow_constant && !model.lossless && silent {
         return Ok(block.flat(levels));
@@ -302,18 +311,25 @@ fn prefix(model: &GridModel, weights: &GridWeights, last: usize, out: &mut GridW
     out.clone_from(weights);
     for (level, stored) in model.levels.iter().zip(&mut out.levels) {
         if usize::from(level.layer) > last {
-            stored.features.iter_mut().for_each(|f| f.fill(0));
+            stored.clear();
         }
     }
 }
 
-/// Error of the decoder's output; leaves that output in `decoded`.
-fn measure(block: &Block<'_>, model: &GridModel, buffers: &mut GridBuffers) -> LevelError {
+/// Error of the decoder's output from the layers up to `last`; leaves that output in `decoded`.
+fn prefix_error(
+    block: &Block<'_>,
+    model: &GridModel,
+    weights: &GridWeights,
+    last: usize,
+    buffers: &mut GridBuffers,
+) -> LevelError {
     let cpu = &block.plan.cpu;
     let GridBuffers {
         evaluation,
         decoded,
     } = buffers;
+    prefix(model, weights, last, &mut evaluation.weights);
     cpu.evaluate_grid(model, &block.shape, block.range, 0, evaluation, decoded);
     cpu.with_vectors(SquaredError {
         values: block.values,
@@ -328,8 +344,7 @@ fn block_of<'a>(
     shape: crate::codec::bands::BlockShape,
     values: &'a [f32],
 ) -> Result<Block<'a>> {
-    let ends = |(a, b): (f32, f32), &v: &f32| (a.min(v), b.max(v));
-    let (min, max) = values.iter().fold((f32::MAX, f32::MIN), ends);
+    let (min, max) = plan.cpu.with_vectors(super::sums::MinMax(values));
     Ok(Block {
         plan,
         shape,

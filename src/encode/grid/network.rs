@@ -63,7 +63,7 @@ impl Task<'_> {
             scratch.weights.network = BlockNetwork::None;
             let levels = self.model.levels.iter().zip(&mut scratch.weights.levels);
             for (_, stored) in levels.filter(|(l, _)| l.spacing.iter().all(|&k| k < dropped)) {
-                stored.features.iter_mut().for_each(|f| f.fill(0));
+                stored.clear();
             }
             self.cpu
                 .evaluate_grid_parts(self.model, self.shape, 0, scratch);

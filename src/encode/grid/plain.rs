@@ -6,10 +6,10 @@ use super::super::train::{
     LevelSpec, Mlp, Net, TrainOptions, root_mean_square, scale_inputs, train_block,
 };
 use super::network::quantise;
-use super::{Block, Candidate, EncodeScratch, Encoded, finish};
+use super::{Block, Candidate, EncodeScratch, Encoded, encode_layers, finish, relative};
 use crate::backend::cpu::GridScratch;
 use crate::codec::bands::BlockShape;
-use crate::codec::grid::{BlockNetwork, GridWeights, encode_grid_layer};
+use crate::codec::grid::{BlockNetwork, GridWeights};
 use crate::model::GridModel;
 use crate::model::grid::{GridLevel, NetworkShape, Order};
 use crate::{Error, Result};
@@ -38,16 +38,13 @@ const INPUT_SHIFT: u8 = 4;
 
 /// Encodes a block by the plain method. `plan.grid.models` of the block's plan are not used.
 fn encode_plain(block: &Block<'_>, size: PlainSize) -> Result<Encoded> {
-    let centre = block.range.centre() as f32;
-    let target: Vec<f32> = block.values.iter().map(|&v| v - centre).collect();
+    let target = relative(block);
     let unit = root_mean_square(&target);
     let net = train(block, &target, unit, size)?;
     let (model, mut weights) = eight_bits(block, &net, unit, size);
     let mlp = net.mlp.as_ref().ok_or_else(refused)?;
     weights.network = BlockNetwork::Own(network(block, &model, &weights, mlp)?);
-    let layers = (0..block.plan.steps.len())
-        .map(|layer| encode_grid_layer(&model, layer, &mut weights))
-        .collect::<Result<_>>()?;
+    let layers = encode_layers(block, &model, &mut weights)?;
     let candidate = Candidate {
         model: 0,
         weights,
