@@ -1,12 +1,13 @@
 //! The heap of an encode, whatever the block model: within `EncodeOptions::memory` for any number
 //! of threads. One test, so that nothing else allocates meanwhile.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod counting;
 mod volumes;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
 
+use counting::Counting;
 use hgv::encode::{EncodeOptions, Target};
 use hgv::volume::{DType, MemoryVolume};
 use volumes::{Field, MODELS, encode_file, options};
@@ -15,29 +16,13 @@ use volumes::{Field, MODELS, encode_file, options};
 static HELD: AtomicIsize = AtomicIsize::new(0);
 static PEAK: AtomicIsize = AtomicIsize::new(0);
 
-struct Counting;
-
 fn note(change: isize) {
     let now = HELD.fetch_add(change, Ordering::Relaxed) + change;
     PEAK.fetch_max(now, Ordering::Relaxed);
 }
 
-// SAFETY: every call is passed on to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size() as isize);
-        // SAFETY: the caller's promise is ours.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        note(-(layout.size() as isize));
-        // SAFETY: the caller's promise is ours.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(note);
 
 /// Heap growth while a volume is encoded.
 fn peak(source: &MemoryVolume, options: &EncodeOptions) -> u64 {

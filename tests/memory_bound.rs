@@ -1,22 +1,21 @@
 //! Hostile files cost no memory: whatever numbers they hold, peak heap stays under
 //! 1 MiB + 4 x input.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use common::{Numbers, Style, contents, file_bytes, layers, open, sample};
+use counting::Counting;
 use hgv::format::crc::crc32;
 
 thread_local! {
     /// Bytes held by this thread now, and the most since it was reset.
     static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
-
-struct Counting;
 
 fn note(change: isize) {
     // Fails only while the thread ends.
@@ -26,22 +25,8 @@ fn note(change: isize) {
     });
 }
 
-// SAFETY: every call is passed on to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size() as isize);
-        // SAFETY: the caller's promise is ours.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        note(-(layout.size() as isize));
-        // SAFETY: the caller's promise is ours.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(note);
 
 /// Peak heap growth while `work` runs on this thread.
 fn peak(work: impl FnOnce()) -> usize {

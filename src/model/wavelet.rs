@@ -43,6 +43,13 @@ impl WaveletModel {
     /// Entropy coder R with table set 0, the only one of this version.
     const CODER: u8 = 0;
 
+    /// The same with a step `factor` times as large, within what a record can say.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let step_q16 = ((self.step_q16 as f64 * factor).round() as u64).clamp(1, 1 << 48);
+        Self { step_q16, ..self }
+    }
+
     /// The record as bytes.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut b = [0; Self::BYTES];

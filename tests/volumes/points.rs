@@ -110,6 +110,26 @@ pub fn some_points(extent: [u64; 3], seed: u64) -> Vec<[f64; 3]> {
 }
 
 /// Every direction to a neighbour.
-pub fn directions() -> impl Iterator<Item = [f64; 3]> {
+fn directions() -> impl Iterator<Item = [f64; 3]> {
     positions([3; 3]).map(|d| d.map(|c| c as f64 - 1.0))
+}
+
+/// Asserts that values near blocks' faces, edges and corners, at blocks of 32, differ by no more than
+/// `slope` times the distance along an axis, and `rounding`.
+pub fn assert_continuous(v: &Volume, level: u32, slope: f32, rounding: f32) {
+    // Both ends of the gap and its middle, on one, two and three axes.
+    let places =
+        positions([4; 3]).map(|k| [0, 1, 2].map(|a| [31.0, 31.5, 32.0, 20.25][k[a] as usize]));
+    for at in places {
+        for step in [1e-4, 1e-7, 1e-10] {
+            let near = directions().map(|d| [0, 1, 2].map(|a| at[a] + d[a] * step));
+            let points: Vec<_> = std::iter::once(at).chain(near).collect();
+            let values = v.sample(0, level, &points).unwrap();
+            let most = slope * step as f32 + rounding;
+            for (p, value) in points.iter().zip(&values) {
+                let jump = (value - values[0]).abs();
+                assert!(jump <= most, "{at:?} {p:?}: {jump} over {most}");
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ mod plan;
 mod pyramid;
 
 use super::Preset;
-use super::block::{Block, EncodeScratch, EncodedBlock, LevelError, encode_wavelet};
+use super::block::{Block, BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_wavelet};
 use super::plan::ModelUse;
 use super::sums::SquaredError;
 use crate::Result;
@@ -89,28 +89,59 @@ pub(super) fn choose(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<E
     let grid = encode_grid(block, scratch)?;
     let coarsest = std::mem::take(&mut scratch.coarsest);
     let wavelet = encode_wavelet(block, scratch)?;
+    let own = wavelet_slope(block, &wavelet, scratch)?.unwrap_or(plan.lambda);
     scratch.forget_wavelet();
-    if SLOPES
-        .iter()
-        .all(|s| cost(s * plan.lambda, &grid) < cost(s * plan.lambda, &wavelet))
-    {
+    let wins = |lambda| cost(lambda, &grid) < cost(lambda, &wavelet);
+    // The slope of the volume's curve lies about these two. Where a grid wins at the block's own
+    // slope, it is under the tangent to the wavelet's curve, so it also has fewer bytes than
+    // wavelets of the same error.
+    if wins(plan.lambda) && wins(own) {
         scratch.coarsest = coarsest;
         return Ok(grid);
     }
     Ok(wavelet)
 }
 
-/// Factors on lambda at each of which a grid must win. The slope of a volume's own curve is known
-/// only roughly, more so at low rates; a block that trades bytes for error at the wrong slope makes
-/// the file larger at equal error.
-const SLOPES: [f64; 3] = [0.5, 1.0, 3.0];
+/// Step, relative to the plan's, of the second point that a slope is measured with.
+const FINER: f64 = 0.7;
+
+/// Squared error that a bit is worth to the wavelet model in this block, from its step to a finer
+/// one. `None` where the finer step does not buy less error with more bytes.
+fn wavelet_slope(
+    block: &Block<'_>,
+    wavelet: &Encoded,
+    scratch: &mut EncodeScratch,
+) -> Result<Option<f64>> {
+    let finer = BlockPlan {
+        model: block.plan.model.scaled(FINER),
+        wide: block.plan.wide.scaled(FINER),
+        want_coarsest: false,
+        ..*block.plan
+    };
+    let finer = Block {
+        plan: &finer,
+        ..*block
+    };
+    let finer = encode_wavelet(&finer, scratch)?;
+    let bits = 8.0 * (bytes(&finer) as f64 - bytes(wavelet) as f64);
+    let gain = error(wavelet) - error(&finer);
+    Ok((bits > 0.0 && gain > 0.0).then(|| gain / bits))
+}
 
 /// Squared error of the last quality plus lambda times bits.
-fn cost(lambda: f64, (block, errors): &Encoded) -> f64 {
-    let sse = errors.last().map_or(0.0, |e| e.sse);
+fn cost(lambda: f64, block: &Encoded) -> f64 {
+    error(block) + lambda * 8.0 * bytes(block) as f64
+}
+
+/// Squared error of the last quality.
+fn error((_, errors): &Encoded) -> f64 {
+    errors.last().map_or(0.0, |e| e.sse)
+}
+
+fn bytes((block, _): &Encoded) -> usize {
     match block {
-        EncodedBlock::Constant(_) => total(lambda, sse, &[]),
-        EncodedBlock::Payload { layers, .. } => total(lambda, sse, layers),
+        EncodedBlock::Constant(_) => 0,
+        EncodedBlock::Payload { layers, .. } => layers.iter().map(Vec::len).sum(),
     }
 }
 
@@ -340,7 +371,7 @@ fn prefix_error(
 /// A block on its own, without the rules for constant ones.
 #[cfg(feature = "bench")]
 fn block_of<'a>(
-    plan: &'a super::BlockPlan<'a>,
+    plan: &'a BlockPlan<'a>,
     shape: crate::codec::bands::BlockShape,
     values: &'a [f32],
 ) -> Result<Block<'a>> {
@@ -356,7 +387,7 @@ fn block_of<'a>(
 /// Weights and networks of a block under every grid model of a plan, for statistics.
 #[cfg(feature = "bench")]
 pub(crate) fn fitted_weights<'a>(
-    plan: &'a super::BlockPlan<'a>,
+    plan: &'a BlockPlan<'a>,
     shape: crate::codec::bands::BlockShape,
     values: &[f32],
 ) -> Result<Vec<(&'a GridModel, GridWeights)>> {

@@ -15,7 +15,9 @@ use hgv::encode::{ModelChoice, Preset};
 use hgv_bench::lab::LabVolume;
 
 /// Steps as powers of two of the volume's range.
-const EXPONENTS: [f64; 10] = [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.5, 11.0, 13.0];
+const EXPONENTS: [f64; 16] = [
+    2.0, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0, 8.75, 9.5, 11.0, 13.0,
+];
 /// Coarsest and finest spacing exponents and table sizes of plain models, small to large.
 const SIZES: [((u8, u8), u8); 6] = [
     ((4, 3), 9),
