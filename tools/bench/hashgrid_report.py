@@ -3,10 +3,12 @@
 
     peers.py dev=FOLDER --modes whole --codecs hgv-hashgrid --hgv BIN --out hashgrid-points.csv
     peers.py dev=FOLDER --dump-crops CROPS --list --out /dev/null
-    for NAME in dense hashgrid hashgrid-t17 hashgrid-t15 auto-best plain:
+    for NAME in hashgrid hashgrid-t17 hashgrid-t15 plain:
         hgv-rd NAME 64 1 EVERY CROPS/*.npy >> hashgrid-blocks.csv        (EVERYth block)
+    for NAME in dense auto-best:
+        hgv-rd NAME 64 1 AUTO CROPS/*.npy >> hashgrid-blocks.csv
     hgv-block-speed hashgrid CROPS/*.npy > hashgrid-speed.csv
-    hashgrid_report.py --every EVERY > hashgrid.md
+    hashgrid_report.py --every EVERY --auto AUTO > hashgrid.md
 
 `peers-points.csv` holds the points of the peers.
 """
@@ -108,9 +110,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, required=True, help="which blocks hgv-rd was given")
+    parser.add_argument("--auto", type=int, required=True, help="the same for dense and auto-best")
     args = parser.parse_args()
     text = (Path(__file__).resolve().parent / "hashgrid_notes.md").read_text()
     text = text.replace("MACHINE", machine()).replace("EVERY", str(args.every))
+    text = text.replace("AUTO", str(args.auto))
     for name, lines in (("FILES", files), ("BLOCKS", blocks), ("SPEED", speed)):
         text = text.replace(f"TABLE {name}", "\n".join(lines()))
     print(text, end="")
