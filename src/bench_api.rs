@@ -19,7 +19,8 @@ use crate::encode::{
     ModelChoice, PlainSize, Preset, encode_block, encode_plain_block, fitted_weights, forward,
     grid_models, quantise,
 };
-use crate::model::{BlockModel, GridModel, Precision, WaveletModel};
+use crate::model::{BlockModel, GridModel, Precision, Residual, ValueMap, WaveletModel};
+use crate::volume::DType;
 
 pub use crate::codec::symbols::Counter;
 pub use train::{LabLevel, LabModel, TrainLab, fit_network, multiply_add_rounds, train_to_the_end};
@@ -74,7 +75,12 @@ impl BlockLab {
         preset: Preset,
         lossless: bool,
     ) -> Self {
-        let (model, wide) = wavelet_models(q_min, q_max, step, levels, lossless);
+        let residual = if lossless {
+            Residual::Step(1)
+        } else {
+            Residual::None
+        };
+        let (model, wide) = wavelet_models(q_min, q_max, step, levels, residual);
         Self {
             model,
             wide,
@@ -87,7 +93,7 @@ impl BlockLab {
                 step,
                 GridWanted {
                     levels,
-                    lossless,
+                    residual,
                     block_log2,
                     table_log2: 22,
                 },
@@ -155,7 +161,8 @@ impl BlockLab {
             dims,
             depth: self.depth,
         };
-        let (block, errors) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
+        let (block, errors) =
+            encode_block(&plan, shape, values, &[], &mut EncodeScratch::default())?;
         Ok(LabBlock {
             layers: layer_bytes(&block),
             errors,
@@ -239,7 +246,7 @@ impl BlockLab {
                 &targets[usize::from(step.quality)],
             )?);
         }
-        if model.lossless {
+        if model.residual.is_some() {
             let decoded = self.decoded(model, shape, range, &targets);
             let residual: Vec<i32> = values
                 .iter()
@@ -261,7 +268,7 @@ impl BlockLab {
             dims,
             depth: self.depth,
         };
-        let (block, _) = encode_block(&plan, shape, values, &mut EncodeScratch::default())?;
+        let (block, _) = encode_block(&plan, shape, values, &[], &mut EncodeScratch::default())?;
         Ok(match block {
             EncodedBlock::Constant(_) => None,
             EncodedBlock::Payload {
@@ -298,6 +305,7 @@ impl BlockLab {
             range: payload.range,
             steps: &self.steps,
             layers: &payload.layers,
+            exponent: 0,
             lod: 0,
         };
         cpu.decode_block(&job, scratch, out)
@@ -318,6 +326,10 @@ impl BlockLab {
                 models: &self.grids,
                 lambda: self.lambda,
                 seed: 0,
+            },
+            map: ValueMap {
+                dtype: DType::Float32,
+                exponent: 0,
             },
         }
     }

@@ -14,8 +14,8 @@ use hgv::codec::grid::{BlockNetwork, GridWeights, encode_grid_layer};
 use hgv::codec::mask::{Class, encode_mask};
 use hgv::format::model::ModelRecord;
 use hgv::io::MemorySource;
-use hgv::model::GridModel;
 use hgv::model::grid::{GridLevel, MAX_STEP, Matrix, Network, NetworkShape, Order};
+use hgv::model::{GridModel, Residual};
 use hgv::volume::{DType, Region};
 use hgv::writer::{BlockPayload, BlockRecord, FilePlan, WriterOptions};
 use hgv::{Limits, Result, Volume};
@@ -47,7 +47,7 @@ fn model(levels: Vec<GridLevel>) -> GridModel {
     GridModel {
         order: Order::Linear,
         frac_bits: 2,
-        lossless: false,
+        residual: Residual::None,
         mask: false,
         levels,
         network: None,
@@ -269,7 +269,8 @@ fn records() -> Vec<(&'static str, Bad)> {
             "18-frac-bits-low",
             plain().set(2, &[(-17i8).to_le_bytes()[0]]),
         ),
-        ("18-flags", plain().set(3, &[8])),
+        ("18-flags", plain().set(3, &[32])),
+        ("18-residual-flags", plain().set(3, &[8])),
         ("18-mask-of-integers", plain().set(3, &[2])),
         ("18-no-levels", plain().set(4, &[0])),
         ("18-13-levels", plain().set(4, &[13])),

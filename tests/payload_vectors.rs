@@ -130,6 +130,7 @@ impl Vector {
             range: self.range,
             steps: &self.steps,
             layers,
+            exponent: 0,
             lod,
         };
         let mut out = Vec::new();
@@ -152,7 +153,7 @@ impl Vector {
     /// Ways to break a layer that every reader must notice.
     fn damages(&self, number: usize) -> Vec<Vec<u8>> {
         let layer = &self.layers[number];
-        let ends_lossless = self.model.lossless() && number + 1 == self.steps.len();
+        let ends_lossless = self.model.residual().is_some() && number + 1 == self.steps.len();
         let around = |stream: &[u8]| match ends_lossless {
             true => [&(stream.len() as u32).to_le_bytes(), stream].concat(),
             false => stream.to_vec(),

@@ -136,19 +136,21 @@ struct Case {
 }
 
 impl Case {
-    fn lossless(&self) -> bool {
-        self.seed.is_multiple_of(3) && self.dtype != DType::Float32
+    /// A third each: every bit, a bound on each voxel, a quality.
+    fn target(&self) -> Target {
+        match (self.seed % 3, self.dtype) {
+            (0, _) => Target::Lossless,
+            (1, DType::Float32) => Target::MaxErrorRel((-self.quality / 6.0).exp2()),
+            (1, _) => Target::MaxError(0.5 + (self.quality / 6.0 - 4.0).exp2()),
+            _ => Target::Quality(self.quality),
+        }
     }
 
     fn encode(&self, source: &MemoryVolume) -> Encoded {
         run(source, |o| {
             (o.levels, o.block, o.table_log2) = (self.levels, self.block, self.table_log2);
             (o.model, o.preset) = self.model;
-            o.target = if self.lossless() {
-                Target::Lossless
-            } else {
-                Target::Quality(self.quality)
-            };
+            o.target = self.target();
         })
     }
 
@@ -172,8 +174,17 @@ impl Case {
             "{error} {:?}",
             encoded.report
         );
-        if self.lossless() {
-            prop_assert_eq!(source.bytes(), &decoded[..]);
+        match self.target() {
+            Target::Lossless => prop_assert_eq!(source.bytes(), &decoded[..]),
+            Target::MaxError(bound) => prop_assert!(error <= bound, "{} over {}", error, bound),
+            Target::MaxErrorRel(share) => {
+                let all = values(source.bytes(), dtype);
+                let (min, max) = all
+                    .iter()
+                    .fold((f64::MAX, f64::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+                prop_assert!(error <= share * (max - min), "{} over {}", error, share);
+            }
+            _ => {}
         }
         for lod in 0..v.lods() {
             let expected = extent.map(|n| n.div_ceil(1 << lod));
@@ -228,6 +239,58 @@ proptest! {
         table_log2 in proptest::sample::select(vec![4u8, 9, 22]),
     ) {
         Case { extent, dtype, levels, block, quality, seed, model, table_log2 }.check()?;
+    }
+}
+
+/// Floats of every kind, NaN with payload, both zeros and subnormals among them, in smooth data and
+/// in noise, with blocks that are constant but for the sign of a zero.
+#[test]
+fn lossless_float32_keeps_every_bit() {
+    let smooth = values(
+        volume([80, 50, 40], DType::Float32, 4).bytes(),
+        DType::Float32,
+    );
+    let odd = [
+        f32::NAN.to_bits(),
+        0x7F80_0001,
+        0xFFC1_2345,
+        f32::INFINITY.to_bits(),
+        f32::NEG_INFINITY.to_bits(),
+        1 << 31,
+        1,
+        0x8000_0001,
+        f32::MAX.to_bits(),
+        f32::MIN.to_bits(),
+    ];
+    for (name, at) in [
+        ("some", (|i| i % 97 == 5) as fn(usize) -> bool),
+        ("all", |_| true),
+        ("none", |_| false),
+    ] {
+        let bits = smooth.iter().enumerate().map(|(i, &v)| match i {
+            _ if at(i) => odd[i / 97 % odd.len()],
+            // Zeros of both signs fill the first block of 32 on x.
+            _ if i % 80 < 32 && i % 7 == 0 => 1 << 31,
+            _ if i % 80 < 32 => 0,
+            _ => (v as f32).to_bits(),
+        });
+        let bytes = bits.flat_map(u32::to_le_bytes).collect();
+        let source =
+            MemoryVolume::from_bytes([80, 50, 40], DType::Float32, bytes, Metadata::default())
+                .unwrap();
+        for model in MODELS {
+            let encoded = run(&source, |o| {
+                (o.model, o.preset) = model;
+                (o.target, o.levels, o.block) = (Target::Lossless, 2, 32);
+            });
+            let v = Volume::open(&encoded.path).unwrap();
+            assert_eq!(source.bytes(), read_all(&v, 0, 1), "{name} {model:?}");
+            // What is coarser has numbers everywhere.
+            for (lod, level) in [(0, 0), (1, 1), (3, 1)] {
+                let coarse = values(&read_all(&v, lod, level), DType::Float32);
+                assert!(coarse.iter().all(|v| v.is_finite()), "{name} {model:?}");
+            }
+        }
     }
 }
 

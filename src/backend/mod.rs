@@ -5,7 +5,7 @@ pub mod cpu;
 
 use crate::Result;
 use crate::codec::bands::BlockShape;
-use crate::model::BlockModel;
+use crate::model::{BlockModel, Residual};
 
 /// One step of the order in which a block's coefficients are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct BlockJob<'a> {
     pub shape: BlockShape,
     /// Value range from the index.
     pub range: ValueRange,
+    /// Power of two of one unit of `q`; 0 for integers.
+    pub exponent: i16,
     /// What each layer holds.
     pub steps: &'a [LayerStep],
     /// A prefix of the layers; not longer than `steps`.
@@ -49,13 +51,39 @@ pub struct BlockJob<'a> {
     pub lod: usize,
 }
 
+impl BlockJob<'_> {
+    /// Whether the layers end with the residual of the model, and the voxels are those of the full
+    /// resolution.
+    pub(crate) fn has_residual(&self) -> bool {
+        self.model.residual().is_some() && self.lod == 0 && self.layers.len() == self.steps.len()
+    }
+
+    /// What the numbers of the decoded block are.
+    pub fn numbers(&self) -> Numbers {
+        if self.has_residual() && self.model.residual() == Residual::FloatBits {
+            Numbers::FloatBits
+        } else {
+            Numbers::Units
+        }
+    }
+}
+
+/// What decoded numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// Integers in units of `q`.
+    Units,
+    /// Bits of float32 voxels.
+    FloatBits,
+}
+
 /// A machine that decodes blocks. Every implementation returns the same integers.
 pub trait Backend: Send + Sync {
     /// Its name for people, such as `cpu (avx2)`.
     fn name(&self) -> String;
 
-    /// Decodes a block to integers `q`, `[z][y][x]` over `shape.dims_at(lod)`, into `out`
-    /// (replaced).
+    /// Decodes a block to integers, `[z][y][x]` over `shape.dims_at(lod)`, into `out` (replaced):
+    /// units of `q`, or what [`BlockJob::numbers`] says.
     ///
     /// # Errors
     /// [`crate::Error::Corrupt`] if a layer breaks a rule.

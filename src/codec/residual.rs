@@ -1,5 +1,5 @@
-//! The exact residual of a lossless block: source minus decoded, voxel by voxel
-//! (specification, "Residual").
+//! The residual of a block, a number for each voxel, given the decoded voxels
+//! (specification, "Residual"). What the numbers mean is the caller's.
 //!
 //! Same machinery as a band: 4^3 zero groups, three parity passes, magnitude tokens, signs last.
 //! Contexts see the residuals of earlier passes and the texture of the decoded block.
@@ -11,6 +11,7 @@ use super::tables::TableSet;
 use crate::{Error, Result};
 
 /// Codes `residual`, `[z][y][x]` over `dims`, given the decoded voxels. All zero = no bytes.
+/// -2^31 stands for itself and for 2^31.
 ///
 /// # Errors
 /// [`Error::Corrupt`] never for sane input; the coder's own checks.
@@ -29,13 +30,13 @@ pub fn encode_residual(dims: [usize; 3], decoded: &[i32], residual: &[i32]) -> R
     Ok(recorder.finish(&negative))
 }
 
-/// Decodes what [`encode_residual`] wrote and adds it to `decoded`.
+/// Decodes what [`encode_residual`] wrote; no bytes are no numbers, which stand for zeros.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the bytes break a rule.
-pub fn decode_residual(dims: [usize; 3], decoded: &mut [i32], bytes: &[u8]) -> Result<()> {
+pub fn decode_residual(dims: [usize; 3], decoded: &[i32], bytes: &[u8]) -> Result<Vec<i32>> {
     if bytes.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut player = Player::new(bytes, TableSet::Wavelet)?;
     let mut walk = Walk::new(dims, decoded, &[]);
@@ -47,12 +48,7 @@ pub fn decode_residual(dims: [usize; 3], decoded: &mut [i32], bytes: &[u8]) -> R
         let v = &mut values[signs[i] as usize];
         *v = v.wrapping_neg();
     })?;
-    for (d, r) in decoded.iter_mut().zip(&values) {
-        *d = d
-            .checked_add(*r)
-            .ok_or_else(|| Error::corrupt("residual", 0, "a voxel overflows"))?;
-    }
-    Ok(())
+    Ok(values)
 }
 
 /// Counts the symbols of a residual, to train tables.
@@ -208,9 +204,10 @@ impl<'a> Walk<'a> {
         };
         let magnitude = coder.magnitude(context, shift, wanted)?;
         if magnitude != 0 {
-            let value = i32::try_from(magnitude)
-                .map_err(|_| Error::corrupt("residual", 0, "a value over 2^31"))?;
-            self.values[place] = value;
+            if magnitude > 1 << 31 {
+                return Err(Error::corrupt("residual", 0, "a value over 2^31"));
+            }
+            self.values[place] = magnitude as i32;
             self.magnitudes[cell] = magnitude.min(1 << 20);
             self.signs.push(place as u32);
         }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::backend::cpu::{CpuBackend, GridParts, Scratch};
-use crate::backend::{Backend, BlockJob, LayerStep, ValueRange};
+use crate::backend::{Backend, BlockJob, LayerStep, Numbers, ValueRange};
 use crate::codec::bands::BlockShape;
 use crate::format::model::ModelRecord;
 use crate::format::shape::Shape;
-use crate::model::{BlockModel, GridModel, WaveletModel};
+use crate::model::{BlockModel, GridModel, Residual, WaveletModel};
 use crate::reader::{BlockEntry, BlockState, PayloadEntry};
 use crate::volume::BlockGrid;
 use crate::{Error, Limits, Result};
@@ -51,6 +51,12 @@ fn check_models(models: &Models, shape: &Shape) -> Result<()> {
             BlockModel::Grid(m) => check_layers(*id, m, shape.layers.as_slice().len())?,
             BlockModel::Wavelet(_) => {}
         }
+        if model.residual() == Residual::FloatBits && !shape.dtype.is_float() {
+            return bad(format!(
+                "model {id} has bits of floats, but voxels are {}",
+                shape.dtype
+            ));
+        }
         if model.mask() && !shape.dtype.is_float() {
             return bad(format!(
                 "model {id} has a mask, but {} voxels are always finite",
@@ -88,6 +94,7 @@ pub(crate) struct BlockDecoder {
     models: Models,
     steps: Vec<LayerStep>,
     block_log2: u32,
+    exponent: i16,
 }
 
 impl BlockDecoder {
@@ -113,6 +120,7 @@ impl BlockDecoder {
                 })
                 .collect(),
             block_log2: u32::from(shape.block_log2),
+            exponent: shape.value_exp,
         })
     }
 
@@ -131,8 +139,8 @@ impl BlockDecoder {
         }
     }
 
-    /// Integers of a block, `[z][y][x]` over its extent at in-block level of detail `lod`.
-    /// `layers` is the prefix that the level wants; empty for a constant block.
+    /// Integers of a block, `[z][y][x]` over its extent at in-block level of detail `lod`, and what
+    /// they are. `layers` is the prefix that the level wants; empty for a constant block.
     pub(crate) fn decode(
         &self,
         entry: &BlockEntry,
@@ -141,7 +149,7 @@ impl BlockDecoder {
         lod: usize,
         scratch: &mut Scratch,
         out: &mut Vec<i32>,
-    ) -> Result<()> {
+    ) -> Result<Numbers> {
         match &entry.state {
             BlockState::NotWritten => Err(Error::NotWritten {
                 tier: entry.tier,
@@ -150,13 +158,13 @@ impl BlockDecoder {
             BlockState::Constant(q) => {
                 out.clear();
                 out.resize(shape.dims_at(lod).iter().product(), *q);
-                Ok(())
+                Ok(Numbers::Units)
             }
             BlockState::Payload(payload) => {
                 let job = self.job(payload, layers, shape, lod)?;
-                self.cpu
-                    .decode_block(&job, scratch, out)
-                    .map_err(|e| locate(e, entry))
+                let decoded = self.cpu.decode_block(&job, scratch, out);
+                decoded.map_err(|e| locate(e, entry))?;
+                Ok(job.numbers())
             }
         }
     }
@@ -205,6 +213,7 @@ impl BlockDecoder {
                 lo: payload.range.0,
                 hi: payload.range.1,
             },
+            exponent: self.exponent,
             steps: &self.steps,
             layers,
             lod,

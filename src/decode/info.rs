@@ -103,7 +103,7 @@ impl GridModelInfo {
                 Order::Linear => 1,
                 Order::Cubic => 3,
             },
-            lossless: model.lossless,
+            lossless: model.residual.is_exact(),
             mask: model.mask,
             levels: model.levels.iter().map(level).collect(),
             network: model.network.map(|n| NetworkInfo {

@@ -3,7 +3,9 @@
 use rayon::prelude::*;
 
 use super::volume::Volume;
+use crate::backend::Numbers;
 use crate::backend::cpu::{GridParts, Scratch};
+use crate::model::ValueMap;
 use crate::reader::BlockEntry;
 use crate::volume::{BlockGrid, Region};
 use crate::{Limits, Result};
@@ -103,21 +105,21 @@ pub(super) struct Buffers {
     pub(super) integers: Vec<i32>,
 }
 
-/// Decodes a block into `buffers.integers`; returns its extent at the level of detail.
+/// Decodes a block into `buffers.integers`; returns its extent at the level of detail, and what the
+/// integers are.
 pub(super) fn decode_block(
     volume: &Volume,
     place: Place,
     entry: &BlockEntry,
     layers: &[Vec<u8>],
     buffers: &mut Buffers,
-) -> Result<[usize; 3]> {
+) -> Result<([usize; 3], Numbers)> {
     let shape = volume.decoder.shape(&place.grid, entry.block);
     let inner = place.inner as usize;
     let Buffers { scratch, integers } = buffers;
-    volume
-        .decoder
-        .decode(entry, layers, shape, inner, scratch, integers)?;
-    Ok(shape.dims_at(inner))
+    let decoder = &volume.decoder;
+    let numbers = decoder.decode(entry, layers, shape, inner, scratch, integers)?;
+    Ok((shape.dims_at(inner), numbers))
 }
 
 /// What a block under a grid model is evaluated from between its voxels, and its extent at the level
@@ -146,7 +148,7 @@ fn decode_one(
     layers: &[Vec<u8>],
     buffers: &mut Buffers,
 ) -> Result<(Region, Vec<u8>)> {
-    let dims = decode_block(volume, place, entry, layers, buffers)?;
+    let (dims, numbers) = decode_block(volume, place, entry, layers, buffers)?;
     let start = place
         .grid
         .region(entry.block)
@@ -154,8 +156,20 @@ fn decode_one(
         .map(|v| v >> place.inner);
     let end = [0, 1, 2].map(|a| start[a] + dims[a] as u64);
     let mut bytes = vec![0; buffers.integers.len() * volume.dtype().size()];
-    volume.values.to_bytes(&buffers.integers, &mut bytes);
+    to_bytes(&volume.values, numbers, &buffers.integers, &mut bytes);
     Ok((Region { start, end }, bytes))
+}
+
+/// Decoded integers as little-endian voxels.
+pub(super) fn to_bytes(map: &ValueMap, numbers: Numbers, integers: &[i32], out: &mut [u8]) {
+    match numbers {
+        Numbers::Units => map.to_bytes(integers, out),
+        Numbers::FloatBits => {
+            for (bits, out) in integers.iter().zip(out.chunks_exact_mut(4)) {
+                out.copy_from_slice(&bits.to_le_bytes());
+            }
+        }
+    }
 }
 
 /// Blocks that a region of a level of detail touches, x fastest.

@@ -7,6 +7,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::volume::Volume;
+use crate::backend::Numbers;
 use crate::backend::cpu::Scratch;
 use crate::progress::{Progress, ProgressFn};
 use crate::reader::{BlockEntry, BlockState};
@@ -181,9 +182,14 @@ fn check_block(
     let coder = volume.reader.shape().coder;
     for (level, codes) in stored.errors.iter().enumerate() {
         let prefix = layers.prefix(0, level as u8);
-        volume
-            .decoder
-            .decode(entry, &payload[..prefix], shape, 0, scratch, &mut decoded)?;
+        let numbers =
+            volume
+                .decoder
+                .decode(entry, &payload[..prefix], shape, 0, scratch, &mut decoded)?;
+        if numbers == Numbers::FloatBits {
+            problems.extend(differing_bits(entry, level, &bytes, &decoded));
+            continue;
+        }
         let mut stats = crate::quality::ErrorStats::default();
         let voxels: Vec<f32> = decoded.iter().map(|&q| q as f32).collect();
         stats.add_f32(&units, &voxels);
@@ -204,4 +210,21 @@ fn check_block(
         }
     }
     Ok(problems)
+}
+
+/// A complaint if voxels of a block differ from the bits of the original.
+fn differing_bits(
+    entry: &BlockEntry,
+    level: usize,
+    original: &[u8],
+    bits: &[i32],
+) -> Option<String> {
+    let pairs = original.chunks_exact(4).zip(bits);
+    let wrong = pairs.filter(|(o, b)| **o != b.to_le_bytes()).count();
+    (wrong > 0).then(|| {
+        format!(
+            "block {:?}, level {level}: {wrong} voxels differ from the original's bits",
+            entry.block
+        )
+    })
 }

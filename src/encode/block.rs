@@ -9,9 +9,9 @@ use crate::Result;
 use crate::backend::cpu::{CpuBackend, Reconstruction, Working};
 use crate::backend::{LayerStep, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
-use crate::codec::{CoefficientState, Quantiser, encode_layer, encode_residual};
+use crate::codec::{CoefficientState, Quantiser, encode_layer};
 use crate::encode::Preset;
-use crate::model::{Precision, WaveletModel};
+use crate::model::{Precision, Residual, ValueMap, WaveletModel};
 
 /// What all blocks of a tier share.
 #[derive(Clone, Copy)]
@@ -30,6 +30,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) allow_constant: bool,
     /// Grid models and when to use them.
     pub(crate) grid: GridPlan<'a>,
+    /// How voxels become integers.
+    pub(crate) map: ValueMap,
 }
 
 /// Error of one quality level of one block against its source, in units of `q`.
@@ -94,29 +96,31 @@ struct Buffers<E> {
 }
 
 /// Encodes a block of values in units of `q`, `[z][y][x]`, all finite. Also returns the error of
-/// each quality level.
+/// each quality level. `exact` are the voxels themselves if every bit of them must come back, else
+/// it is empty.
 pub(crate) fn encode_block(
     plan: &BlockPlan<'_>,
     shape: BlockShape,
     values: &[f32],
+    exact: &[f32],
     scratch: &mut EncodeScratch,
 ) -> Result<(EncodedBlock, Vec<LevelError>)> {
     let (min, max) = plan.cpu.with_vectors(MinMax(values));
     let levels = usize::from(plan.model.qualities);
-    if plan.allow_constant && min == max && (!plan.model.lossless || min.fract() == 0.0) {
-        let q = min.round() as i32;
+    let block = Block {
+        plan,
+        shape,
+        values,
+        exact,
+        range: (plan.range)(min.floor() as i32, max.ceil() as i32)?,
+    };
+    let q = min.round() as i32;
+    if plan.allow_constant && min == max && block.constant_will_do(plan.model.residual, q) {
         return Ok((
             EncodedBlock::Constant(q),
             vec![constant_error(values, q); levels],
         ));
     }
-    let range = (plan.range)(min.floor() as i32, max.ceil() as i32)?;
-    let block = Block {
-        plan,
-        shape,
-        values,
-        range,
-    };
     grid::choose(&block, scratch)
 }
 
@@ -176,6 +180,8 @@ pub(super) struct Block<'a> {
     pub(super) shape: BlockShape,
     /// `[z][y][x]` in units of `q`.
     pub(super) values: &'a [f32],
+    /// The voxels themselves if every bit of them must come back, else empty.
+    pub(super) exact: &'a [f32],
     pub(super) range: ValueRange,
 }
 
@@ -201,8 +207,10 @@ impl Block<'_> {
             );
         }
         let last = &buffers.targets[levels - 1];
-        if self.plan.allow_constant && !model.lossless && last.iter().all(|&k| k.into() == 0) {
-            return Ok(Some(self.flat(levels)));
+        if last.iter().all(|&k| k.into() == 0)
+            && let Some(flat) = self.flat(model.residual, levels)
+        {
+            return Ok(Some(flat));
         }
         if self.plan.want_coarsest {
             self.reconstruct(model, model.qualities - 1, self.shape.depth, buffers);
@@ -221,9 +229,9 @@ impl Block<'_> {
             errors.push(error);
         }
         let mut layers = self.layers(buffers)?;
-        if model.lossless {
-            self.add_residual(&mut layers, &buffers.decoded)?;
-            errors[levels - 1] = LevelError::default();
+        if let Some(residual) = self.residual(model.residual, &buffers.decoded) {
+            self.append_residual(&mut layers, &buffers.decoded, &residual.values)?;
+            errors[levels - 1] = residual.error;
         }
         Ok(Some((
             EncodedBlock::Payload {
@@ -235,15 +243,22 @@ impl Block<'_> {
         )))
     }
 
-    /// A block of which quantisation leaves nothing: its mean.
-    pub(super) fn flat(&self, levels: usize) -> (EncodedBlock, Vec<LevelError>) {
+    /// A block of which quantisation leaves nothing: its mean, if the plan allows that.
+    pub(super) fn flat(
+        &self,
+        residual: Residual,
+        levels: usize,
+    ) -> Option<(EncodedBlock, Vec<LevelError>)> {
         let sum: f64 = self.values.iter().map(|&v| f64::from(v)).sum();
         let q =
             ((sum / self.values.len() as f64).round() as i32).clamp(self.range.lo, self.range.hi);
-        (
-            EncodedBlock::Constant(q),
-            vec![constant_error(self.values, q); levels],
-        )
+        let allowed = self.plan.allow_constant && self.constant_will_do(residual, q);
+        allowed.then(|| {
+            (
+                EncodedBlock::Constant(q),
+                vec![constant_error(self.values, q); levels],
+            )
+        })
     }
 
     /// Error of the decoder's output at `quality`; leaves that output in `buffers.decoded`.
@@ -356,23 +371,5 @@ impl Block<'_> {
                 )
             })
             .collect()
-    }
-
-    /// Appends the exact residual to the last layer: u32 length of the coefficients first.
-    pub(super) fn add_residual(&self, layers: &mut [Vec<u8>], decoded: &[i32]) -> Result<()> {
-        let residual: Vec<i32> = self
-            .values
-            .iter()
-            .zip(decoded)
-            .map(|(&v, &q)| v as i32 - q)
-            .collect();
-        let coded = encode_residual(self.shape.dims, decoded, &residual)?;
-        if let Some(last) = layers.last_mut() {
-            let mut whole = (last.len() as u32).to_le_bytes().to_vec();
-            whole.append(last);
-            whole.extend(coded);
-            *last = whole;
-        }
-        Ok(())
     }
 }

@@ -25,7 +25,7 @@ impl Job<'_> {
             ..*plan
         };
         let (encoded, errors) =
-            encode_block(plan, shape, &filled(values, self.scan.q_min), scratch)?;
+            encode_block(plan, shape, &filled(values, self.scan.q_min), &[], scratch)?;
         let mut coarsest = if plan.want_coarsest {
             scratch.coarsest(&encoded, &shape)
         } else {
@@ -69,7 +69,7 @@ impl Job<'_> {
 }
 
 /// Values with the mean of the finite ones in place of the others; `q` if there is none.
-fn filled(values: &[f32], q: i32) -> Vec<f32> {
+pub(super) fn filled(values: &[f32], q: i32) -> Vec<f32> {
     let finite = values.iter().filter(|v| v.is_finite());
     let (sum, count) = finite.fold((0.0f64, 0u32), |(s, n), &v| (s + f64::from(v), n + 1));
     let mean = if count > 0 {

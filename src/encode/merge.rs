@@ -14,7 +14,7 @@ use super::{EncodeOptions, Progress, ProgressFn};
 use crate::backend::cpu::{CpuBackend, Scratch};
 use crate::decode::BlockDecoder;
 use crate::io::{FileSource, RangeSource};
-use crate::model::ValueMap;
+use crate::model::{Residual, ValueMap};
 use crate::reader::{BlockEntry, HgvReader};
 use crate::volume::{BlockGrid, DType, Extent, Metadata, Region, VoxelSource};
 use crate::writer::{self, HgvWriter, MergeReport};
@@ -99,7 +99,7 @@ fn overviews(
         pool,
         progress,
         block_log2: u32::from(shape.block_log2),
-        lossless: false,
+        residual: Residual::None,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
     let voxels = job.tier_voxels(&shape.tiers[1], output)?;

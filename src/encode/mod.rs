@@ -15,6 +15,7 @@ mod pass;
 pub(crate) mod plan;
 mod quantise;
 mod reduce;
+mod residual;
 mod scan;
 mod sums;
 mod target;
@@ -63,7 +64,9 @@ pub fn encode(
     refuse_existing(path, options.force)?;
     refuse_partial(path, options.force)?;
     let pool = crate::decode::threads(options.threads)?;
-    let scan = scan::scan(source, options.nan_mask, &pool, progress)?;
+    // Every bit comes back, also of what is not finite.
+    let allow = options.nan_mask || options.target == Target::Lossless;
+    let scan = scan::scan(source, allow, &pool, progress)?;
     let job = pass::Job {
         source,
         options,
@@ -73,7 +76,7 @@ pub fn encode(
         pool: &pool,
         progress,
         block_log2: options.block.ilog2(),
-        lossless: options.target == Target::Lossless,
+        residual: crate::model::Residual::None,
     };
     target::encode_to(&job, options.target, path)
 }
@@ -111,11 +114,6 @@ fn check(source: &dyn VoxelSource, options: &EncodeOptions) -> Result<()> {
         return bad(
             "shards need --quality: a search would end at another step in each of them".into(),
         );
-    }
-    if options.target == Target::Lossless && source.dtype().is_float() {
-        return Err(Error::Unsupported(
-            "lossless float32 is not built yet; give an error bound instead".into(),
-        ));
     }
     check_target(options.target)
 }

@@ -17,11 +17,11 @@ pub enum Target {
     Ratio(f64),
     /// At most this many bytes.
     Bytes(u64),
-    /// No voxel is off by more than this.
+    /// No voxel is off by more than this: a residual keeps the bound, in one encode.
     MaxError(f64),
     /// No voxel is off by more than this share of `max - min`.
     MaxErrorRel(f64),
-    /// Every voxel comes back bit for bit.
+    /// Every voxel comes back bit for bit, float32 with what is not finite.
     Lossless,
 }
 

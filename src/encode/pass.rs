@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use byteorder::{ByteOrder, LittleEndian as Le};
 use rayon::prelude::*;
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_block};
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
+use super::masked::filled;
 use super::overview::TierVoxels;
 use super::plan::{Models, Wavelets, layer_steps};
 use super::scan::{Scan, report};
@@ -18,6 +20,7 @@ use crate::codec::bands::BlockShape;
 use crate::format::key::Pages;
 use crate::format::range::RangeCoder;
 use crate::format::tier::{self, Tier};
+use crate::model::Residual;
 use crate::volume::{BlockGrid, Extent, Region, VoxelSource};
 use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
@@ -32,7 +35,7 @@ pub(crate) struct Job<'a> {
     pub(crate) pool: &'a rayon::ThreadPool,
     pub(crate) progress: &'a ProgressFn<'a>,
     pub(crate) block_log2: u32,
-    pub(crate) lossless: bool,
+    pub(crate) residual: Residual,
 }
 
 /// A block of a tier as the pass made it.
@@ -112,15 +115,15 @@ impl Job<'_> {
             scan.q_max,
             step,
             levels,
-            self.lossless,
-            scan.masked,
+            self.residual,
+            scan.masked && self.residual != Residual::FloatBits,
         );
         if self.grid_choice() == GridChoice::Never {
             return models;
         }
         let wanted = GridWanted {
             levels,
-            lossless: self.lossless,
+            residual: self.residual,
             block_log2: self.block_log2,
             table_log2: self.options.table_log2,
         };
@@ -418,10 +421,47 @@ impl Job<'_> {
             dims,
             depth: plan_depth(self.block_log2),
         };
+        if plan.model.residual == Residual::FloatBits {
+            return self.code_bits(plan, shape, block, values, scratch);
+        }
         if self.scan.masked && values.iter().any(|v| !v.is_finite()) {
             return self.code_masked(plan, shape, block, values, scratch);
         }
-        let (encoded, errors) = encode_block(plan, shape, values, scratch)?;
+        self.code_units(plan, shape, block, (values, &[]), scratch)
+    }
+
+    /// A block of float32 voxels that must come back bit for bit.
+    fn code_bits(
+        &self,
+        plan: &BlockPlan<'_>,
+        shape: BlockShape,
+        block: [u64; 3],
+        voxels: &[f32],
+        scratch: &mut EncodeScratch,
+    ) -> Result<Coded> {
+        let mut units = Vec::new();
+        let bytes: Vec<u8> = voxels.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.scan.values.to_units(&bytes, &mut units);
+        if self.scan.masked {
+            units = filled(&units, self.scan.q_min);
+        }
+        let coded = self.code_units(plan, shape, block, (&units, voxels), scratch)?;
+        Ok(Coded {
+            finite: voxels.iter().filter(|v| v.is_finite()).count() as u64,
+            ..coded
+        })
+    }
+
+    /// A block of finite values in units of `q`, and the voxels if every bit of them must come back.
+    fn code_units(
+        &self,
+        plan: &BlockPlan<'_>,
+        shape: BlockShape,
+        block: [u64; 3],
+        (values, exact): (&[f32], &[f32]),
+        scratch: &mut EncodeScratch,
+    ) -> Result<Coded> {
+        let (encoded, errors) = encode_block(plan, shape, values, exact, scratch)?;
         let coarsest = if plan.want_coarsest {
             scratch.coarsest(&encoded, &shape)
         } else {
@@ -437,7 +477,8 @@ impl Job<'_> {
         })
     }
 
-    /// Values of a box in units of `q`.
+    /// Values of a box in units of `q`; those of the volume are its voxels if every bit of them must
+    /// come back.
     fn read(&self, source: &TierSource<'_>, region: &Region, out: &mut Vec<f32>) -> Result<()> {
         out.clear();
         match source {
@@ -445,7 +486,11 @@ impl Job<'_> {
             TierSource::Volume(volume) => {
                 let mut bytes = vec![0; region.voxels() as usize * self.scan.values.dtype.size()];
                 volume.read(region, &mut bytes)?;
-                self.scan.values.to_units(&bytes, out);
+                if self.residual == Residual::FloatBits {
+                    out.extend(bytes.chunks_exact(4).map(Le::read_f32));
+                } else {
+                    self.scan.values.to_units(&bytes, out);
+                }
                 Ok(())
             }
         }
@@ -479,6 +524,7 @@ impl Job<'_> {
                     seed: self.options.seed,
                 }
             },
+            map: self.scan.values,
         }
     }
 

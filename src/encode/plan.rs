@@ -2,7 +2,7 @@
 
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
-use crate::model::{BlockModel, GridModel, Precision, WaveletModel};
+use crate::model::{BlockModel, GridModel, Precision, Residual, WaveletModel};
 use crate::{Error, Result};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
@@ -39,7 +39,7 @@ pub(crate) fn wavelet_models(
     q_max: i32,
     step: f64,
     levels: u8,
-    lossless: bool,
+    residual: Residual,
 ) -> (WaveletModel, WaveletModel) {
     let half = ((f64::from(q_max) - f64::from(q_min)) / 2.0).max(1.0);
     let bits = |room: f64| (room / half).log2().floor().clamp(-16.0, 24.0) as i8;
@@ -51,7 +51,7 @@ pub(crate) fn wavelet_models(
             .clamp(1, 1 << 48),
         recon_one: 8,
         recon_more: 5,
-        lossless,
+        residual,
         mask: false,
     };
     let wide = model(Precision::I32, bits(WIDE_HALF_RANGE).min(12));
@@ -99,13 +99,13 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Models for a step in units of `q`. Overviews are never lossless.
+    /// Models for a step in units of `q`. Overviews have no residual.
     pub(crate) fn new(
         q_min: i32,
         q_max: i32,
         step: f64,
         levels: u8,
-        lossless: bool,
+        residual: Residual,
         masked: bool,
     ) -> Self {
         Self {
@@ -113,8 +113,8 @@ impl Models {
             wavelets: Wavelets::Everywhere,
             lambda: lambda(step),
             masked,
-            volume: wavelet_models(q_min, q_max, step, levels, lossless),
-            overview: wavelet_models(q_min, q_max, step, levels, false),
+            volume: wavelet_models(q_min, q_max, step, levels, residual),
+            overview: wavelet_models(q_min, q_max, step, levels, Residual::None),
         }
     }
 
@@ -132,11 +132,10 @@ impl Models {
                 BlockModel::Grid(m) => grids.push(m),
             }
         }
-        let find = |lossless| {
-            let first = list.iter().find(|m| m.lossless == lossless);
-            let wide = list
-                .iter()
-                .find(|m| m.lossless == lossless && m.precision == Precision::I32);
+        let find = |residual| {
+            let mut of_kind = list.iter().filter(|m| m.residual.is_some() == residual);
+            let first = of_kind.clone().next();
+            let wide = of_kind.find(|m| m.precision == Precision::I32);
             first.map(|m| (*m, *wide.unwrap_or(m)))
         };
         let overview = find(false)

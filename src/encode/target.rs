@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::pass::Job;
 use super::totals::Totals;
-use super::{EncodeReport, Target};
+use super::{EncodeReport, ModelChoice, Target};
+use crate::model::Residual;
 use crate::quality::{CompareOptions, compare};
 use crate::volume::Region;
 use crate::writer::with_suffix;
@@ -22,6 +23,8 @@ const LESS: &str = "the coder cannot keep the voxels that exactly; ask for less"
 const EXACT: f64 = -3.0;
 /// A step below which an exact residual takes fewer bytes than finer coefficients of integers.
 const NEARLY_EXACT: f64 = 0.75;
+/// The largest step that a model record can give a residual.
+const LARGEST_RESIDUAL_STEP: f64 = 16_777_216.0;
 /// log2 of range / step beyond which the indices of a layer leave the exact integers of float32.
 const DEEPEST: f64 = 20.0;
 
@@ -89,26 +92,25 @@ fn to_bytes(job: &Job<'_>, path: &Path, bytes: f64) -> Result<EncodeReport> {
     )
 }
 
+/// No voxel is off by more than `bound`, in units of `q`: a residual sees to that.
 fn to_bound(job: &Job<'_>, path: &Path, bound: f64) -> Result<EncodeReport> {
-    if bound < 0.5 && !job.source.dtype().is_float() {
+    if job.source.dtype().is_float() {
+        let step = (2.0 * bound).floor().min(LARGEST_RESIDUAL_STEP);
+        if step < 1.0 {
+            return Err(Error::Target(format!(
+                "a largest error of {bound} units of 2^{} is finer than lossy floats are kept; use --lossless",
+                job.scan.values.exponent
+            )));
+        }
+        return with_residual(job, Residual::Step(step as u32), step, path);
+    }
+    if bound < 0.5 {
         return Err(Error::Target(format!(
             "a largest error under {bound} of integers is lossless; use --lossless"
         )));
     }
-    let goal = Goal {
-        aim: 0.03,
-        tolerance: 0.12,
-        slope: -1.0,
-        start: (bound * 0.6).log2(),
-        of_bytes: false,
-    };
-    closed_loop(
-        job,
-        path,
-        &goal,
-        &|t, _| (bound / t.last().max.max(1e-300)).log2().min(60.0),
-        LESS,
-    )
+    let step = (2.0 * bound.floor() + 1.0).min(LARGEST_RESIDUAL_STEP);
+    with_residual(job, Residual::Step(step as u32), step, path)
 }
 
 /// How a gap (0 or more = met) depends on log2(step).
@@ -312,27 +314,61 @@ fn ssim_gap(job: &Job<'_>, path: &Path, wanted: [f64; 4]) -> Result<f64> {
 }
 
 fn lossless(job: &Job<'_>, path: &Path) -> Result<EncodeReport> {
-    let job = &Job {
-        lossless: true,
-        ..*job
+    let residual = if job.source.dtype().is_float() {
+        Residual::FloatBits
+    } else {
+        Residual::Step(1)
     };
-    finish(job, lossless_step(job)?, path, 1)
+    with_residual(job, residual, 1.0, path)
 }
 
-/// The step under the residual that makes a sample smallest.
-fn lossless_step(job: &Job<'_>) -> Result<f64> {
+/// One encode whose residual keeps the bound, whatever the step under it.
+fn with_residual(
+    job: &Job<'_>,
+    residual: Residual,
+    size: f64,
+    path: &Path,
+) -> Result<EncodeReport> {
+    let job = &Job { residual, ..*job };
+    finish(job, cheapest_step(job, size)?, path, 1)
+}
+
+/// Octaves between the steps that [`cheapest_step`] tries first.
+const OCTAVES: f64 = 2.0;
+
+/// The step under a residual of steps of `size` that makes a sample smallest. Wavelets stand for
+/// grids, which take far longer and end at much the same step.
+fn cheapest_step(job: &Job<'_>, size: f64) -> Result<f64> {
+    let options = job.options.clone().with_model(ModelChoice::Dense);
+    let job = &Job {
+        options: &options,
+        ..*job
+    };
     let sample = job.sample(24)?;
-    let mut best = (u64::MAX, 1.5);
-    let mut step = 1.5;
-    while step < f64::from(job.scan.q_max) - f64::from(job.scan.q_min) + 3.0 {
-        let bytes = job.measure(step, &sample)?.layer_bytes.iter().sum();
-        if bytes >= best.0 {
-            break;
-        }
-        best = (bytes, step);
-        step *= 2.0;
+    let span = f64::from(job.scan.q_max) - f64::from(job.scan.q_min) + 3.0;
+    let finest = (0.75 * size).log2().max(job.finest());
+    let most = span.log2().max(finest);
+    let bytes =
+        |x: f64| -> Result<u64> { Ok(job.measure(x.exp2(), &sample)?.layer_bytes.iter().sum()) };
+    let mut best = (bytes(finest)?, finest);
+    let mut x = finest;
+    while x + OCTAVES <= most {
+        x += OCTAVES;
+        best = smaller(best, (bytes(x)?, x));
     }
-    Ok(best.1)
+    for by in [OCTAVES / 2.0, OCTAVES / 4.0] {
+        for x in [best.1 - by, best.1 + by] {
+            if (finest..=most).contains(&x) {
+                best = smaller(best, (bytes(x)?, x));
+            }
+        }
+    }
+    Ok(best.1.exp2())
+}
+
+/// The one of fewer bytes; the first of equals.
+fn smaller(a: (u64, f64), b: (u64, f64)) -> (u64, f64) {
+    if b.0 < a.0 { b } else { a }
 }
 
 fn finish(job: &Job<'_>, step: f64, path: &Path, passes: u32) -> Result<EncodeReport> {

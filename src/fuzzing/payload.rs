@@ -15,7 +15,7 @@ use crate::format::model::ModelRecord;
 use crate::format::shape::Shape;
 use crate::format::tier;
 use crate::io::FileSource;
-use crate::model::{GridModel, NON_FINITE, WaveletModel};
+use crate::model::{GridModel, NON_FINITE, Residual, WaveletModel};
 use crate::reader::{BlockEntry, BlockState, HgvReader, PayloadEntry};
 use crate::volume::DType;
 use crate::{Limits, Result};
@@ -249,7 +249,7 @@ fn grid_seed(i: u8) -> Option<Vec<u8>> {
         .concat();
     }
     if i % 5 == 4 {
-        model.lossless = true;
+        model.residual = Residual::Step(1);
         let last = layers.last_mut()?;
         *last = [&(last.len() as u32).to_le_bytes()[..], last].concat();
     }

@@ -3,10 +3,12 @@
 
 pub mod gains;
 pub mod grid;
+mod residual;
 mod values;
 mod wavelet;
 
 pub use grid::GridModel;
+pub use residual::{Residual, ordered, unordered};
 pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};
 pub use wavelet::{Precision, WaveletModel};
 
@@ -28,18 +30,18 @@ impl BlockModel {
         }
     }
 
-    /// Whether the last layer ends with an exact residual.
-    pub fn lossless(&self) -> bool {
+    /// What ends the last layer.
+    pub fn residual(&self) -> Residual {
         match self {
-            Self::Wavelet(m) => m.lossless,
-            Self::Grid(m) => m.lossless,
+            Self::Wavelet(m) => m.residual,
+            Self::Grid(m) => m.residual,
         }
     }
 
     /// Kind and bytes of the record in the model section.
     pub fn record(&self) -> (u8, Vec<u8>) {
         match self {
-            Self::Wavelet(m) => (WaveletModel::KIND, m.to_bytes().to_vec()),
+            Self::Wavelet(m) => (WaveletModel::KIND, m.to_bytes()),
             Self::Grid(m) => (GridModel::KIND, m.to_bytes()),
         }
     }

@@ -108,21 +108,22 @@ impl ValueMap {
                 o.copy_from_slice(&(q.clamp(-32_768, 32_767) as i16).to_le_bytes())
             }),
             DType::Float32 => {
-                // |q| < 2^24 and 2^exponent are exact in f64, and so is their product; it is a
-                // float32 unless it is subnormal, where the cast rounds to nearest even.
-                let unit = self.unit();
-                let value = |q: i32| {
-                    if q.unsigned_abs() > 1 << 25 {
-                        unit_of(q)
-                    } else {
-                        (f64::from(q) * unit) as f32
-                    }
-                };
                 q.iter()
                     .zip(out.chunks_exact_mut(4))
-                    .for_each(|(&q, o)| o.copy_from_slice(&value(q).to_le_bytes()));
+                    .for_each(|(&q, o)| o.copy_from_slice(&self.float(q).to_le_bytes()));
             }
         }
+    }
+
+    /// The float32 voxel of an integer.
+    #[inline]
+    pub fn float(&self, q: i32) -> f32 {
+        if q.unsigned_abs() > 1 << 25 {
+            return unit_of(q);
+        }
+        // |q| < 2^24 and 2^exponent are exact in f64, and so is their product; it is a float32
+        // unless it is subnormal, where the cast rounds to nearest even.
+        (f64::from(q) * self.unit()) as f32
     }
 }
 

@@ -3,6 +3,7 @@
 
 use byteorder::{ByteOrder, LittleEndian as Le};
 
+use super::Residual;
 use crate::{Error, Result};
 
 /// Width of the integers of the inverse transform.
@@ -29,8 +30,8 @@ pub struct WaveletModel {
     pub recon_one: u8,
     /// The same for indices over 1.
     pub recon_more: u8,
-    /// Whether the last layer ends with an exact residual, so that voxels come back bit for bit.
-    pub lossless: bool,
+    /// What ends the last layer so that voxels keep a bound.
+    pub residual: Residual,
     /// Whether the first layer begins with a mask of non-finite voxels.
     pub mask: bool,
 }
@@ -38,7 +39,7 @@ pub struct WaveletModel {
 impl WaveletModel {
     /// Kind of the record in the model section.
     pub const KIND: u8 = 1;
-    /// Bytes of the record.
+    /// Bytes of the record; four more with a step of the residual.
     pub const BYTES: usize = 16;
     /// Entropy coder R with table set 0, the only one of this version.
     const CODER: u8 = 0;
@@ -51,7 +52,7 @@ impl WaveletModel {
     }
 
     /// The record as bytes.
-    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut b = [0; Self::BYTES];
         b[0] = Self::CODER;
         b[1] = u8::from(self.precision == Precision::I32);
@@ -59,9 +60,11 @@ impl WaveletModel {
         b[3] = self.qualities;
         b[4] = self.recon_one;
         b[5] = self.recon_more;
-        b[6] = u8::from(self.lossless) | u8::from(self.mask) << 1;
+        b[6] = self.residual.flags() | u8::from(self.mask) << 1;
         Le::write_u64(&mut b[8..16], self.step_q16);
-        b
+        b.into_iter()
+            .chain(self.residual.tail().into_iter().flatten())
+            .collect()
     }
 
     /// Reads a record.
@@ -70,6 +73,7 @@ impl WaveletModel {
     /// [`Error::Corrupt`] if a field is out of range, [`Error::Unsupported`] for another coder.
     pub fn from_bytes(b: &[u8]) -> Result<Self> {
         let bad = |detail: String| Error::corrupt("model record", 0, detail);
+        let (residual, b) = Residual::read(b.get(6).copied().unwrap_or(0), b)?;
         if b.len() != Self::BYTES {
             return Err(bad(format!(
                 "{} bytes, {} are needed",
@@ -93,11 +97,11 @@ impl WaveletModel {
             qualities: b[3],
             recon_one: b[4],
             recon_more: b[5],
-            lossless: b[6] & 1 != 0,
+            residual,
             mask: b[6] & 2 != 0,
             step_q16: Le::read_u64(&b[8..16]),
         };
-        if b[6] > 3 || b[7] != 0 {
+        if b[6] & !(Residual::FLAGS | 2) != 0 || b[7] != 0 {
             return Err(bad("reserved bits are set".into()));
         }
         if !(-16..=24).contains(&model.frac_bits) || !(1..=8).contains(&model.qualities) {

@@ -11,19 +11,39 @@ from hgv_stream import Reject
 # Section 4: model record
 
 
+# Bits of the flags of a record of any kind.
+RESIDUAL_FLAGS = 1 | 8 | 16
+MASK_FLAG = 2
+
+
+def residual_step(flags, record):
+    """Step of the residual of a record, 0 for none, "bits" for the bits of floats; the record without its tail."""
+    what = flags & RESIDUAL_FLAGS
+    if what in (0, 1):
+        return what, record
+    if what == 1 | 8 and not flags & MASK_FLAG:
+        return "bits", record
+    if what != 1 | 16 or len(record) < 4:
+        raise Reject("model record: flags of a residual")
+    step, = struct.unpack("<I", record[-4:])
+    if not 2 <= step <= 1 << 24:
+        raise Reject("model record: step of a residual")
+    return step, record[:-4]
+
+
 class Model:
     def __init__(self, record):
+        self.residual, record = residual_step(record[6] if len(record) > 6 else 0, record)
         if len(record) != 16:
             raise Reject("a model record has 16 bytes")
         (self.coder, precision, self.frac_bits, self.qualities, self.recon_one, self.recon_more, flags, reserved,
          self.step_q16) = struct.unpack("<BBbBBBBBQ", record)
-        if self.coder != 0 or precision > 1 or flags > 3 or reserved != 0:
+        if self.coder != 0 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG) or reserved != 0:
             raise Reject("model record: coder, precision or reserved bits")
         if not (-16 <= self.frac_bits <= 24 and 1 <= self.qualities <= 8):
             raise Reject("model record: frac_bits or qualities")
         if self.recon_one > 127 or self.recon_more > 127 or not 1 <= self.step_q16 <= 1 << 48:
             raise Reject("model record: step or reconstruction points")
-        self.lossless = flags & 1 == 1
         self.mask = flags & 2 == 2
         self.bits = 32 if precision else 16
         self.top = (1 << (self.bits - 1)) - 1

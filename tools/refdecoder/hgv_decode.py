@@ -44,12 +44,13 @@ def decode_block(container, tier, block, lod, level):
         return box, [slot[1]] * payload.volume(box)
     rank = slot[1]
     model = container.models[page.models[rank]]
-    if container.header.dtype != "float32" and model[1][payload.FLAGS_AT[model[0]]] & 2:
-        raise Reject("model record: a mask for integer voxels")
+    if container.header.dtype != "float32" and model[1][payload.FLAGS_AT[model[0]]] & (2 | 8):
+        raise Reject("model record: a mask or bits of floats for integer voxels")
     steps = container.layers
     layers = container.layers_of(page, rank, payload.prefix_length(steps, lod, level))
     log2 = container.header.block_log2
-    return box, payload.decode_block(model, dims, log2, page.ranges[rank], steps, layers, lod)
+    q = payload.decode_block(model, dims, log2, page.ranges[rank], steps, layers, lod, container.header.value_exp)
+    return box, q
 
 
 def blocks_of(region, side_log2):
@@ -71,13 +72,14 @@ def decode(container, lod, level, region=None):
     out = [0] * (w * rows * (z1 - z0))
     for block in blocks_of(region, side_log2):
         (bw, bh, bd), q = decode_block(container, tier, block, inside, level)
+        voxels = payload.to_voxels(q, h.dtype, h.value_exp)
         bx, by, bz = (b << side_log2 for b in block)
         left, right = max(x0, bx), min(x1, bx + bw)
         for z in range(max(z0, bz), min(z1, bz + bd)):
             for y in range(max(y0, by), min(y1, by + bh)):
                 start, source = ((z - z0) * rows + y - y0) * w + left - x0, ((z - bz) * bh + y - by) * bw + left - bx
-                out[start:start + right - left] = q[source:source + right - left]
-    return payload.to_voxels(out, h.dtype, h.value_exp)
+                out[start:start + right - left] = voxels[source:source + right - left]
+    return payload.to_bytes(out, h.dtype)
 
 
 def whole(container, lod):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hgv_block import residual_step
 from hgv_stream import Reject
 
 NOT_AN_INPUT = 255
@@ -63,10 +64,12 @@ class GridModel:
     def __init__(self, record):
         fields = Fields(record)
         coder, self.order, self.frac_bits, flags, count, self.hidden, self.width, reserved = fields.take("BBbBBBBB")
-        need(coder == 0 and self.order in (1, 3) and flags <= 7 and reserved == 0, "coder, order or reserved bits")
+        need(coder == 0 and self.order in (1, 3) and flags < 32 and reserved == 0, "coder, order or reserved bits")
+        self.residual, record = residual_step(flags, record)
+        fields.data = record
         need(-16 <= self.frac_bits <= 24 and 1 <= count <= 12, "frac_bits or number of levels")
         need(self.hidden <= 2 and self.width in ((8, 16, 24, 32) if self.hidden else (0,)), "hidden layers or width")
-        self.lossless, self.mask, based = (flags >> bit & 1 == 1 for bit in range(3))
+        self.mask, based = (flags >> bit & 1 == 1 for bit in (1, 2))
         self.levels = [GridLevel(fields) for _ in range(count)]
         for before, after in zip(self.levels, self.levels[1:]):
             finer = all(b >= a for b, a in zip(before.exponents, after.exponents))

@@ -286,7 +286,7 @@ class Residual:
                     if out[place]:
                         signs.append(place)
         for place, negative in zip(signs, self.stream.signs(len(signs))):
-            if negative:
+            if negative or out[place] >> 31:
                 out[place] = -out[place]
         return out
 
@@ -303,7 +303,7 @@ class Residual:
         shift = base if number == 0 else low_bits(2 * n)
         context = RESIDUAL + (number * 9 + near(n) + (n >= 96)) * 6 + texture_level(self.texture[place])
         magnitude = self.stream.magnitude(context, shift)
-        if magnitude >> 31:
+        if magnitude > 1 << 31:
             raise Reject("a residual is too large")
         self.m.cells[i] = min(magnitude, 1 << 20)
         return magnitude
@@ -394,11 +394,38 @@ def new_block(kind, record, shape, steps):
     raise Reject(f"model kind {kind}")
 
 
-def decode_block(model, dims, block_log2, value_range, steps, layers, lod):
-    """Integers q of a block, raster order of its box at `lod`; `NOT_FINITE` where a mask says so.
+def ordered(bits):
+    """Section 14: place of a float32 in the order of all of them."""
+    return bits ^ 0xFFFFFFFF if bits >> 31 else bits | 1 << 31
+
+
+def unordered(place):
+    return place & 0x7FFFFFFF if place >> 31 else place ^ 0xFFFFFFFF
+
+
+class FloatBits(list):
+    """Voxels of a block as the bits of float32, in place of integers q."""
+
+
+def add_residual(step, out, r, lo, hi, exponent):
+    """Section 14."""
+    if step == "bits":
+        places = (ordered(b) for b in float_bits(out, exponent))
+        return FloatBits(unordered((p + v) % (1 << 32)) for p, v in zip(places, r))
+    out = [q + step * v for q, v in zip(out, r)]
+    if step > 1:
+        return [max(lo, min(hi, q)) for q in out]
+    if min(out) < lo or max(out) > hi:
+        raise Reject("a voxel leaves the value range of its block")
+    return out
+
+
+def decode_block(model, dims, block_log2, value_range, steps, layers, lod, exponent=0):
+    """Integers q of a block, raster order of its box at `lod`; `NOT_FINITE` where a mask says so; or `FloatBits`.
 
     model: (kind, record). dims: voxels along x, y, z. value_range: (lo, hi). steps: the whole layer
-    table, pairs (s, q). layers: bytes of the layers of a prefix, as `prefix_length` says.
+    table, pairs (s, q). layers: bytes of the layers of a prefix, as `prefix_length` says. exponent: of
+    the unit of q.
     """
     shape, (lo, hi) = Shape(dims, block_log2), value_range
     block = new_block(*model, shape, steps)
@@ -406,25 +433,38 @@ def decode_block(model, dims, block_log2, value_range, steps, layers, lod):
     for number, data in enumerate(layers):
         if model.mask and number == 0:
             mask, data = split(data)
-        if model.lossless and number == len(steps) - 1 and data:
+        if model.residual and number == len(steps) - 1 and data:
             data, residual = split(data)
         block.decode_layer(number, data)
     out = to_range(model, block.working(len(layers), lod), lo, hi)
-    if lod == 0 and residual:
-        out = [v + r for v, r in zip(out, Residual(dims, out, residual).decode())]
-        if min(out) < lo or max(out) > hi:
-            raise Reject("a voxel leaves the value range of its block")
+    if model.residual and lod == 0 and len(layers) == len(steps):
+        r = Residual(dims, out, residual).decode() if residual else [0] * len(out)
+        out = add_residual(model.residual, out, r, lo, hi, exponent)
     return out if mask is None else put_classes(out, shape, lod, decode_mask(mask, shape))
 
 
 INTEGER_TYPES = {"uint8": ("B", 0, 255), "int8": ("b", -128, 127), "uint16": ("H", 0, 65535), "int16": ("h", -32768, 32767)}
 
 
+def float_bits(q, exponent):
+    """Section 3: bits of the float32 voxels of the integers q."""
+    special = {NOT_FINITE[1]: math.nan, NOT_FINITE[2]: math.inf, NOT_FINITE[3]: -math.inf}
+    # Exact in binary64; struct rounds to nearest, ties to even.
+    floats = struct.pack(f"<{len(q)}f", *(special.get(v, v * 2.0 ** exponent) for v in q))
+    return struct.unpack(f"<{len(q)}I", floats)
+
+
 def to_voxels(q, dtype, exponent=0):
-    """Section 3: little-endian voxels of the integers q."""
+    """Section 3: voxels of the integers q of a block; float32 as its bits."""
+    if isinstance(q, FloatBits):
+        return q
     if dtype == "float32":
-        special = {NOT_FINITE[1]: math.nan, NOT_FINITE[2]: math.inf, NOT_FINITE[3]: -math.inf}
-        # Exact in binary64; struct rounds to nearest, ties to even.
-        return struct.pack(f"<{len(q)}f", *(special.get(v, v * 2.0 ** exponent) for v in q))
-    code, lo, hi = INTEGER_TYPES[dtype]
-    return struct.pack(f"<{len(q)}{code}", *(max(lo, min(hi, v)) for v in q))
+        return float_bits(q, exponent)
+    _, lo, hi = INTEGER_TYPES[dtype]
+    return [max(lo, min(hi, v)) for v in q]
+
+
+def to_bytes(voxels, dtype):
+    """Little-endian bytes of voxels from `to_voxels`."""
+    code = "I" if dtype == "float32" else INTEGER_TYPES[dtype][0]
+    return struct.pack(f"<{len(voxels)}{code}", *voxels)

@@ -9,7 +9,11 @@ use crate::codec::bands::{Band, BlockShape};
 use crate::codec::grid::decode_grid_layer;
 use crate::codec::mask::Class;
 use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
-use crate::model::{BlockModel, GridModel, NON_FINITE, Precision, WaveletModel};
+use crate::model::{
+    BlockModel, GridModel, NON_FINITE, Precision, Residual, ValueMap, WaveletModel, ordered,
+    unordered,
+};
+use crate::volume::DType;
 use crate::{Error, Result};
 
 /// Buffers that a thread keeps from block to block.
@@ -165,7 +169,10 @@ impl CpuBackend {
                 decode_grid(self, model, job, &parts, &mut scratch.grid, out)?;
             }
         }
-        add_residual(job, parts.residual.take(), out)
+        if !job.has_residual() {
+            return Ok(());
+        }
+        add_residual(job, parts.residual.take().unwrap_or(&[]), out)
     }
 
     /// Integers of the voxels of a level of detail from the weights in `scratch`.
@@ -203,20 +210,41 @@ impl CpuBackend {
     }
 }
 
-/// Adds the residual to a block at full resolution.
-fn add_residual(job: &BlockJob<'_>, residual: Option<&[u8]>, out: &mut [i32]) -> Result<()> {
-    let Some(bytes) = residual.filter(|r| job.lod == 0 && !r.is_empty()) else {
-        return Ok(());
-    };
-    decode_residual(job.shape.dims, out, bytes)?;
-    if out.iter().any(|&q| q < job.range.lo || q > job.range.hi) {
-        return Err(Error::corrupt(
-            "residual",
-            0,
-            "a voxel leaves the value range of its block",
-        ));
+/// Brings a block at full resolution to what its residual says.
+fn add_residual(job: &BlockJob<'_>, bytes: &[u8], out: &mut [i32]) -> Result<()> {
+    let residual = decode_residual(job.shape.dims, out, bytes)?;
+    let ValueRange { lo, hi } = job.range;
+    match job.model.residual() {
+        Residual::None => {}
+        Residual::Step(1) => {
+            for (q, &r) in out.iter_mut().zip(&residual) {
+                let exact = q.checked_add(r).filter(|q| (lo..=hi).contains(q));
+                *q = exact.ok_or_else(leaves_range)?;
+            }
+        }
+        Residual::Step(step) => {
+            for (q, &r) in out.iter_mut().zip(&residual) {
+                let near = i64::from(*q) + i64::from(step) * i64::from(r);
+                *q = near.clamp(lo.into(), hi.into()) as i32;
+            }
+        }
+        Residual::FloatBits => {
+            let map = ValueMap {
+                dtype: DType::Float32,
+                exponent: job.exponent,
+            };
+            let residual = residual.into_iter().chain(std::iter::repeat(0));
+            for (q, r) in out.iter_mut().zip(residual) {
+                let place = ordered(map.float(*q).to_bits()).wrapping_add_signed(r);
+                *q = unordered(place).cast_signed();
+            }
+        }
     }
     Ok(())
+}
+
+fn leaves_range() -> Error {
+    Error::corrupt("residual", 0, "a voxel leaves the value range of its block")
 }
 
 /// A block whose first layer begins with a mask: u32 length, mask, the layer proper.
@@ -459,7 +487,7 @@ mod tests {
             step_q16: 5 << 19,
             recon_one: 12,
             recon_more: 5,
-            lossless: false,
+            residual: Residual::None,
             mask: false,
         }
     }

@@ -1,4 +1,4 @@
-//! What is wrapped around the layers of a model: the mask in front of the first, the exact residual
+//! What is wrapped around the layers of a model: the mask in front of the first, the residual
 //! behind the last.
 
 use byteorder::{ByteOrder, LittleEndian as Le};
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// The layers of a block without what wraps the last one.
 pub(super) struct Parts<'a> {
     pub(super) layers: Vec<&'a [u8]>,
-    /// Exact residual that ends the last layer.
+    /// Residual that ends the last layer.
     pub(super) residual: Option<&'a [u8]>,
 }
 
@@ -19,7 +19,7 @@ impl<'a> Parts<'a> {
         let mut layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
         let mut residual = None;
         // A last layer without bytes has neither a model's part nor a residual.
-        let ends = job.model.lossless() && layers.len() == job.steps.len();
+        let ends = job.model.residual().is_some() && layers.len() == job.steps.len();
         if let Some(last) = layers.last_mut().filter(|l| ends && !l.is_empty()) {
             let (model, rest) = split(last)?;
             (*last, residual) = (model, Some(rest));

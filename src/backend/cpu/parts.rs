@@ -27,7 +27,7 @@ pub(crate) struct GridParts<'a> {
 
 impl CpuBackend {
     /// The parts of a block whose voxels are those of a grid model; `None` for other models, and
-    /// where an exact residual has the last word.
+    /// where a residual has the last word.
     ///
     /// # Errors
     /// As [`crate::backend::Backend::decode_block`].
@@ -40,7 +40,7 @@ impl CpuBackend {
         let BlockModel::Grid(model) = job.model else {
             return Ok(None);
         };
-        if model.lossless && job.lod == 0 && job.layers.len() == job.steps.len() {
+        if job.has_residual() {
             return Ok(None);
         }
         let mask = model.mask.then(|| Mask::split_off(job)).transpose()?;

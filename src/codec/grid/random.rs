@@ -53,7 +53,7 @@ pub(crate) fn model(numbers: &mut Numbers, dims: [usize; 3], layers: u64) -> Gri
     let mut model = GridModel {
         order: Order::Linear,
         frac_bits: 0,
-        lossless: false,
+        residual: crate::model::Residual::None,
         mask: false,
         levels: levels.collect(),
         network: None,

@@ -18,6 +18,7 @@ use self::grid::{GridField, Units};
 use self::place::{Geometry, Share};
 use super::region::{self, Buffers, Place};
 use super::volume::Volume;
+use crate::backend::Numbers;
 use crate::backend::cpu::GridParts;
 use crate::model::ValueMap;
 use crate::reader::{BlockEntry, BlockState};
@@ -37,7 +38,8 @@ impl Volume {
     /// nearest point of the box from the first to the last voxel centre of the level of detail.
     ///
     /// Between its voxels a block is what its model says:
-    /// * **Wavelet models, constant blocks, and every block of a lossless file at full detail:** the
+    /// * **Wavelet models, constant blocks, and every block with a residual (`--lossless`,
+    ///   `--max-error`) at full detail:** the
     ///   decoded voxels, interpolated trilinearly. At the voxels the values are the decoded ones,
     ///   exactly.
     /// * **Grid models** (`hashgrid`): the sum of the levels and the inputs of the block's network,
@@ -262,14 +264,14 @@ fn field_of(
     buffers: &mut Buffers,
 ) -> Result<Box<dyn Field>> {
     if let BlockState::Constant(q) = entry.state {
-        let value = values(&volume.values, &[q])[0];
+        let value = values(&volume.values, Numbers::Units, &[q])[0];
         return Ok(Box::new(ConstantField::new(value)));
     }
     if let Some((dims, parts)) = region::grid_parts(volume, place, entry, layers, buffers)? {
         return Ok(Box::new(grid_field(&volume.values, dims, parts)?));
     }
-    let dims = region::decode_block(volume, place, entry, layers, buffers)?;
-    let voxels = values(&volume.values, &buffers.integers);
+    let (dims, numbers) = region::decode_block(volume, place, entry, layers, buffers)?;
+    let voxels = values(&volume.values, numbers, &buffers.integers);
     Ok(Box::new(VoxelField::new(dims, voxels)))
 }
 
@@ -301,12 +303,12 @@ fn grid_field(map: &ValueMap, dims: [usize; 3], parts: GridParts<'_>) -> Result<
 }
 
 /// Voxels as floats, which hold every type exactly.
-fn values(map: &ValueMap, integers: &[i32]) -> Vec<f32> {
+fn values(map: &ValueMap, numbers: Numbers, integers: &[i32]) -> Vec<f32> {
     match map.dtype.integer_range() {
         Some((lo, hi)) => integers.iter().map(|q| *q.clamp(&lo, &hi) as f32).collect(),
         None => {
             let mut out = vec![0f32; integers.len()];
-            map.to_bytes(integers, out.as_mut_bytes());
+            region::to_bytes(map, numbers, integers, out.as_mut_bytes());
             out
         }
     }

@@ -307,9 +307,10 @@ fn finish(block: &Block<'_>, candidate: Candidate, scratch: &mut EncodeScratch) 
     let plan = block.plan;
     let model = &plan.grid.models[index];
     let levels = plan.steps.len() - FIRST_QUALITY;
-    let silent = layers.iter().all(Vec::is_empty);
-    if plan.allow_constant && !model.lossless && silent {
-        return Ok(block.flat(levels));
+    if layers.iter().all(Vec::is_empty)
+        && let Some(flat) = block.flat(model.residual, levels)
+    {
+        return Ok(flat);
     }
     let mut errors = level_errors(block, model, &weights, &mut scratch.grid);
     if plan.want_coarsest {
@@ -325,9 +326,10 @@ fn finish(block: &Block<'_>, candidate: Candidate, scratch: &mut EncodeScratch) 
             &mut scratch.coarsest,
         );
     }
-    if model.lossless {
-        block.add_residual(&mut layers, &scratch.grid.decoded)?;
-        errors[levels - 1] = LevelError::default();
+    let decoded = &scratch.grid.decoded;
+    if let Some(residual) = block.residual(model.residual, decoded) {
+        block.append_residual(&mut layers, decoded, &residual.values)?;
+        errors[levels - 1] = residual.error;
     }
     let payload = EncodedBlock::Payload {
         model: ModelUse::Grid(index),
@@ -380,6 +382,7 @@ fn block_of<'a>(
         plan,
         shape,
         values,
+        exact: &[],
         range: (plan.range)(min.floor() as i32, max.ceil() as i32)?,
     })
 }

@@ -10,8 +10,8 @@ use super::{Block, Candidate, EncodeScratch, Encoded, encode_layers, finish, rel
 use crate::backend::cpu::GridScratch;
 use crate::codec::bands::BlockShape;
 use crate::codec::grid::{BlockNetwork, GridWeights};
-use crate::model::GridModel;
 use crate::model::grid::{GridLevel, NetworkShape, Order};
+use crate::model::{GridModel, Residual};
 use crate::{Error, Result};
 
 /// Size of a plain model.
@@ -133,7 +133,7 @@ fn eight_bits(
     let model = GridModel {
         order: Order::Linear,
         frac_bits: (12.0 - unit.log2()).floor().clamp(-16.0, 16.0) as i8,
-        lossless: false,
+        residual: Residual::None,
         mask: false,
         levels,
         network: Some(SHAPE),

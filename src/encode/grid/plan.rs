@@ -1,8 +1,8 @@
 //! Grid models of a volume: levels, steps, layers.
 
 use super::pyramid::Gram;
-use crate::model::GridModel;
 use crate::model::grid::{GridLevel, MAX_STEP, MAX_WEIGHT, NetworkShape, Order, vertices};
+use crate::model::{GridModel, Residual};
 
 /// Half the range of values in working units: under 2^27 with room for overshoot and the network.
 const HALF_RANGE: f64 = (1u64 << 22) as f64;
@@ -15,7 +15,7 @@ const SMALLEST_STEP: f64 = 2.0 * HALF_RANGE / MAX_WEIGHT as f64;
 pub(crate) struct GridWanted {
     /// Quality levels.
     pub(crate) levels: u8,
-    pub(crate) lossless: bool,
+    pub(crate) residual: Residual,
     pub(crate) block_log2: u32,
     /// Largest hash table.
     pub(crate) table_log2: u8,
@@ -31,7 +31,7 @@ pub(crate) fn grid_models(
 ) -> Vec<GridModel> {
     let GridWanted {
         levels,
-        lossless,
+        residual,
         block_log2,
         table_log2,
     } = wanted;
@@ -42,7 +42,7 @@ pub(crate) fn grid_models(
     let model = |order| GridModel {
         order,
         frac_bits,
-        lossless,
+        residual,
         mask: false,
         levels: (0..block_log2 as u8)
             .rev()
@@ -102,7 +102,7 @@ mod tests {
     fn weights_reach_over_the_range() {
         let wanted = GridWanted {
             levels: 3,
-            lossless: false,
+            residual: Residual::None,
             block_log2: 7,
             table_log2: 22,
         };

@@ -8,6 +8,7 @@ mod record;
 pub use lattice::{Order, Refinement, hash_index, lattice, refine_line, stencil, vertices};
 pub use network::{Matrix, Network, NetworkShape};
 
+use super::Residual;
 use crate::{Error, Result};
 
 /// Most levels of a model.
@@ -80,8 +81,8 @@ pub struct GridModel {
     pub order: Order,
     /// Fractional bits of the working values, -16..=24.
     pub frac_bits: i8,
-    /// Whether the last layer ends with an exact residual, so that voxels come back bit for bit.
-    pub lossless: bool,
+    /// What ends the last layer so that voxels keep a bound.
+    pub residual: Residual,
     /// Whether the first layer begins with a mask of non-finite voxels.
     pub mask: bool,
     /// Grids, coarse to fine.

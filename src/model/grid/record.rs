@@ -4,6 +4,7 @@ use super::{
     GridLevel, GridModel, MAX_FEATURES, MAX_INPUTS, MAX_LEVELS, MAX_STEP, Matrix, Network,
     NetworkShape, Order,
 };
+use crate::model::Residual;
 use crate::{Error, Result};
 
 /// Entropy coder R with the table set of grids, the only one of this version.
@@ -19,7 +20,7 @@ impl GridModel {
             Order::Cubic => 3,
         };
         let flags =
-            u8::from(self.lossless) | u8::from(self.mask) << 1 | u8::from(self.base.is_some()) << 2;
+            self.residual.flags() | u8::from(self.mask) << 1 | u8::from(self.base.is_some()) << 2;
         let (hidden, width) = self.network.map_or((0, 0), |n| (n.hidden, n.width));
         let frac_bits = self.frac_bits.to_le_bytes()[0];
         let levels = self.levels.len() as u8;
@@ -30,6 +31,7 @@ impl GridModel {
             b.extend(matrix.weights.iter().map(|w| w.to_le_bytes()[0]));
             b.extend(matrix.biases.iter().flat_map(|v| v.to_le_bytes()));
         }
+        b.extend(self.residual.tail().into_iter().flatten());
         b
     }
 
@@ -55,7 +57,7 @@ impl GridModel {
             )));
         }
         let frac_bits = i8::from_le_bytes([frac_bits]);
-        if flags > 7 || reserved != 0 {
+        if flags & !(Residual::FLAGS | 6) != 0 || reserved != 0 {
             return Err(bad("reserved bits are set"));
         }
         if !(-16..=24).contains(&frac_bits) {
@@ -64,10 +66,12 @@ impl GridModel {
         if !(1..=MAX_LEVELS).contains(&usize::from(levels)) {
             return Err(bad(&format!("{levels} levels, 1 to 12 are allowed")));
         }
+        let (residual, rest) = Residual::read(flags, b.0)?;
+        b = Fields(rest);
         let mut model = Self {
             order: read_order(order)?,
             frac_bits,
-            lossless: flags & 1 != 0,
+            residual,
             mask: flags & 2 != 0,
             levels: (0..levels)
                 .map(|_| take_level(&mut b))
@@ -222,7 +226,7 @@ mod tests {
         GridModel {
             order: Order::Cubic,
             frac_bits: -3,
-            lossless: false,
+            residual: Residual::None,
             mask: true,
             levels: vec![level(2, 0), level(1, 0), level(0, 2)],
             network: Some(NetworkShape {
@@ -258,7 +262,7 @@ mod tests {
             (0, 1, "entropy coder"),
             (1, 2, "order 2"),
             (2, 100, "fractional bits"),
-            (3, 8, "reserved"),
+            (3, 32, "reserved"),
             (4, 0, "levels"),
             (4, 13, "levels"),
             (5, 3, "hidden layers"),

@@ -166,7 +166,7 @@ pub(crate) struct CodingArgs {
     /// Folder for scratch files [default: beside the output]
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch: Option<PathBuf>,
-    /// Code NaN and infinities as a lossless mask instead of refusing them (not built yet)
+    /// Code NaN and infinities as a lossless mask instead of refusing them
     #[arg(long)]
     pub(crate) nan_mask: bool,
     /// Convert the voxels to this type first, rounded and clamped
@@ -200,7 +200,7 @@ pub(crate) struct TargetArgs {
     /// No voxel off by more than this share of max - min
     #[arg(long, value_name = "E", value_parser = values::positive)]
     pub(crate) max_error_rel: Option<f64>,
-    /// Every voxel comes back bit for bit (integers; not built yet for float32)
+    /// Every voxel comes back bit for bit
     #[arg(long)]
     pub(crate) lossless: bool,
 }

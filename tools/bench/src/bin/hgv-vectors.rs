@@ -126,6 +126,18 @@ fn types() -> Vec<Recipe> {
         },
         lossless("lossless-uint8", DType::Uint8, 3),
         lossless("lossless-int16", DType::Int16, 1),
+        Recipe {
+            content: Content::Holes,
+            ..lossless("lossless-float32", DType::Float32, 2)
+        },
+        Recipe {
+            target: Target::MaxError(20.0),
+            ..lossless("bounded-int16", DType::Int16, 2)
+        },
+        Recipe {
+            target: Target::MaxErrorRel(1e-3),
+            ..lossless("bounded-float32", DType::Float32, 1)
+        },
     ]
 }
 
@@ -227,6 +239,11 @@ fn grids() -> Vec<Recipe> {
             extent: [37, 21, 10],
             target: Target::Lossless,
             ..grid("grid-lossless-uint8", 2)
+        },
+        Recipe {
+            extent: [37, 21, 10],
+            target: Target::MaxError(3.0),
+            ..grid("grid-bounded-uint8", 1)
         },
         Recipe {
             model: ModelChoice::Auto,

@@ -9,10 +9,10 @@ use hgv::codec::bands::BlockShape;
 use hgv::codec::encode_residual;
 use hgv::codec::grid::{BlockNetwork, GridWeights, decode_grid_layer, encode_grid_layer};
 use hgv::encode::{ModelChoice, Preset};
-use hgv::model::BlockModel;
 use hgv::model::grid::{
     GridLevel, GridModel, MAX_STEP, MAX_WEIGHT, Matrix, Network, NetworkShape, Order,
 };
+use hgv::model::{BlockModel, Residual};
 
 use super::{Vector, classes, hash};
 
@@ -439,7 +439,7 @@ fn make(recipe: &Recipe, seed: u64) -> Result<Vector, String> {
     };
     if recipe.lossless {
         add_residual(&model, shape, range, &steps, &mut layers, seed).map_err(|e| e.to_string())?;
-        model.lossless = true;
+        model.residual = Residual::Step(1);
     }
     Ok(Vector {
         block_log2: recipe.block_log2,
@@ -570,6 +570,7 @@ fn add_residual(
         range,
         steps,
         layers,
+        exponent: 0,
         lod: 0,
     };
     let mut q = Vec::new();

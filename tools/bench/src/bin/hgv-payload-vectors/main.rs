@@ -378,6 +378,7 @@ impl Vector {
             range: payload.range,
             steps,
             layers: &payload.layers[..used],
+            exponent: 0,
             lod,
         };
         let cpu = CpuBackend::with_level(CpuLevel::Scalar).map_err(|e| e.to_string())?;
