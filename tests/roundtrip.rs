@@ -141,7 +141,7 @@ impl Case {
         match (self.seed % 3, self.dtype) {
             (0, _) => Target::Lossless,
             (1, DType::Float32) => Target::MaxErrorRel((-self.quality / 6.0).exp2()),
-            (1, _) => Target::MaxError(0.5 + (self.quality / 6.0 - 4.0).exp2()),
+            (1, _) => Target::MaxError((self.quality / 6.0 - 4.0).exp2()),
             _ => Target::Quality(self.quality),
         }
     }

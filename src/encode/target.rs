@@ -92,24 +92,21 @@ fn to_bytes(job: &Job<'_>, path: &Path, bytes: f64) -> Result<EncodeReport> {
     )
 }
 
-/// No voxel is off by more than `bound`, in units of `q`: a residual sees to that.
+/// No voxel is off by more than `bound`, in units of `q`: a residual sees to that. A bound that leaves
+/// no room is lossless.
 fn to_bound(job: &Job<'_>, path: &Path, bound: f64) -> Result<EncodeReport> {
-    if job.source.dtype().is_float() {
-        let step = (2.0 * bound).floor().min(LARGEST_RESIDUAL_STEP);
-        if step < 1.0 {
-            return Err(Error::Target(format!(
-                "a largest error of {bound} units of 2^{} is finer than lossy floats are kept; use --lossless",
-                job.scan.values.exponent
-            )));
-        }
-        return with_residual(job, Residual::Step(step as u32), step, path);
+    let step = if job.source.dtype().is_float() {
+        // Rounding in the bound must not let a voxel out.
+        (2.0 * bound * (1.0 - 1e-12)).floor()
+    } else if bound < 1.0 {
+        0.0
+    } else {
+        2.0 * bound.floor() + 1.0
+    };
+    if step < 1.0 {
+        return lossless(job, path);
     }
-    if bound < 0.5 {
-        return Err(Error::Target(format!(
-            "a largest error under {bound} of integers is lossless; use --lossless"
-        )));
-    }
-    let step = (2.0 * bound.floor() + 1.0).min(LARGEST_RESIDUAL_STEP);
+    let step = step.min(LARGEST_RESIDUAL_STEP);
     with_residual(job, Residual::Step(step as u32), step, path)
 }
 

@@ -30,8 +30,8 @@ fn every_type_comes_back() {
 }
 
 #[test]
-fn lossless_integers_are_identical() {
-    for dtype in &DTYPES[..4] {
+fn lossless_volumes_are_identical() {
+    for dtype in DTYPES {
         let work = Work::new();
         let volume = work.raw("v", [33, 20, 70], dtype);
         work.ok(&format!("encode {volume} -o v.hgv --lossless"));
@@ -42,6 +42,45 @@ fn lossless_integers_are_identical() {
         assert_eq!(compared["identical"], true);
         assert_eq!(number(&compared, "max_abs_error"), 0.0);
     }
+}
+
+/// Every voxel keeps the bound, and `verify` finds the figures of the file true.
+#[test]
+fn error_bounds_hold() {
+    for dtype in DTYPES {
+        let work = Work::new();
+        let volume = work.raw("v", [70, 40, 33], dtype);
+        for bound in ["0.02", "0.001", "1e-9"] {
+            work.ok(&format!(
+                "encode {volume} -o v.hgv --force --max-error-rel {bound}"
+            ));
+            let compared = work.json(&format!("compare {volume} v.hgv"));
+            let (error, most) = (number(&compared, "max_rel_error"), bound.parse().unwrap());
+            assert!(error <= most, "{dtype}: {error} over {most}");
+            work.ok(&format!("verify v.hgv --against {volume}"));
+        }
+    }
+}
+
+/// What is not finite keeps its bits.
+#[test]
+fn lossless_floats_keep_every_bit() {
+    let work = Work::new();
+    let volume = work.raw("v", [33, 20, 12], "float32");
+    let mut bytes = work.read(&volume);
+    for (voxel, bits) in [
+        (75, 0x7F80_0001u32),
+        (200, 0xFF80_0000),
+        (4000, 1 << 31),
+        (5000, 1),
+    ] {
+        bytes[voxel * 4..voxel * 4 + 4].copy_from_slice(&bits.to_le_bytes());
+    }
+    work.write(&volume, &bytes);
+    work.ok(&format!("encode {volume} -o v.hgv --lossless"));
+    work.ok("decode v.hgv -o d.raw");
+    assert!(work.read("d.raw") == bytes);
+    work.ok(&format!("verify v.hgv --against {volume}"));
 }
 
 #[test]
