@@ -128,10 +128,10 @@ impl Input {
             &mut Buffers::default(),
             &mut out,
         );
-        Some(done.map(|()| out))
+        Some(done.map(|_| out))
     }
 
-    /// Every voxel lies in the range, unless a mask says that it is none.
+    /// Every voxel lies in the range, unless a mask says that it is none or it is a float's bits.
     fn hold(&self, q: &[i32]) {
         let expected: usize = self.block.dims_at(self.lod).iter().product();
         assert_eq!(
@@ -144,8 +144,8 @@ impl Input {
         let (lo, hi) = self.range;
         let model = &self.shape.models[0];
         let flags = if model.kind == GridModel::KIND { 3 } else { 6 };
-        let masked = model.payload[flags] & 2 != 0;
-        let fits = |q: &i32| (lo..=hi).contains(q) || (masked && NON_FINITE.contains(q));
+        let (masked, bits) = [2, 8].map(|flag| model.payload[flags] & flag != 0).into();
+        let fits = |q: &i32| (lo..=hi).contains(q) || bits || (masked && NON_FINITE.contains(q));
         assert!(q.iter().all(fits), "a voxel leaves {lo}..={hi}");
     }
 }

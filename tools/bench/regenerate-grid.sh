@@ -19,7 +19,7 @@ done
 cargo build --release -p hgv-bench --bin hgv-payload-vectors --bin hgv-vectors --bin hgv-fuzz-smoke
 target/release/hgv-payload-vectors format-spec/vectors/payload
 target/release/hgv-vectors format-spec/vectors/good \
-    grid-uint8 grid-float32-q3 grid-mask grid-lossless-uint8 auto-best
+    grid-uint8 grid-float32-q3 grid-mask grid-lossless-uint8 grid-bounded-uint8 auto-best
 target/release/hgv-fuzz-smoke --write-corpus --target payload
 HGV_WRITE_BAD=1 cargo test --test bad_files --test bad_grid
 

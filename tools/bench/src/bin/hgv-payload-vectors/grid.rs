@@ -464,7 +464,7 @@ fn model(recipe: &Recipe, seed: u64) -> GridModel {
     let mut model = GridModel {
         order: recipe.order,
         frac_bits: recipe.frac_bits,
-        lossless: false,
+        residual: Residual::None,
         mask: false,
         levels: recipe.levels.clone(),
         network: recipe
