@@ -5,6 +5,7 @@
 //! decoder's own output.
 
 mod block;
+mod curve;
 mod forward;
 mod grid;
 mod masked;
@@ -26,6 +27,8 @@ use std::path::Path;
 pub use block::LevelError;
 #[cfg(feature = "bench")]
 pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
+#[cfg(feature = "bench")]
+pub(crate) use curve::{CurveSample, CurveShape};
 #[cfg(feature = "bench")]
 pub(crate) use forward::forward;
 #[cfg(feature = "bench")]
@@ -64,7 +67,7 @@ pub fn encode(
     refuse_partial(path, options.force)?;
     let pool = crate::decode::threads(options.threads)?;
     let scan = scan::scan(source, options.nan_mask, &pool, progress)?;
-    let job = pass::Job {
+    let mut job = pass::Job {
         source,
         options,
         scan,
@@ -74,7 +77,9 @@ pub fn encode(
         progress,
         block_log2: options.block.ilog2(),
         lossless: options.target == Target::Lossless,
+        curve: None,
     };
+    job.curve = curve::choose(&job, target::expected_step(&job, options.target))?;
     target::encode_to(&job, options.target, path)
 }
 

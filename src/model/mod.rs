@@ -1,11 +1,13 @@
 //! Block models: what the integers in a payload mean. Numbers only, no bytes of a file and no
 //! kernels (specification, "Models").
 
+mod curve;
 pub mod gains;
 pub mod grid;
 mod values;
 mod wavelet;
 
+pub use curve::{Curve, CurveTable, NarrowCurve, SEGMENTS};
 pub use grid::GridModel;
 pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};
 pub use wavelet::{Precision, WaveletModel};
@@ -39,7 +41,7 @@ impl BlockModel {
     /// Kind and bytes of the record in the model section.
     pub fn record(&self) -> (u8, Vec<u8>) {
         match self {
-            Self::Wavelet(m) => (WaveletModel::KIND, m.to_bytes().to_vec()),
+            Self::Wavelet(m) => (WaveletModel::KIND, m.to_bytes()),
             Self::Grid(m) => (GridModel::KIND, m.to_bytes()),
         }
     }

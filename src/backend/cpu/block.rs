@@ -9,7 +9,9 @@ use crate::codec::bands::{Band, BlockShape};
 use crate::codec::grid::decode_grid_layer;
 use crate::codec::mask::Class;
 use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
-use crate::model::{BlockModel, GridModel, NON_FINITE, Precision, WaveletModel};
+use crate::model::{
+    BlockModel, Curve, CurveTable, GridModel, NON_FINITE, NarrowCurve, Precision, WaveletModel,
+};
 use crate::{Error, Result};
 
 /// Buffers that a thread keeps from block to block.
@@ -72,6 +74,48 @@ impl CpuBackend {
             scratch,
             is_zero,
         } = block;
+        self.synthesise(model, quality, (shape, lod), indices, scratch, is_zero);
+        out.clear();
+        out.resize(shape.dims_at(lod).iter().product(), 0);
+        let rounding = match &model.curve {
+            Some(curve) => Rounding::along::<E>(curve, range),
+            None => Rounding::new::<E>(model.frac_bits, range),
+        };
+        simd::with_vectors(
+            self.level,
+            ToIntegers {
+                values: indices,
+                shape: &shape,
+                lod,
+                rounding: &rounding,
+                out,
+            },
+        );
+    }
+
+    /// Working values at full resolution from coefficient indices, in place.
+    pub(crate) fn working<'a, E: Working>(
+        &self,
+        model: &WaveletModel,
+        quality: u8,
+        shape: BlockShape,
+        indices: &'a mut [E],
+        scratch: &mut Vec<E>,
+    ) -> &'a [E] {
+        self.synthesise(model, quality, (shape, 0), indices, scratch, &|_| false);
+        indices
+    }
+
+    /// Dequantises and transforms what level of detail `lod` needs, in place.
+    fn synthesise<E: Working>(
+        &self,
+        model: &WaveletModel,
+        quality: u8,
+        (shape, lod): (BlockShape, usize),
+        indices: &mut [E],
+        scratch: &mut Vec<E>,
+        is_zero: &dyn Fn(&Band) -> bool,
+    ) {
         let quantiser = Quantiser::new(model, quality);
         let bands = (lod..shape.depth).flat_map(|depth| (1..8).map(move |b| shape.band(depth, b)));
         for band in std::iter::once(shape.coarsest()).chain(bands.filter(|b| !is_zero(b))) {
@@ -86,19 +130,6 @@ impl CpuBackend {
             );
         }
         simd::inverse(self.level, indices, scratch, &shape, lod);
-        out.clear();
-        out.resize(shape.dims_at(lod).iter().product(), 0);
-        let rounding = Rounding::new::<E>(model.frac_bits, range);
-        simd::with_vectors(
-            self.level,
-            ToIntegers {
-                values: indices,
-                shape: &shape,
-                lod,
-                rounding: &rounding,
-                out,
-            },
-        );
     }
 
     /// Runs plain loops as built for the vectors of this machine. Same results.
@@ -295,8 +326,8 @@ pub(super) fn decode_weights(
     Ok(())
 }
 
-/// From working values to integers: `clamp(((v + half) >> down << up) + centre, lo, hi)`, in as few
-/// bits as hold every step.
+/// From working values to integers: `clamp(((v + half) >> down << up) + centre, lo, hi)`, or
+/// `clamp(curve(v + centre), lo, hi)`, in as few bits as hold every step.
 enum Rounding {
     /// 16-bit values and a centre under 2^30.
     Narrow {
@@ -321,9 +352,36 @@ enum Rounding {
         centre: i64,
         range: ValueRange,
     },
+    /// 16-bit values.
+    NarrowCurve {
+        curve: NarrowCurve,
+        centre: i32,
+        range: ValueRange,
+    },
+    WideCurve {
+        curve: CurveTable,
+        centre: i64,
+        range: ValueRange,
+    },
 }
 
 impl Rounding {
+    fn along<E: Working>(curve: &Curve, range: ValueRange) -> Self {
+        let (table, centre) = (curve.table(), curve.centre(range.lo, range.hi));
+        match table.narrow() {
+            Some(curve) if E::MAX == i32::from(i16::MAX) => Self::NarrowCurve {
+                curve,
+                centre: centre as i32,
+                range,
+            },
+            _ => Self::WideCurve {
+                curve: table,
+                centre,
+                range,
+            },
+        }
+    }
+
     fn new<E: Working>(frac_bits: i8, range: ValueRange) -> Self {
         let (down, up) = (
             u32::from(frac_bits.max(0).unsigned_abs()),
@@ -390,6 +448,21 @@ impl Rounding {
                 range,
             } => pairs.for_each(|(v, o)| {
                 let q = (((i64::from(v) + half) >> down) << up) + centre;
+                *o = q.clamp(i64::from(range.lo), i64::from(range.hi)) as i32;
+            }),
+            Self::NarrowCurve {
+                curve,
+                centre,
+                range,
+            } => pairs.for_each(|(v, o): (i32, _)| {
+                *o = curve.value(v + centre).clamp(range.lo, range.hi);
+            }),
+            Self::WideCurve {
+                curve,
+                centre,
+                range,
+            } => pairs.for_each(|(v, o)| {
+                let q = curve.value(i64::from(v) + centre);
                 *o = q.clamp(i64::from(range.lo), i64::from(range.hi)) as i32;
             }),
         }
@@ -461,6 +534,7 @@ mod tests {
             recon_more: 5,
             lossless: false,
             mask: false,
+            curve: None,
         }
     }
 
