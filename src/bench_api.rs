@@ -41,6 +41,11 @@ pub struct BlockLab {
 pub struct LabCurve(Option<CurveShape>);
 
 impl LabCurve {
+    /// Segments that rise by these shares of the range; their sum is 1.
+    pub fn of_rises(rises: [f64; 16]) -> Self {
+        Self(Some(CurveShape { rises, gain: 1.0 }))
+    }
+
     /// The curve that saves most at about `step` on `blocks` (extent and values), which are `share`
     /// of a volume whose integers lie in `q_min..=q_max`.
     ///

@@ -524,6 +524,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Steep at one end, flat at the other.
+    const CURVE: Curve = Curve {
+        start: -31_000,
+        segment_log2: 9,
+        fraction: 2,
+        rises: [
+            60_000, 40_000, 0, 1, 20_000, 17, 9_000, 3_000, 1_000, 7, 5, 3, 2, 1, 0, 0,
+        ],
+    };
+
     fn model(precision: Precision) -> WaveletModel {
         WaveletModel {
             precision,
@@ -540,7 +550,7 @@ mod tests {
 
     fn run<E: Working>(
         level: CpuLevel,
-        precision: Precision,
+        model: &WaveletModel,
         shape: BlockShape,
         lod: usize,
         seed: &[i16],
@@ -563,7 +573,7 @@ mod tests {
         };
         CpuBackend::with_level(level)
             .unwrap()
-            .reconstruct(&model(precision), 0, block, &mut out);
+            .reconstruct(model, 0, block, &mut out);
         out
     }
 
@@ -577,15 +587,19 @@ mod tests {
             seed in proptest::collection::vec(prop_oneof![-40i16..40, any::<i16>()], 1..97),
         ) {
             let shape = BlockShape { dims, depth: 4 };
-            for level in CpuLevel::available() {
-                prop_assert_eq!(
-                    run::<i16>(CpuLevel::Scalar, Precision::I16, shape, lod, &seed),
-                    run::<i16>(level, Precision::I16, shape, lod, &seed)
-                );
-                prop_assert_eq!(
-                    run::<i32>(CpuLevel::Scalar, Precision::I32, shape, lod, &seed),
-                    run::<i32>(level, Precision::I32, shape, lod, &seed)
-                );
+            for curve in [None, Some(CURVE)] {
+                let of = |precision| WaveletModel { curve, ..model(precision) };
+                let (narrow, wide) = (of(Precision::I16), of(Precision::I32));
+                for level in CpuLevel::available() {
+                    prop_assert_eq!(
+                        run::<i16>(CpuLevel::Scalar, &narrow, shape, lod, &seed),
+                        run::<i16>(level, &narrow, shape, lod, &seed)
+                    );
+                    prop_assert_eq!(
+                        run::<i32>(CpuLevel::Scalar, &wide, shape, lod, &seed),
+                        run::<i32>(level, &wide, shape, lod, &seed)
+                    );
+                }
             }
         }
     }

@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use hgv::bench_api::{BlockLab, LabBlock, LabCurve};
 use hgv::encode::{ModelChoice, Preset};
@@ -133,8 +134,12 @@ impl Method {
                     return Ok(lab);
                 }
                 let step = |exponent: f64| span * f64::exp2(-exponent);
-                let chosen = chosen_curve(v, preset, step(exponent.clamp(2.5, 9.0)))?;
-                Ok(lab.with_curve(&chosen, v.range, step(exponent)))
+                let chosen = chosen_curve(v, preset, span)?;
+                Ok(lab.with_curve(
+                    &chosen[usize::from(exponent > 4.5)],
+                    v.range,
+                    step(exponent),
+                ))
             }
             Self::Plain { .. } => Ok(lab(4.0, Preset::Balanced)),
         }
@@ -153,8 +158,22 @@ impl Method {
     }
 }
 
-/// The curve of a volume, chosen on eight of its blocks or a few more.
-fn chosen_curve(v: &LabVolume, preset: Preset, step: f64) -> Result<LabCurve, String> {
+/// Curves of a volume for coarse and for fine steps, chosen on eight of its blocks or a few more
+/// (once for each volume and preset: a choice takes longer than a point).
+fn chosen_curve(v: &LabVolume, preset: Preset, span: f64) -> Result<[LabCurve; 2], String> {
+    static CHOSEN: Mutex<Option<(String, [LabCurve; 2])>> = Mutex::new(None);
+    let mut chosen = CHOSEN.lock().map_err(|e| e.to_string())?;
+    let key = format!("{} {preset:?}", v.name);
+    if let Some((_, curves)) = chosen.as_ref().filter(|(of, _)| *of == key) {
+        return Ok(curves.clone());
+    }
+    let curve = |exponent: f64| choose_curve(v, preset, span * f64::exp2(-exponent));
+    let curves = [curve(3.5)?, curve(5.5)?];
+    *chosen = Some((key, curves.clone()));
+    Ok(curves)
+}
+
+fn choose_curve(v: &LabVolume, preset: Preset, step: f64) -> Result<LabCurve, String> {
     let corners = v.corners(64);
     let every = (corners.len() / 8).max(1) | usize::from(corners.len() >= 16);
     let blocks: Vec<_> = (corners.iter().step_by(every))
