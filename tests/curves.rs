@@ -16,7 +16,7 @@ use hgv::model::{Curve, Precision, SEGMENTS, WaveletModel};
 use hgv::volume::{DType, MemoryVolume, Metadata, Region, VoxelSource};
 use hgv::writer::{BlockPayload, BlockRecord, FilePlan, WriterOptions, recover};
 use hgv::{Limits, Volume};
-use volumes::{memory, open, options, read_all};
+use volumes::{encode_file, memory, open, options, read_all};
 
 /// Bytes of a record with a curve.
 const WITH_CURVE: usize = WaveletModel::BYTES + Curve::BYTES;
@@ -107,11 +107,11 @@ fn shards_and_recovery_have_the_voxels_of_the_whole() {
     let (source, folder) = (materials(EXTENT), tempfile::tempdir().unwrap());
     let path = |name: &str| folder.path().join(name);
     let base = options(|o| o.target = Target::Quality(40.0));
-    encode_to(&path("whole"), &source, &base);
+    encode_file(&source, &path("whole"), &base);
     let inputs: Vec<PathBuf> = (0..2)
         .map(|i| {
             let part = path(&format!("part{i}"));
-            encode_to(&part, &source, &base.clone().with_shard(i, 2));
+            encode_file(&source, &part, &base.clone().with_shard(i, 2));
             part
         })
         .collect();
