@@ -100,6 +100,10 @@ struct Buffers<E> {
 const BALANCED_ROUNDS: usize = 2;
 const BEST_ROUNDS: usize = 6;
 
+/// An error over this many steps and over this share of the block's range comes from wrapping.
+const JUMP_STEPS: f64 = 8.0;
+const JUMP: f64 = 0.4;
+
 /// Encodes a block of values in units of `q`, `[z][y][x]`, all finite. Also returns the error of
 /// each quality level.
 pub(crate) fn encode_block(
@@ -268,7 +272,7 @@ impl Block<'_> {
             let last = quality + 1 == model.qualities;
             if last
                 && !wide
-                && self.wrapped(error.sse, model, coefficients, &buffers.targets[levels - 1])
+                && self.wrapped(error, model, coefficients, &buffers.targets[levels - 1])
             {
                 return Ok(None);
             }
@@ -342,15 +346,20 @@ impl Block<'_> {
     }
 
     /// Whether working values must have wrapped around: the squared error is far over what
-    /// quantisation, were the transform orthogonal, and rounding make.
+    /// quantisation, were the transform orthogonal, and rounding make, or a voxel jumps from one end
+    /// of the range towards the other.
     fn wrapped<E: Working>(
         &self,
-        sse: f64,
+        LevelError { sse, max }: LevelError,
         model: &WaveletModel,
         coefficients: &[f32],
         indices: &[E],
     ) -> bool {
         let unit = model.unit();
+        let (step, range) = (model.step_q16 as f64 / 65_536.0 * unit, self.range);
+        if max > JUMP_STEPS * step && max > JUMP * (f64::from(range.hi) - f64::from(range.lo)) {
+            return true;
+        }
         let rounding = self.values.len() as f64 * (4.0 * unit * unit + 0.5);
         sse > 4.0 * rounding
             && sse

@@ -131,6 +131,8 @@ pub(super) struct Forgiven {
 
 /// Share of the voxels that must be forgiven before it pays to look for better ones.
 const FEW: usize = 64;
+/// How far targets move, as a share of the way to what is decoded: over 1, they arrive sooner.
+const EAGER: f32 = 1.7;
 /// How far beyond the ends working values of 16 bits may go.
 const ROOM: f32 = 1024.0;
 
@@ -166,10 +168,12 @@ impl Forgiven {
     pub(super) fn follow(&self, targets: &mut [f32], decoded: impl Fn(usize) -> f32) {
         for &(place, upper) in &self.voxels {
             let place = place as usize;
+            let aim = targets[place];
+            let moved = aim + EAGER * (decoded(place) - aim);
             targets[place] = if upper {
-                decoded(place).clamp(self.high, self.high + self.room)
+                moved.clamp(self.high, self.high + self.room)
             } else {
-                decoded(place).clamp(self.low - self.room, self.low)
+                moved.clamp(self.low - self.room, self.low)
             };
         }
     }
@@ -243,6 +247,10 @@ impl CurveSample<'_> {
         for power in POWERS {
             let shape = CurveShape::of_density(&density, power);
             let score = trial.score(&shape)?;
+            eprintln!(
+                "DBG step {step} p {power} score {score} {:?} plain {:?}",
+                shape.rises, trial.plain
+            );
             if best.is_none_or(|(least, _)| score < least) {
                 best = Some((score, shape));
             }
