@@ -220,9 +220,12 @@ pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<CurveShape>> {
     job.pool.install(|| sample.choose(job.options.preset, step))
 }
 
+/// Extent and values of a block.
+pub(crate) type SampleBlock = (BlockShape, Vec<f32>);
+
 /// Blocks that a choice is made on.
 pub(crate) struct CurveSample<'a> {
-    pub(crate) blocks: Vec<(BlockShape, Vec<f32>)>,
+    pub(crate) blocks: Vec<SampleBlock>,
     /// Share of the volume's blocks.
     pub(crate) share: f64,
     /// Range of the volume.
@@ -247,10 +250,6 @@ impl CurveSample<'_> {
         for power in POWERS {
             let shape = CurveShape::of_density(&density, power);
             let score = trial.score(&shape)?;
-            eprintln!(
-                "DBG step {step} p {power} score {score} {:?} plain {:?}",
-                shape.rises, trial.plain
-            );
             if best.is_none_or(|(least, _)| score < least) {
                 best = Some((score, shape));
             }
@@ -323,7 +322,7 @@ impl<'a> Trial<'a> {
             allow_constant: true,
             grid: super::grid::GridPlan::NONE,
         };
-        let each = |scratch: &mut EncodeScratch, (shape, values): &(BlockShape, Vec<f32>)| {
+        let each = |scratch: &mut EncodeScratch, (shape, values): &SampleBlock| {
             let (block, errors) = encode_block(&plan, *shape, values, scratch)?;
             let bytes = match block {
                 EncodedBlock::Constant(_) => 4,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_block};
-use super::curve::CurveShape;
+use super::curve::{CurveShape, SampleBlock};
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::overview::TierVoxels;
 use super::plan::{Models, Wavelets, layer_steps};
@@ -164,7 +164,7 @@ impl Job<'_> {
 
     /// Voxels of a sample of at least `wanted` blocks, or of all, without those that are masked, and
     /// the share of all blocks that it is.
-    pub(super) fn sample_values(&self, wanted: u64) -> Result<(Vec<(BlockShape, Vec<f32>)>, f64)> {
+    pub(super) fn sample_values(&self, wanted: u64) -> Result<(Vec<SampleBlock>, f64)> {
         let grid = self.grid(self.source.extent());
         let sample = self.sample(wanted)?;
         let share = sample.len() as f64 / grid.count() as f64;
