@@ -15,9 +15,9 @@ pub use crate::codec::grid::{
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
 use crate::encode::plan::{ModelUse, lambda, layer_steps, wavelet_models};
 use crate::encode::{
-    BlockPlan, EncodeScratch, EncodedBlock, GridChoice, GridPlan, GridWanted, LevelError,
-    ModelChoice, PlainSize, Preset, encode_block, encode_plain_block, fitted_weights, forward,
-    grid_models, quantise,
+    BlockPlan, CurveSample, CurveShape, EncodeScratch, EncodedBlock, GridChoice, GridPlan,
+    GridWanted, LevelError, ModelChoice, PlainSize, Preset, encode_block, encode_plain_block,
+    fitted_weights, forward, grid_models, quantise,
 };
 use crate::model::{BlockModel, GridModel, Precision, Residual, ValueMap, WaveletModel};
 use crate::volume::DType;
@@ -35,6 +35,42 @@ pub struct BlockLab {
     choice: GridChoice,
     grids: Vec<GridModel>,
     lambda: f64,
+}
+
+/// A value curve, or none.
+#[derive(Debug, Clone)]
+pub struct LabCurve(Option<CurveShape>);
+
+impl LabCurve {
+    /// Segments that rise by these shares of the range; their sum is 1.
+    pub fn of_rises(rises: [f64; 16]) -> Self {
+        Self(Some(CurveShape { rises, gain: 1.0 }))
+    }
+
+    /// The curve that saves most at about `step` on `blocks` (extent and values), which are `share`
+    /// of a volume whose integers lie in `q_min..=q_max`.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn choose(
+        blocks: Vec<([usize; 3], Vec<f32>)>,
+        share: f64,
+        (q_min, q_max): (i32, i32),
+        preset: Preset,
+        step: f64,
+    ) -> Result<Self> {
+        let depth = 4;
+        let sample = CurveSample {
+            blocks: (blocks.into_iter())
+                .map(|(dims, values)| (BlockShape { dims, depth }, values))
+                .collect(),
+            share,
+            q_min,
+            q_max,
+            range: &|lo, hi| Ok(ValueRange { lo, hi }),
+        };
+        Ok(Self(sample.choose(preset, step)?))
+    }
 }
 
 /// A coded block.
@@ -80,7 +116,7 @@ impl BlockLab {
         } else {
             Residual::None
         };
-        let (model, wide) = wavelet_models(q_min, q_max, step, levels, residual);
+        let (model, wide) = wavelet_models(q_min, q_max, step, levels, residual, None);
         Self {
             model,
             wide,
@@ -100,6 +136,14 @@ impl BlockLab {
             ),
             lambda: lambda(step),
         }
+    }
+
+    /// The same along a curve, for the range and step that it was made with.
+    pub fn with_curve(mut self, choice: &LabCurve, (q_min, q_max): (i32, i32), step: f64) -> Self {
+        let (levels, residual) = (self.model.qualities, self.model.residual);
+        let shape = choice.0.as_ref();
+        (self.model, self.wide) = wavelet_models(q_min, q_max, step, levels, residual, shape);
+        self
     }
 
     /// The same with these block models.

@@ -1,5 +1,6 @@
 //! One block: voxels in, layers out, with the errors that the decoder's own output has.
 
+use super::curve::{Forgiven, Positions};
 use super::forward::forward;
 use super::grid::{self, GridBuffers, GridPlan};
 use super::plan::ModelUse;
@@ -93,7 +94,17 @@ struct Buffers<E> {
     other: Vec<E>,
     state: CoefficientState<E>,
     decoded: Vec<i32>,
+    /// Working values that the coefficients are made from.
+    aims: Vec<f32>,
 }
+
+/// Rounds that look for better working values where clamping forgives.
+const BALANCED_ROUNDS: usize = 2;
+const BEST_ROUNDS: usize = 6;
+
+/// An error over this many steps and over this share of the block's range comes from wrapping.
+const JUMP_STEPS: f64 = 8.0;
+const JUMP: f64 = 0.4;
 
 /// Encodes a block of values in units of `q`, `[z][y][x]`, all finite. Also returns the error of
 /// each quality level. `exact` are the voxels themselves if every bit of them must come back, else
@@ -138,29 +149,15 @@ pub(super) fn encode_wavelet(
         coarsest,
         ..
     } = scratch;
-    let scale = f32::from(plan.model.frac_bits).exp2();
     if plan.model.precision == Precision::I16 {
-        transform(coefficients, lines, block, scale);
+        block.transform(&plan.model, coefficients, lines, narrow);
         if let Some(done) = block.encode(&plan.model, coefficients, narrow, coarsest, false)? {
             return Ok(done);
         }
     }
-    transform(
-        coefficients,
-        lines,
-        block,
-        f32::from(plan.wide.frac_bits).exp2(),
-    );
+    block.transform(&plan.wide, coefficients, lines, wide);
     let done = block.encode(&plan.wide, coefficients, wide, coarsest, true)?;
     done.ok_or_else(|| crate::Error::Input("a block overflows 32-bit working values".into()))
-}
-
-/// Coefficients of a block in working units.
-fn transform(coefficients: &mut Vec<f32>, lines: &mut Vec<f32>, block: &Block<'_>, scale: f32) {
-    let centre = block.range.centre() as f32;
-    coefficients.clear();
-    coefficients.extend(block.values.iter().map(|&v| (v - centre) * scale));
-    forward(coefficients, lines, &block.shape);
 }
 
 fn constant_error(values: &[f32], q: i32) -> LevelError {
@@ -186,6 +183,67 @@ pub(super) struct Block<'a> {
 }
 
 impl Block<'_> {
+    /// Coefficients of the block in working units.
+    fn transform<E: Working>(
+        &self,
+        model: &WaveletModel,
+        coefficients: &mut Vec<f32>,
+        lines: &mut Vec<f32>,
+        buffers: &mut Buffers<E>,
+    ) {
+        let positions = Positions::new(model, self.range);
+        let mut aims = std::mem::take(&mut buffers.aims);
+        aims.clear();
+        aims.extend(self.values.iter().map(|&v| positions.of(v)));
+        coefficients.clone_from(&aims);
+        forward(coefficients, lines, &self.shape);
+        let rounds = match self.plan.preset {
+            Preset::Fast => 0,
+            Preset::Balanced => BALANCED_ROUNDS,
+            Preset::Best => BEST_ROUNDS,
+        };
+        let forgiven = match rounds {
+            0 => None,
+            _ => Forgiven::new(model, &positions, self.values, self.range),
+        };
+        if let Some(forgiven) = forgiven {
+            for _ in 0..rounds {
+                self.follow(model, &forgiven, &mut aims, coefficients, buffers);
+                coefficients.clone_from(&aims);
+                forward(coefficients, lines, &self.shape);
+            }
+        }
+        buffers.aims = aims;
+    }
+
+    /// Lets working values that clamping forgives be what the decoder makes of the coefficients.
+    fn follow<E: Working>(
+        &self,
+        model: &WaveletModel,
+        forgiven: &Forgiven,
+        aims: &mut [f32],
+        coefficients: &[f32],
+        buffers: &mut Buffers<E>,
+    ) {
+        let quality = model.qualities - 1;
+        let Buffers { working, other, .. } = buffers;
+        quantise(
+            coefficients,
+            &self.shape,
+            &Quantiser::new(model, quality),
+            self.plan.preset,
+            working,
+        );
+        let decoded = self
+            .plan
+            .cpu
+            .working(model, quality, self.shape, working, other);
+        forgiven.follow(aims, |place| {
+            let w: i32 = decoded[place].into();
+            w as f32
+        });
+    }
+
     /// Quantises, measures and codes with one model. `None` if its working values overflow.
     fn encode<E: Working>(
         &self,
@@ -222,7 +280,7 @@ impl Block<'_> {
             let last = quality + 1 == model.qualities;
             if last
                 && !wide
-                && self.wrapped(error.sse, model, coefficients, &buffers.targets[levels - 1])
+                && self.wrapped(error, model, coefficients, &buffers.targets[levels - 1])
             {
                 return Ok(None);
             }
@@ -303,15 +361,20 @@ impl Block<'_> {
     }
 
     /// Whether working values must have wrapped around: the squared error is far over what
-    /// quantisation, were the transform orthogonal, and rounding make.
+    /// quantisation, were the transform orthogonal, and rounding make, or a voxel jumps from one end
+    /// of the range towards the other.
     fn wrapped<E: Working>(
         &self,
-        sse: f64,
+        LevelError { sse, max }: LevelError,
         model: &WaveletModel,
         coefficients: &[f32],
         indices: &[E],
     ) -> bool {
-        let unit = (-f64::from(model.frac_bits)).exp2();
+        let unit = model.unit();
+        let (step, range) = (model.step_q16 as f64 / 65_536.0 * unit, self.range);
+        if max > JUMP_STEPS * step && max > JUMP * (f64::from(range.hi) - f64::from(range.lo)) {
+            return true;
+        }
         let rounding = self.values.len() as f64 * (4.0 * unit * unit + 0.5);
         sse > 4.0 * rounding
             && sse

@@ -5,6 +5,7 @@
 //! decoder's own output.
 
 mod block;
+mod curve;
 mod forward;
 mod grid;
 mod masked;
@@ -27,6 +28,8 @@ use std::path::Path;
 pub use block::LevelError;
 #[cfg(feature = "bench")]
 pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
+#[cfg(feature = "bench")]
+pub(crate) use curve::{CurveSample, CurveShape};
 #[cfg(feature = "bench")]
 pub(crate) use forward::forward;
 #[cfg(feature = "bench")]
@@ -67,7 +70,7 @@ pub fn encode(
     // Every bit comes back, also of what is not finite.
     let allow = options.nan_mask || options.target == Target::Lossless;
     let scan = scan::scan(source, allow, &pool, progress)?;
-    let job = pass::Job {
+    let mut job = pass::Job {
         source,
         options,
         scan,
@@ -77,7 +80,9 @@ pub fn encode(
         progress,
         block_log2: options.block.ilog2(),
         residual: crate::model::Residual::None,
+        curve: None,
     };
+    job.curve = curve::choose(&job, target::expected_step(&job, options.target))?;
     target::encode_to(&job, options.target, path)
 }
 

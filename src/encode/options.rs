@@ -31,7 +31,8 @@ pub enum Target {
 pub enum Preset {
     /// No search of any kind.
     Fast,
-    /// Quantisation that looks at the neighbourhood.
+    /// Quantisation that looks at the neighbourhood and at what clamping forgives; a value curve for
+    /// a volume of few materials.
     #[default]
     Balanced,
     /// The fewest bytes.

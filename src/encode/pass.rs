@@ -7,6 +7,7 @@ use byteorder::{ByteOrder, LittleEndian as Le};
 use rayon::prelude::*;
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_block};
+use super::curve::{CurveShape, SampleBlock};
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::masked::filled;
 use super::overview::TierVoxels;
@@ -36,6 +37,8 @@ pub(crate) struct Job<'a> {
     pub(crate) progress: &'a ProgressFn<'a>,
     pub(crate) block_log2: u32,
     pub(crate) residual: Residual,
+    /// Value curve of the wavelet models.
+    pub(crate) curve: Option<CurveShape>,
 }
 
 /// A block of a tier as the pass made it.
@@ -117,6 +120,7 @@ impl Job<'_> {
             levels,
             self.residual,
             scan.masked && self.residual != Residual::FloatBits,
+            self.curve.as_ref(),
         );
         if self.grid_choice() == GridChoice::Never {
             return models;
@@ -159,6 +163,28 @@ impl Job<'_> {
             .step_by(every as usize | usize::from(every > 1))
             .map(|(p, s)| pages.block(p, s))
             .collect())
+    }
+
+    /// Voxels of a sample of at least `wanted` blocks, or of all, without those that are masked, and
+    /// the share of all blocks that it is.
+    pub(super) fn sample_values(&self, wanted: u64) -> Result<(Vec<SampleBlock>, f64)> {
+        let grid = self.grid(self.source.extent());
+        let sample = self.sample(wanted)?;
+        let share = sample.len() as f64 / grid.count() as f64;
+        let mut out = Vec::new();
+        for block in sample {
+            let mut values = Vec::new();
+            let region = grid.region(block);
+            self.read(&TierSource::Volume(self.source), &region, &mut values)?;
+            if values.iter().all(|v| v.is_finite()) {
+                let shape = BlockShape {
+                    dims: region.extent().map(|n| n as usize),
+                    depth: plan_depth(self.block_log2),
+                };
+                out.push((shape, values));
+            }
+        }
+        Ok((out, share))
     }
 
     /// Encodes blocks of tier 0 and keeps only the sums.
@@ -529,7 +555,7 @@ impl Job<'_> {
     }
 
     /// The smallest range that the index can state and that holds `lo..=hi`.
-    fn range(&self, lo: i32, hi: i32) -> Result<ValueRange> {
+    pub(super) fn range(&self, lo: i32, hi: i32) -> Result<ValueRange> {
         let bounds = self.scan.q_min..=self.scan.q_max;
         let within = |q: i32| q.clamp(*bounds.start(), *bounds.end());
         let (lo, hi) = self

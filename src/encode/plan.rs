@@ -1,8 +1,9 @@
 //! From what is asked for to what every block does: layers, models, steps.
 
+use super::curve::CurveShape;
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
-use crate::model::{BlockModel, GridModel, Precision, Residual, WaveletModel};
+use crate::model::{BlockModel, GridModel, Precision, Residual, SEGMENTS, WaveletModel};
 use crate::{Error, Result};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
@@ -40,6 +41,7 @@ pub(crate) fn wavelet_models(
     step: f64,
     levels: u8,
     residual: Residual,
+    curve: Option<&CurveShape>,
 ) -> (WaveletModel, WaveletModel) {
     let half = ((f64::from(q_max) - f64::from(q_min)) / 2.0).max(1.0);
     let bits = |room: f64| (room / half).log2().floor().clamp(-16.0, 24.0) as i8;
@@ -53,18 +55,31 @@ pub(crate) fn wavelet_models(
         recon_more: 5,
         residual,
         mask: false,
+        curve: None,
     };
     let wide = model(Precision::I32, bits(WIDE_HALF_RANGE).min(12));
     let narrow_bits = bits(NARROW_HALF_RANGE);
     let fine_enough = step * f64::from(narrow_bits).exp2() >= NARROW_MIN_STEP;
-    (
-        if fine_enough {
-            model(Precision::I16, narrow_bits)
-        } else {
-            wide
-        },
-        wide,
-    )
+    let narrow = if fine_enough {
+        model(Precision::I16, narrow_bits)
+    } else {
+        wide
+    };
+    let along = |m| curve.map_or(m, |shape| along(m, shape, (q_min, q_max)));
+    (along(narrow), along(wide))
+}
+
+/// The model along a curve over the range of values, which takes the place that the range has in
+/// working units.
+fn along(model: WaveletModel, shape: &CurveShape, (q_min, q_max): (i32, i32)) -> WaveletModel {
+    let span = (f64::from(q_max) - f64::from(q_min)).max(1.0);
+    let units = span * f64::from(model.frac_bits).exp2();
+    let segment = (units / SEGMENTS as f64).log2().ceil().clamp(4.0, 24.0);
+    let stretch = SEGMENTS as f64 * segment.exp2() / units;
+    WaveletModel {
+        curve: Some(shape.curve(q_min, q_max, segment as u8)),
+        ..model.scaled(stretch * shape.gain)
+    }
 }
 
 /// Which of a tier's models a block uses.
@@ -107,14 +122,15 @@ impl Models {
         levels: u8,
         residual: Residual,
         masked: bool,
+        curve: Option<&CurveShape>,
     ) -> Self {
         Self {
             grids: Vec::new(),
             wavelets: Wavelets::Everywhere,
             lambda: lambda(step),
             masked,
-            volume: wavelet_models(q_min, q_max, step, levels, residual),
-            overview: wavelet_models(q_min, q_max, step, levels, Residual::None),
+            volume: wavelet_models(q_min, q_max, step, levels, residual, curve),
+            overview: wavelet_models(q_min, q_max, step, levels, Residual::None, curve),
         }
     }
 

@@ -70,6 +70,21 @@ pub(crate) fn encode_to(job: &Job<'_>, target: Target, path: &Path) -> Result<En
     }
 }
 
+/// About the step that a target will end at, for choices that are made before.
+pub(super) fn expected_step(job: &Job<'_>, target: Target) -> f64 {
+    let span = (f64::from(job.scan.q_max) - f64::from(job.scan.q_min)).max(1.0);
+    let voxels = Region::whole(job.source.extent()).voxels() as f64;
+    let bytes = voxels * job.source.dtype().size() as f64;
+    let octaves = match target {
+        Target::Quality(q) => -quality_exponent(q),
+        Target::Psnr(db) => 0.5 - (db - 8.0) / 5.5,
+        Target::Ratio(r) => job.first_step_for(bytes / r) - span.log2(),
+        Target::Bytes(n) => job.first_step_for(n as f64) - span.log2(),
+        _ => -4.5,
+    };
+    span * octaves.clamp(-9.0, -2.5).exp2()
+}
+
 /// log2(range / step) of `--quality`: 0.5 at 0, 6.5 at 60, 16.5 at 100.
 fn quality_exponent(q: f64) -> f64 {
     0.5 + q.min(60.0) / 10.0 + (q - 60.0).max(0.0) / 4.0
@@ -326,7 +341,11 @@ fn with_residual(
     size: f64,
     path: &Path,
 ) -> Result<EncodeReport> {
-    let job = &Job { residual, ..*job };
+    let job = &Job {
+        residual,
+        curve: None,
+        ..*job
+    };
     finish(job, cheapest_step(job, size)?, path, 1)
 }
 

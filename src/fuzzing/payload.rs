@@ -15,7 +15,7 @@ use crate::format::model::ModelRecord;
 use crate::format::shape::Shape;
 use crate::format::tier;
 use crate::io::FileSource;
-use crate::model::{GridModel, NON_FINITE, Residual, WaveletModel};
+use crate::model::{Curve, GridModel, NON_FINITE, Residual, WaveletModel};
 use crate::reader::{BlockEntry, BlockState, HgvReader, PayloadEntry};
 use crate::volume::DType;
 use crate::{Limits, Result};
@@ -155,11 +155,16 @@ fn record(grid: bool, bytes: &[u8]) -> (ModelRecord, &[u8]) {
     let (kind, (payload, rest)) = if grid {
         (GridModel::KIND, take(bytes))
     } else {
-        (WaveletModel::KIND, bytes.split_at(bytes.len().min(WAVELET)))
+        let curve = match bytes.get(6) {
+            Some(flags) if flags & 4 != 0 => Curve::BYTES,
+            _ => 0,
+        };
+        let length = bytes.len().min(WAVELET + curve);
+        (WaveletModel::KIND, bytes.split_at(length))
     };
     let mut payload = payload.to_vec();
     if !grid {
-        payload.resize(WAVELET, 0);
+        payload.resize(payload.len().max(WAVELET), 0);
     }
     let model = ModelRecord {
         id: 0,

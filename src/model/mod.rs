@@ -1,12 +1,14 @@
 //! Block models: what the integers in a payload mean. Numbers only, no bytes of a file and no
 //! kernels (specification, "Models").
 
+mod curve;
 pub mod gains;
 pub mod grid;
 mod residual;
 mod values;
 mod wavelet;
 
+pub use curve::{Curve, CurveTable, NarrowCurve, SEGMENTS};
 pub use grid::GridModel;
 pub use residual::{Residual, ordered, unordered};
 pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};

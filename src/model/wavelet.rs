@@ -3,7 +3,7 @@
 
 use byteorder::{ByteOrder, LittleEndian as Le};
 
-use super::Residual;
+use super::{Curve, Residual};
 use crate::{Error, Result};
 
 /// Width of the integers of the inverse transform.
@@ -34,12 +34,14 @@ pub struct WaveletModel {
     pub residual: Residual,
     /// Whether the first layer begins with a mask of non-finite voxels.
     pub mask: bool,
+    /// What makes voxels of working values; `None`: they are proportional.
+    pub curve: Option<Curve>,
 }
 
 impl WaveletModel {
     /// Kind of the record in the model section.
     pub const KIND: u8 = 1;
-    /// Bytes of the record; four more with a step of the residual.
+    /// Bytes of the record without a curve and a step of the residual.
     pub const BYTES: usize = 16;
     /// Entropy coder R with table set 0, the only one of this version.
     const CODER: u8 = 0;
@@ -51,20 +53,29 @@ impl WaveletModel {
         Self { step_q16, ..self }
     }
 
+    /// Value of a working unit, at most, in units of `q`.
+    pub fn unit(&self) -> f64 {
+        match &self.curve {
+            Some(curve) => curve.steepest(),
+            None => (-f64::from(self.frac_bits)).exp2(),
+        }
+    }
+
     /// The record as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut b = [0; Self::BYTES];
+        let mut b = vec![0; Self::BYTES];
         b[0] = Self::CODER;
         b[1] = u8::from(self.precision == Precision::I32);
         b[2] = self.frac_bits.to_le_bytes()[0];
         b[3] = self.qualities;
         b[4] = self.recon_one;
         b[5] = self.recon_more;
-        b[6] = self.residual.flags() | u8::from(self.mask) << 1;
+        b[6] =
+            self.residual.flags() | u8::from(self.mask) << 1 | u8::from(self.curve.is_some()) << 2;
         Le::write_u64(&mut b[8..16], self.step_q16);
-        b.into_iter()
-            .chain(self.residual.tail().into_iter().flatten())
-            .collect()
+        b.extend(self.curve.iter().flat_map(Curve::to_bytes));
+        b.extend(self.residual.tail().into_iter().flatten());
+        b
     }
 
     /// Reads a record.
@@ -73,13 +84,14 @@ impl WaveletModel {
     /// [`Error::Corrupt`] if a field is out of range, [`Error::Unsupported`] for another coder.
     pub fn from_bytes(b: &[u8]) -> Result<Self> {
         let bad = |detail: String| Error::corrupt("model record", 0, detail);
-        let (residual, b) = Residual::read(b.get(6).copied().unwrap_or(0), b)?;
-        if b.len() != Self::BYTES {
-            return Err(bad(format!(
-                "{} bytes, {} are needed",
-                b.len(),
-                Self::BYTES
-            )));
+        let flags = b.get(6).copied().unwrap_or(0);
+        let (residual, b) = Residual::read(flags, b)?;
+        let needed = match flags & 4 {
+            0 => Self::BYTES,
+            _ => Self::BYTES + Curve::BYTES,
+        };
+        if b.len() != needed {
+            return Err(bad(format!("{} bytes, {needed} are needed", b.len())));
         }
         if b[0] != Self::CODER {
             return Err(Error::Unsupported(format!(
@@ -100,8 +112,12 @@ impl WaveletModel {
             residual,
             mask: b[6] & 2 != 0,
             step_q16: Le::read_u64(&b[8..16]),
+            curve: match &b[Self::BYTES..] {
+                [] => None,
+                curve => Some(Curve::from_bytes(curve)?),
+            },
         };
-        if b[6] & !(Residual::FLAGS | 2) != 0 || b[7] != 0 {
+        if flags & !(Residual::FLAGS | 6) != 0 || b[7] != 0 {
             return Err(bad("reserved bits are set".into()));
         }
         if !(-16..=24).contains(&model.frac_bits) || !(1..=8).contains(&model.qualities) {

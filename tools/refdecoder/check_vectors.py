@@ -3,8 +3,8 @@
 usage: python3 tools/refdecoder/check_vectors.py [--all] [NAME ...]
 
 Payload vectors: also damages every layer in simple ways and checks that the damage is rejected.
-File vectors: also checks every rule of the container, and that every file of tests/bad and of
-tests/bad/grid is rejected. Levels of over 100,000 voxels are left out without --all, which takes minutes. Vectors of
+File vectors: also checks every rule of the container, and that every file of tests/bad, tests/bad/curve
+and tests/bad/grid is rejected. Levels of over 100,000 voxels are left out without --all, which takes minutes. Vectors of
 model kind 2 are left out if there is no NumPy. Exits with 1 if anything differs.
 """
 
@@ -169,14 +169,16 @@ def accepted(folder, read):
     return names if count else ["no files"]
 
 
+def whole(container):
+    container.verify()
+    decode(container, 0, 0)
+
+
 def accepted_grids():
     """The same for files whose container is good."""
     import numpy  # noqa: F401  (says so where it is missing)
 
-    def read(container):
-        container.verify()
-        decode(container, 0, 0)
-    return accepted(BAD_FILES / "grid", read)
+    return accepted(BAD_FILES / "grid", whole)
 
 
 def check_payload(name):
@@ -191,6 +193,7 @@ def main():
     checks = [(p.stem, check_payload) for p in sorted(FOLDER.glob("*.json"))]
     checks += [(p.stem, lambda name: check_file(name, everything)) for p in sorted(FILES.glob("*.json"))]
     checks += [("bad", lambda name: (accepted(BAD_FILES, Container.verify), 0))]
+    checks += [("bad-curve", lambda name: (accepted(BAD_FILES / "curve", whole), 0))]
     checks += [("bad-grid", lambda name: (accepted_grids(), 0))]
     failed = False
     for name, check in checks:

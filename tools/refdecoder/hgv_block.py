@@ -29,22 +29,43 @@ def residual_step(flags, record):
     if not 2 <= step <= 1 << 24:
         raise Reject("model record: step of a residual")
     return step, record[:-4]
+class Curve:
+    def __init__(self, data):
+        self.start, self.t, self.e, *self.rise = struct.unpack("<iBb16H", data)
+        if not (4 <= self.t <= 24 and -16 <= self.e <= 16 and self.t + self.e >= 1) or not any(self.rise):
+            raise Reject("model record: curve")
+        self.below = [sum(self.rise[:i]) for i in range(17)]
+
+    def position(self, v):
+        r = (v - self.start) << self.e if self.e >= 0 else (v - self.start) >> -self.e
+        r = max(0, min(self.below[16], r))
+        i = next(i for i in range(16) if self.below[i + 1] >= r)
+        inside = ((r - self.below[i]) << self.t) // self.rise[i] if self.rise[i] else 0
+        return (i << self.t) + inside
+
+    def value(self, p):
+        p = max(0, min(16 << self.t, p))
+        i, shift = min(p >> self.t, 15), self.t + self.e
+        rise = (self.below[i] << self.t) + self.rise[i] * (p - (i << self.t))
+        return self.start + ((rise + (1 << (shift - 1))) >> shift)
 
 
 class Model:
     def __init__(self, record):
         self.residual, record = residual_step(record[6] if len(record) > 6 else 0, record)
-        if len(record) != 16:
-            raise Reject("a model record has 16 bytes")
+        curved = len(record) > 6 and record[6] & 4
+        if len(record) != (54 if curved else 16):
+            raise Reject("a model record has 16 bytes, with a curve 54")
         (self.coder, precision, self.frac_bits, self.qualities, self.recon_one, self.recon_more, flags, reserved,
-         self.step_q16) = struct.unpack("<BBbBBBBBQ", record)
-        if self.coder != 0 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG) or reserved != 0:
+         self.step_q16) = struct.unpack("<BBbBBBBBQ", record[:16])
+        if self.coder != 0 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG | 4) or reserved != 0:
             raise Reject("model record: coder, precision or reserved bits")
         if not (-16 <= self.frac_bits <= 24 and 1 <= self.qualities <= 8):
             raise Reject("model record: frac_bits or qualities")
         if self.recon_one > 127 or self.recon_more > 127 or not 1 <= self.step_q16 <= 1 << 48:
             raise Reject("model record: step or reconstruction points")
         self.mask = flags & 2 == 2
+        self.curve = Curve(record[16:]) if curved else None
         self.bits = 32 if precision else 16
         self.top = (1 << (self.bits - 1)) - 1
 
@@ -249,6 +270,10 @@ class Transform:
 
 
 def to_range(model, w, lo, hi):
+    curve = getattr(model, "curve", None)
+    if curve:
+        origin = (curve.position(lo) + curve.position(hi)) >> 1
+        return [max(lo, min(hi, curve.value(v + origin))) for v in w]
     f, centre = model.frac_bits, (lo + hi) >> 1
     if f > 0:
         rounded = [(v + (1 << (f - 1))) >> f for v in w]

@@ -10,8 +10,8 @@ use crate::codec::grid::decode_grid_layer;
 use crate::codec::mask::Class;
 use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
 use crate::model::{
-    BlockModel, GridModel, NON_FINITE, Precision, Residual, ValueMap, WaveletModel, ordered,
-    unordered,
+    BlockModel, Curve, CurveTable, GridModel, NON_FINITE, NarrowCurve, Precision, Residual,
+    ValueMap, WaveletModel, ordered, unordered,
 };
 use crate::volume::DType;
 use crate::{Error, Result};
@@ -76,6 +76,48 @@ impl CpuBackend {
             scratch,
             is_zero,
         } = block;
+        self.synthesise(model, quality, (shape, lod), indices, scratch, is_zero);
+        out.clear();
+        out.resize(shape.dims_at(lod).iter().product(), 0);
+        let rounding = match &model.curve {
+            Some(curve) => Rounding::along::<E>(curve, range),
+            None => Rounding::new::<E>(model.frac_bits, range),
+        };
+        simd::with_vectors(
+            self.level,
+            ToIntegers {
+                values: indices,
+                shape: &shape,
+                lod,
+                rounding: &rounding,
+                out,
+            },
+        );
+    }
+
+    /// Working values at full resolution from coefficient indices, in place.
+    pub(crate) fn working<'a, E: Working>(
+        &self,
+        model: &WaveletModel,
+        quality: u8,
+        shape: BlockShape,
+        indices: &'a mut [E],
+        scratch: &mut Vec<E>,
+    ) -> &'a [E] {
+        self.synthesise(model, quality, (shape, 0), indices, scratch, &|_| false);
+        indices
+    }
+
+    /// Dequantises and transforms what level of detail `lod` needs, in place.
+    fn synthesise<E: Working>(
+        &self,
+        model: &WaveletModel,
+        quality: u8,
+        (shape, lod): (BlockShape, usize),
+        indices: &mut [E],
+        scratch: &mut Vec<E>,
+        is_zero: &dyn Fn(&Band) -> bool,
+    ) {
         let quantiser = Quantiser::new(model, quality);
         let bands = (lod..shape.depth).flat_map(|depth| (1..8).map(move |b| shape.band(depth, b)));
         for band in std::iter::once(shape.coarsest()).chain(bands.filter(|b| !is_zero(b))) {
@@ -90,19 +132,6 @@ impl CpuBackend {
             );
         }
         simd::inverse(self.level, indices, scratch, &shape, lod);
-        out.clear();
-        out.resize(shape.dims_at(lod).iter().product(), 0);
-        let rounding = Rounding::new::<E>(model.frac_bits, range);
-        simd::with_vectors(
-            self.level,
-            ToIntegers {
-                values: indices,
-                shape: &shape,
-                lod,
-                rounding: &rounding,
-                out,
-            },
-        );
     }
 
     /// Runs plain loops as built for the vectors of this machine. Same results.
@@ -323,8 +352,8 @@ pub(super) fn decode_weights(
     Ok(())
 }
 
-/// From working values to integers: `clamp(((v + half) >> down << up) + centre, lo, hi)`, in as few
-/// bits as hold every step.
+/// From working values to integers: `clamp(((v + half) >> down << up) + centre, lo, hi)`, or
+/// `clamp(curve(v + centre), lo, hi)`, in as few bits as hold every step.
 enum Rounding {
     /// 16-bit values and a centre under 2^30.
     Narrow {
@@ -349,9 +378,36 @@ enum Rounding {
         centre: i64,
         range: ValueRange,
     },
+    /// 16-bit values.
+    NarrowCurve {
+        curve: NarrowCurve,
+        centre: i32,
+        range: ValueRange,
+    },
+    WideCurve {
+        curve: CurveTable,
+        centre: i64,
+        range: ValueRange,
+    },
 }
 
 impl Rounding {
+    fn along<E: Working>(curve: &Curve, range: ValueRange) -> Self {
+        let (table, centre) = (curve.table(), curve.centre(range.lo, range.hi));
+        match table.narrow() {
+            Some(curve) if E::MAX == i32::from(i16::MAX) => Self::NarrowCurve {
+                curve,
+                centre: centre as i32,
+                range,
+            },
+            _ => Self::WideCurve {
+                curve: table,
+                centre,
+                range,
+            },
+        }
+    }
+
     fn new<E: Working>(frac_bits: i8, range: ValueRange) -> Self {
         let (down, up) = (
             u32::from(frac_bits.max(0).unsigned_abs()),
@@ -420,6 +476,21 @@ impl Rounding {
                 let q = (((i64::from(v) + half) >> down) << up) + centre;
                 *o = q.clamp(i64::from(range.lo), i64::from(range.hi)) as i32;
             }),
+            Self::NarrowCurve {
+                curve,
+                centre,
+                range,
+            } => pairs.for_each(|(v, o): (i32, _)| {
+                *o = curve.value(v + centre).clamp(range.lo, range.hi);
+            }),
+            Self::WideCurve {
+                curve,
+                centre,
+                range,
+            } => pairs.for_each(|(v, o)| {
+                let q = curve.value(i64::from(v) + centre);
+                *o = q.clamp(i64::from(range.lo), i64::from(range.hi)) as i32;
+            }),
         }
     }
 }
@@ -479,6 +550,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Steep at one end, flat at the other.
+    const CURVE: Curve = Curve {
+        start: -31_000,
+        segment_log2: 9,
+        fraction: 2,
+        rises: [
+            60_000, 40_000, 0, 1, 20_000, 17, 9_000, 3_000, 1_000, 7, 5, 3, 2, 1, 0, 0,
+        ],
+    };
+
     fn model(precision: Precision) -> WaveletModel {
         WaveletModel {
             precision,
@@ -489,12 +570,13 @@ mod tests {
             recon_more: 5,
             residual: Residual::None,
             mask: false,
+            curve: None,
         }
     }
 
     fn run<E: Working>(
         level: CpuLevel,
-        precision: Precision,
+        model: &WaveletModel,
         shape: BlockShape,
         lod: usize,
         seed: &[i16],
@@ -517,7 +599,7 @@ mod tests {
         };
         CpuBackend::with_level(level)
             .unwrap()
-            .reconstruct(&model(precision), 0, block, &mut out);
+            .reconstruct(model, 0, block, &mut out);
         out
     }
 
@@ -531,15 +613,19 @@ mod tests {
             seed in proptest::collection::vec(prop_oneof![-40i16..40, any::<i16>()], 1..97),
         ) {
             let shape = BlockShape { dims, depth: 4 };
-            for level in CpuLevel::available() {
-                prop_assert_eq!(
-                    run::<i16>(CpuLevel::Scalar, Precision::I16, shape, lod, &seed),
-                    run::<i16>(level, Precision::I16, shape, lod, &seed)
-                );
-                prop_assert_eq!(
-                    run::<i32>(CpuLevel::Scalar, Precision::I32, shape, lod, &seed),
-                    run::<i32>(level, Precision::I32, shape, lod, &seed)
-                );
+            for curve in [None, Some(CURVE)] {
+                let of = |precision| WaveletModel { curve, ..model(precision) };
+                let (narrow, wide) = (of(Precision::I16), of(Precision::I32));
+                for level in CpuLevel::available() {
+                    prop_assert_eq!(
+                        run::<i16>(CpuLevel::Scalar, &narrow, shape, lod, &seed),
+                        run::<i16>(level, &narrow, shape, lod, &seed)
+                    );
+                    prop_assert_eq!(
+                        run::<i32>(CpuLevel::Scalar, &wide, shape, lod, &seed),
+                        run::<i32>(level, &wide, shape, lod, &seed)
+                    );
+                }
             }
         }
     }

@@ -2,15 +2,16 @@
 //! Writes the CSV columns that `bdrate.py` reads.
 //!
 //! NAME says what is measured: `dense`, `hashgrid`, `hashgrid-t15` (tables of at most 2^15 entries),
-//! `auto` (the cheaper for each block), each with `-fast` or `-best` at the end for another preset;
+//! `curve` (wavelets along a value curve where one pays), `auto` (the cheaper for each block), each with `-fast` or `-best` at the end for another preset;
 //! or `plain`: features and network trained for squared error alone, rounded to 8 bits, in models
 //! of several sizes.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
 use std::path::Path;
+use std::sync::Mutex;
 
-use hgv::bench_api::{BlockLab, LabBlock};
+use hgv::bench_api::{BlockLab, LabBlock, LabCurve};
 use hgv::encode::{ModelChoice, Preset};
 use hgv_bench::lab::LabVolume;
 
@@ -37,6 +38,7 @@ enum Method {
         model: ModelChoice,
         table_log2: u8,
         preset: Preset,
+        curve: bool,
     },
     Plain {
         spacings: (u8, u8),
@@ -71,7 +73,7 @@ fn main() -> Result<(), String> {
 fn methods(name: &str) -> Result<Vec<Method>, String> {
     let mut words = name.split('-');
     let model = match words.next() {
-        Some("dense") => ModelChoice::Dense,
+        Some("dense" | "curve") => ModelChoice::Dense,
         Some("hashgrid") => ModelChoice::Hashgrid,
         Some("auto") => ModelChoice::Auto,
         Some("plain") => {
@@ -81,7 +83,7 @@ fn methods(name: &str) -> Result<Vec<Method>, String> {
             };
             return Ok(SIZES.map(plain).to_vec());
         }
-        _ => return Err(format!("{name}: dense, hashgrid, auto or plain")),
+        _ => return Err(format!("{name}: dense, curve, hashgrid, auto or plain")),
     };
     let (mut preset, mut table_log2) = (Preset::Balanced, 22);
     for word in words {
@@ -97,6 +99,7 @@ fn methods(name: &str) -> Result<Vec<Method>, String> {
         model,
         table_log2,
         preset,
+        curve: name.starts_with("curve"),
     };
     Ok(EXPONENTS.map(step).to_vec())
 }
@@ -109,7 +112,7 @@ impl Method {
         }
     }
 
-    fn lab(self, v: &LabVolume, side: usize, levels: u8) -> BlockLab {
+    fn lab(self, v: &LabVolume, side: usize, levels: u8) -> Result<BlockLab, String> {
         let span = f64::from(v.range.1) - f64::from(v.range.0);
         let (low, high) = v.range;
         let lab = |exponent: f64, preset| {
@@ -122,10 +125,23 @@ impl Method {
                 model,
                 table_log2,
                 preset,
-            } => lab(exponent, preset)
-                .with_model(model)
-                .with_table_log2(table_log2),
-            Self::Plain { .. } => lab(4.0, Preset::Balanced),
+                curve,
+            } => {
+                let lab = lab(exponent, preset)
+                    .with_model(model)
+                    .with_table_log2(table_log2);
+                if !curve {
+                    return Ok(lab);
+                }
+                let step = |exponent: f64| span * f64::exp2(-exponent);
+                let chosen = chosen_curve(v, preset, span)?;
+                Ok(lab.with_curve(
+                    &chosen[usize::from(exponent > 4.5)],
+                    v.range,
+                    step(exponent),
+                ))
+            }
+            Self::Plain { .. } => Ok(lab(4.0, Preset::Balanced)),
         }
     }
 
@@ -142,6 +158,31 @@ impl Method {
     }
 }
 
+/// Curves of a volume for coarse and for fine steps, chosen on eight of its blocks or a few more
+/// (once for each volume and preset: a choice takes longer than a point).
+fn chosen_curve(v: &LabVolume, preset: Preset, span: f64) -> Result<[LabCurve; 2], String> {
+    static CHOSEN: Mutex<Option<(String, [LabCurve; 2])>> = Mutex::new(None);
+    let mut chosen = CHOSEN.lock().map_err(|e| e.to_string())?;
+    let key = format!("{} {preset:?}", v.name);
+    if let Some((_, curves)) = chosen.as_ref().filter(|(of, _)| *of == key) {
+        return Ok(curves.clone());
+    }
+    let curve = |exponent: f64| choose_curve(v, preset, span * f64::exp2(-exponent));
+    let curves = [curve(3.5)?, curve(5.5)?];
+    *chosen = Some((key, curves.clone()));
+    Ok(curves)
+}
+
+fn choose_curve(v: &LabVolume, preset: Preset, step: f64) -> Result<LabCurve, String> {
+    let corners = v.corners(64);
+    let every = (corners.len() / 8).max(1) | usize::from(corners.len() >= 16);
+    let blocks: Vec<_> = (corners.iter().step_by(every))
+        .map(|&corner| v.cube(corner, 64))
+        .collect();
+    let share = blocks.len() as f64 / corners.len() as f64;
+    LabCurve::choose(blocks, share, v.range, preset, step).map_err(|e| e.to_string())
+}
+
 /// Bytes, PSNR and voxels of the chosen blocks of a volume.
 fn sweep(
     v: &LabVolume,
@@ -151,7 +192,7 @@ fn sweep(
     every: usize,
 ) -> Result<(usize, f64, usize), String> {
     let span = f64::from(v.range.1) - f64::from(v.range.0);
-    let lab = method.lab(v, side, levels);
+    let lab = method.lab(v, side, levels)?;
     let (mut bytes, mut sse, mut voxels) = (0, 0.0, 0);
     for &corner in v.corners(side).iter().step_by(every) {
         let (dims, values) = v.cube(corner, side);

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use hgv::backend::cpu::{CpuBackend, CpuLevel, Scratch};
 use hgv::backend::{Backend, BlockJob, LayerStep};
-use hgv::bench_api::{BlockLab, LabPayload};
+use hgv::bench_api::{BlockLab, LabCurve, LabPayload};
 use hgv::codec::mask::{Class, encode_mask};
 use hgv::encode::Preset;
 use hgv::model::{BlockModel, NON_FINITE, Precision, WaveletModel};
@@ -38,6 +38,8 @@ struct Recipe {
     /// Factor on the step in the model record after encoding. Over 1 it makes working values
     /// overflow, which decoders must do alike.
     overdrive: u64,
+    /// Shares of the range that the segments of a value curve rise, in 1/256; none without a curve.
+    curve: Option<[u16; 16]>,
 }
 
 const PLAIN: Recipe = Recipe {
@@ -52,7 +54,13 @@ const PLAIN: Recipe = Recipe {
     steps: &[],
     noise: 600,
     overdrive: 1,
+    curve: None,
 };
+
+/// Flat at an end and in the middle, steep beside it.
+const STEPS: [u16; 16] = [0, 3, 4, 0, 0, 40, 81, 40, 6, 3, 2, 1, 2, 6, 35, 33];
+/// Steep below, nearly flat above.
+const ROOT: [u16; 16] = [46, 42, 36, 30, 25, 19, 14, 10, 8, 7, 5, 4, 4, 3, 2, 1];
 
 /// One recipe for each thing that a decoder can get wrong.
 fn recipes() -> Vec<Recipe> {
@@ -235,19 +243,74 @@ fn recipes() -> Vec<Recipe> {
             overdrive: 150,
             ..PLAIN
         },
+        Recipe {
+            name: "curve-i16-q1",
+            curve: Some(STEPS),
+            ..PLAIN
+        },
+        Recipe {
+            name: "curve-i16-q3",
+            dims: [33, 17, 5],
+            step: 3.0,
+            levels: 3,
+            curve: Some(ROOT),
+            ..PLAIN
+        },
+        Recipe {
+            name: "curve-i32-q2",
+            dims: [33, 17, 5],
+            range: floats,
+            step: 5000.0,
+            levels: 2,
+            mask: true,
+            curve: Some(ROOT),
+            ..PLAIN
+        },
+        Recipe {
+            name: "curve-coarse-units-i16",
+            dims: [30, 20, 10],
+            range: (0, 65_535),
+            step: 600.0,
+            curve: Some(STEPS),
+            ..PLAIN
+        },
+        Recipe {
+            name: "curve-lossless-i16-q2",
+            dims: [20, 22, 24],
+            range: (-2000, 2000),
+            step: 12.0,
+            levels: 2,
+            lossless: true,
+            curve: Some(STEPS),
+            ..PLAIN
+        },
+        Recipe {
+            name: "curve-wrap-i16",
+            dims: [20, 13, 9],
+            step: 4.0,
+            levels: 2,
+            overdrive: 20,
+            curve: Some(ROOT),
+            ..PLAIN
+        },
     ]
 }
 
 fn main() -> Result<(), String> {
-    let folder = std::env::args()
-        .nth(1)
-        .ok_or("usage: hgv-payload-vectors FOLDER")?;
+    let mut args = std::env::args().skip(1);
+    let folder = args
+        .next()
+        .ok_or("usage: hgv-payload-vectors FOLDER [NAME ...]")?;
+    let wanted: Vec<String> = args.collect();
     let wavelets = recipes();
     let wavelets = wavelets
         .iter()
         .enumerate()
         .map(|(seed, recipe)| (recipe.name, Vector::encode(recipe, seed as u64)));
-    for (name, vector) in wavelets.chain(grid::vectors()) {
+    let all = wavelets.chain(grid::vectors());
+    for (name, vector) in
+        all.filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name))
+    {
         let written = vector.and_then(|v| v.write(Path::new(&folder), name));
         written.map_err(|e| format!("{name}: {e}"))?;
     }
@@ -408,6 +471,13 @@ fn lab(recipe: &Recipe) -> BlockLab {
         Preset::Balanced,
         recipe.lossless,
     );
+    let lab = match recipe.curve {
+        Some(rises) => {
+            let curve = LabCurve::of_rises(rises.map(|r| f64::from(r) / 256.0));
+            lab.with_curve(&curve, recipe.range, recipe.step)
+        }
+        None => lab,
+    };
     if recipe.steps.is_empty() {
         return lab;
     }
