@@ -11,7 +11,7 @@ use crate::backend::{LayerStep, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
 use crate::codec::{CoefficientState, Quantiser, encode_layer, encode_residual};
 use crate::encode::Preset;
-use crate::model::{Precision, WaveletModel};
+use crate::model::{Coder, Precision, WaveletModel};
 
 /// What all blocks of a tier share.
 #[derive(Clone, Copy)]
@@ -220,7 +220,7 @@ impl Block<'_> {
             }
             errors.push(error);
         }
-        let mut layers = self.layers(buffers)?;
+        let mut layers = self.layers(model.coder, buffers)?;
         if model.lossless {
             self.add_residual(&mut layers, &buffers.decoded)?;
             errors[levels - 1] = LevelError::default();
@@ -341,7 +341,7 @@ impl Block<'_> {
             * gain
     }
 
-    fn layers<E: Working>(&self, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {
+    fn layers<E: Working>(&self, coder: Coder, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {
         buffers.state.reset(self.shape);
         let Buffers { targets, state, .. } = buffers;
         self.plan
@@ -350,6 +350,7 @@ impl Block<'_> {
             .map(|step| {
                 encode_layer(
                     state,
+                    coder,
                     usize::from(step.lod),
                     step.quality,
                     &targets[usize::from(step.quality)],

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_block};
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::overview::TierVoxels;
-use super::plan::{Models, Wavelets, layer_steps};
+use super::plan::{Models, Wavelets, coder, layer_steps};
 use super::scan::{Scan, report};
 use super::totals::Totals;
 use super::{EncodeOptions, ModelChoice, Preset, Progress, ProgressFn};
@@ -114,6 +114,7 @@ impl Job<'_> {
             levels,
             self.lossless,
             scan.masked,
+            coder(self.options.preset),
         );
         if self.grid_choice() == GridChoice::Never {
             return models;

@@ -1,8 +1,9 @@
 //! From what is asked for to what every block does: layers, models, steps.
 
+use super::options::Preset;
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
-use crate::model::{BlockModel, GridModel, Precision, WaveletModel};
+use crate::model::{BlockModel, Coder, GridModel, Precision, WaveletModel};
 use crate::{Error, Result};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
@@ -23,6 +24,14 @@ pub(crate) fn lambda(step: f64) -> f64 {
     LAMBDA * step * step
 }
 
+/// The entropy coder of a preset.
+pub(crate) fn coder(preset: Preset) -> Coder {
+    match preset {
+        Preset::Best => Coder::M,
+        Preset::Fast | Preset::Balanced => Coder::R,
+    }
+}
+
 /// Half the range of values, in working units, that 16-bit arithmetic has room for: the gain of
 /// a merge (1.86), the sum of two neighbours (2) and overshoot (2.1) stay under 32768.
 const NARROW_HALF_RANGE: f64 = 4096.0;
@@ -40,10 +49,12 @@ pub(crate) fn wavelet_models(
     step: f64,
     levels: u8,
     lossless: bool,
+    coder: Coder,
 ) -> (WaveletModel, WaveletModel) {
     let half = ((f64::from(q_max) - f64::from(q_min)) / 2.0).max(1.0);
     let bits = |room: f64| (room / half).log2().floor().clamp(-16.0, 24.0) as i8;
     let model = |precision, frac_bits: i8| WaveletModel {
+        coder,
         precision,
         frac_bits,
         qualities: levels,
@@ -107,14 +118,15 @@ impl Models {
         levels: u8,
         lossless: bool,
         masked: bool,
+        coder: Coder,
     ) -> Self {
         Self {
             grids: Vec::new(),
             wavelets: Wavelets::Everywhere,
             lambda: lambda(step),
             masked,
-            volume: wavelet_models(q_min, q_max, step, levels, lossless),
-            overview: wavelet_models(q_min, q_max, step, levels, false),
+            volume: wavelet_models(q_min, q_max, step, levels, lossless, coder),
+            overview: wavelet_models(q_min, q_max, step, levels, false, coder),
         }
     }
 

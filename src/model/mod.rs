@@ -8,7 +8,7 @@ mod wavelet;
 
 pub use grid::GridModel;
 pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};
-pub use wavelet::{Precision, WaveletModel};
+pub use wavelet::{Coder, Precision, WaveletModel};
 
 /// The model of a block, of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,9 +14,21 @@ pub enum Precision {
     I32,
 }
 
+/// How coefficients become bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Coder {
+    /// Static tables, many lanes.
+    #[default]
+    R,
+    /// Adaptive mixing of contexts, bit by bit: the fewest bytes.
+    M,
+}
+
 /// Parameters of the dense wavelet model; one record serves all blocks that name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaveletModel {
+    /// Entropy coder of the coefficients.
+    pub coder: Coder,
     /// Width of the working values.
     pub precision: Precision,
     /// Fractional bits of the working values, -16..=24: `w = (q - centre) * 2^frac_bits`.
@@ -40,8 +52,6 @@ impl WaveletModel {
     pub const KIND: u8 = 1;
     /// Bytes of the record.
     pub const BYTES: usize = 16;
-    /// Entropy coder R with table set 0, the only one of this version.
-    const CODER: u8 = 0;
 
     /// The same with a step `factor` times as large, within what a record can say.
     #[must_use]
@@ -53,7 +63,7 @@ impl WaveletModel {
     /// The record as bytes.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut b = [0; Self::BYTES];
-        b[0] = Self::CODER;
+        b[0] = self.coder as u8;
         b[1] = u8::from(self.precision == Precision::I32);
         b[2] = self.frac_bits.to_le_bytes()[0];
         b[3] = self.qualities;
@@ -77,13 +87,17 @@ impl WaveletModel {
                 Self::BYTES
             )));
         }
-        if b[0] != Self::CODER {
-            return Err(Error::Unsupported(format!(
-                "entropy coder {} of a newer version",
-                b[0]
-            )));
-        }
+        let coder = match b[0] {
+            0 => Coder::R,
+            1 => Coder::M,
+            other => {
+                return Err(Error::Unsupported(format!(
+                    "entropy coder {other} of a newer version"
+                )));
+            }
+        };
         let model = Self {
+            coder,
             precision: match b[1] {
                 0 => Precision::I16,
                 1 => Precision::I32,
