@@ -329,7 +329,7 @@ mod tests {
 
     fn round_trip<E: Coefficient>(shape: BlockShape, seed: &[i32], sparse: usize) {
         let targets = targets::<E>(&shape, seed, sparse);
-        let (mut writer, mut reader) = (CoefficientState::<E>::new(), CoefficientState::new());
+        let (mut writer, mut reader) = (CoefficientState::<E>::new(), CoefficientState::<E>::new());
         writer.reset(shape);
         reader.reset(shape);
         for (lod, quality) in STEPS {
@@ -386,8 +386,10 @@ mod tests {
         };
         for k in [i32::from(i16::MAX), i32::MAX, i32::MIN + 1, 9, -10, 11] {
             let target = vec![k; shape.voxels()];
-            let (mut writer, mut reader) =
-                (CoefficientState::<i32>::new(), CoefficientState::new());
+            let (mut writer, mut reader) = (
+                CoefficientState::<i32>::new(),
+                CoefficientState::<i32>::new(),
+            );
             writer.reset(shape);
             reader.reset(shape);
             let bytes = encode_layer(&mut writer, Which::M, 0, 0, &target).unwrap();
