@@ -259,7 +259,7 @@ fn recipes() -> Vec<Recipe> {
         },
         Recipe {
             name: "mixing-i32-q3",
-            dims: [21, 34, 12],
+            dims: [21, 14, 9],
             range: floats,
             step: 5000.0,
             levels: 3,
@@ -276,7 +276,7 @@ fn recipes() -> Vec<Recipe> {
         Recipe {
             name: "mixing-side-128-i32-q2",
             block_log2: 7,
-            dims: [128, 21, 9],
+            dims: [66, 9, 5],
             range: floats,
             step: 8000.0,
             levels: 2,

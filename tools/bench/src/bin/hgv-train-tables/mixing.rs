@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use hgv::bench_api::mixing::{
-    ADAPTIVE, CURVE, Decider, KINDS, MAGNITUDE_TERMS, Mixer, SIGN_TERMS, SLOTS, Tables, Trainer,
-    Traversal, WEIGHTS, followed,
+    ADAPTIVE, CURVE, Decider, KINDS, MAGNITUDE_TERMS, Mixer, RATE, SIGN_TERMS, SLOTS, Tables,
+    Trainer, Traversal, WEIGHTS, followed,
 };
 use hgv::bench_api::{BlockLab, MixingBlock};
 use hgv::encode::Preset;
@@ -62,6 +62,30 @@ pub(super) fn train(volumes: &[String]) -> Result<Tables, String> {
     eprintln!("slots set");
     training.set_weights()?;
     Ok(training.tables)
+}
+
+/// Prints what the blocks of volumes cost under tables, volume by volume: for volumes that the
+/// tables were not trained on, too.
+pub(super) fn measure(tables: &Tables, volumes: &[String]) -> Result<(), String> {
+    for path in volumes {
+        let volume = LabVolume::load(Path::new(path))?;
+        let (mut blocks, mut bits) = (Vec::new(), 0.0);
+        collect(&volume, &mut blocks);
+        let mut mixer = Mixer::default();
+        for block in &blocks {
+            mixer.start(tables);
+            let mut trainer = Trainer {
+                tables,
+                mixer: &mut mixer,
+                rate: RATE,
+                bits: 0.0,
+            };
+            run(block, &mut Traversal::default(), &mut trainer)?;
+            bits += trainer.bits;
+        }
+        eprintln!("{}: {:.0} bytes", volume.name, bits / 8.0);
+    }
+    Ok(())
 }
 
 fn collect(volume: &LabVolume, blocks: &mut Vec<MixingBlock>) {
