@@ -165,9 +165,6 @@ impl Vector {
         }
         if matches!(&self.model, BlockModel::Wavelet(m) if m.coder == Coder::M) {
             out.push(around(&[stream, &[0]].concat()));
-            if !ends_lossless {
-                out.push(stream[..stream.len() - 1].to_vec());
-            }
             return out;
         }
         out.push(around(&[&[6], &stream[1..]].concat()));

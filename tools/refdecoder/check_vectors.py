@@ -82,7 +82,6 @@ def damages(layer, mixes, parts):
         return
     if mixes:
         yield "a byte too many", around(tail + b"\0")
-        yield "a byte too few", around(tail[:-1])
         return
     yield "64 lanes", around(b"\x06" + tail[1:])
     yield "a state under 2^16", around(tail[:3] + b"\0\0" + tail[5:])
