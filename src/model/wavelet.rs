@@ -130,3 +130,22 @@ impl WaveletModel {
         Ok(model)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn records_keep_their_coder_and_newer_ones_are_refused() {
+        let mut record = [0, 0, 3, 1, 8, 5, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0];
+        for coder in [Coder::R, Coder::M] {
+            record[0] = coder as u8;
+            let model = WaveletModel::from_bytes(&record).unwrap();
+            assert_eq!((model.coder, model.to_bytes()), (coder, record));
+        }
+        record[0] = 2;
+        let error = WaveletModel::from_bytes(&record).unwrap_err();
+        assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    }
+}

@@ -34,8 +34,9 @@ pub struct Mixer {
 
 /// Weighted sums of the stretched probabilities of a decision.
 #[derive(Debug, Clone, Copy)]
-struct Mixed<const N: usize> {
-    inputs: [i32; N],
+struct Mixed {
+    /// Zero after the inputs that there are.
+    inputs: [i32; STRIDE],
     sums: [i32; 2],
 }
 
@@ -48,42 +49,36 @@ impl Mixer {
     }
 
     #[inline(always)]
-    fn mix<const N: usize>(
-        &self,
-        tables: &Tables,
-        slots: &[usize; N],
-        sets: [usize; 2],
-    ) -> Mixed<N> {
-        let inputs =
-            slots.map(|s| i32::from(tables.stretch[usize::from(self.probabilities[s] >> 4)]));
+    fn mix<const N: usize>(&self, tables: &Tables, slots: &[usize; N], sets: [usize; 2]) -> Mixed {
+        let mut inputs = [0; STRIDE];
+        for (input, &slot) in inputs.iter_mut().zip(slots) {
+            *input = i32::from(tables.stretch[usize::from(self.probabilities[slot] >> 4)]);
+        }
         let sums = sets.map(|set| {
             let weights = &self.weights[set * STRIDE..][..N];
-            let sum: i64 = inputs
-                .iter()
-                .zip(weights)
-                .map(|(&s, &w)| i64::from(s) * i64::from(w))
-                .sum();
+            let pairs = inputs.iter().zip(weights);
+            let sum: i64 = pairs.map(|(&s, &w)| i64::from(s) * i64::from(w)).sum();
             (sum >> 16).clamp(-2047, 2047) as i32
         });
         Mixed { inputs, sums }
     }
 
-    /// Learns from a bit; `rate` is how fast weights follow.
+    /// Learns from a bit; `rate`, up to 15, is how fast weights follow.
     #[inline(always)]
     fn learn<const N: usize>(
         &mut self,
         tables: &Tables,
-        mixed: &Mixed<N>,
+        mixed: &Mixed,
         (slots, sets): (&[usize; N], [usize; 2]),
-        rate: i64,
+        rate: i32,
         bit: bool,
     ) {
         for (set, sum) in sets.into_iter().zip(mixed.sums) {
-            let error = (i32::from(bit) << 16) - squash(tables, sum);
-            let weights = &mut self.weights[set * STRIDE..][..N];
+            // Under 2^11 * 2^16 * 15.
+            let pull = ((i32::from(bit) << 16) - squash(tables, sum)) * rate;
+            let weights = &mut self.weights[set * STRIDE..][..STRIDE];
             for (w, &s) in weights.iter_mut().zip(&mixed.inputs) {
-                let step = (i64::from(s) * i64::from(error) * rate + (1 << 17)) >> 18;
-                *w = (*w + step as i32).clamp(-(1 << 24), 1 << 24);
+                *w = (*w + ((s * pull + (1 << 17)) >> 18)).clamp(-(1 << 24), 1 << 24);
             }
         }
         for &slot in slots {
@@ -156,7 +151,7 @@ pub(super) struct Coder<'a, B> {
 }
 
 /// How fast mixing weights follow in a block.
-pub const RATE: i64 = 6;
+pub const RATE: i32 = 6;
 
 impl<B: Bits> Decider for Coder<'_, B> {
     const ENCODES: bool = B::ENCODES;
@@ -188,7 +183,7 @@ pub struct Trainer<'a> {
     /// What it knows.
     pub mixer: &'a mut Mixer,
     /// How fast weights follow.
-    pub rate: i64,
+    pub rate: i32,
     /// Information of all decisions so far.
     pub bits: f64,
 }

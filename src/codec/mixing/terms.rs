@@ -76,6 +76,15 @@ fn magnitude(cells: &[i16], at: usize) -> i32 {
     i32::from(cells[at].unsigned_abs())
 }
 
+/// Magnitudes of a cell and those before and after it.
+#[inline(always)]
+fn three(cells: &[i16], at: usize) -> [i32; 3] {
+    match cells.get(at - 1..at + 2) {
+        Some(&[a, b, c]) => [a, b, c].map(|k| i32::from(k.unsigned_abs())),
+        _ => [0; 3],
+    }
+}
+
 impl Around<'_> {
     /// What the magnitude of a coefficient is expected from.
     #[inline(always)]
@@ -99,21 +108,25 @@ impl Around<'_> {
     fn add_neighbours(&self, spot: &Spot, terms: &mut [i32; MAGNITUDE_TERMS]) {
         let (cells, c) = (&self.scale.bands[spot.band][..], spot.cell);
         let strides = self.scale.cells.strides;
-        let high = |a: usize| spot.band >> a & 1;
-        let m = |at: usize| magnitude(cells, at);
-        for a in 0..3 {
-            let s = strides[a];
-            terms[high(a)] += m(c - s) + m(c + s);
-            terms[6 + high(a)] += m(c - 2 * s) + m(c + 2 * s);
-            let (b, d) = ((a + 1) % 3, (a + 2) % 3);
-            let (p, q) = (strides[b], strides[d]);
-            terms[2 + high(b) + high(d)] +=
-                m(c - p - q) + m(c + q - p) + m(c + p - q) + m(c + p + q);
-        }
         let [_, sy, sz] = strides;
-        for row in [c - sy - sz, c + sy - sz, c + sz - sy, c + sy + sz] {
-            terms[5] += m(row - 1) + m(row + 1);
+        let m = |at: usize| magnitude(cells, at);
+        // Rows of three around the coefficient, by y and z.
+        let rows = [c - sz, c, c + sz].map(|z| [z - sy, z, z + sy].map(|y| three(cells, y)));
+        let [[nn, nz, ns], [yn, own, ys], [sn, pz, ss]] = rows;
+        let faces = [own[0] + own[2], yn[1] + ys[1], nz[1] + pz[1]];
+        // Edges across the plane of the two axes after each axis.
+        let edges = [
+            nn[1] + ns[1] + sn[1] + ss[1],
+            nz[0] + nz[2] + pz[0] + pz[2],
+            yn[0] + yn[2] + ys[0] + ys[2],
+        ];
+        let high = |a: usize| spot.band >> a & 1;
+        for a in 0..3 {
+            terms[high(a)] += faces[a];
+            terms[2 + high((a + 1) % 3) + high((a + 2) % 3)] += edges[a];
+            terms[6 + high(a)] += m(c - 2 * strides[a]) + m(c + 2 * strides[a]);
         }
+        terms[5] = [nn, ns, sn, ss].iter().map(|r| r[0] + r[2]).sum();
     }
 
     #[inline(always)]

@@ -34,7 +34,7 @@ const WORTHS: [u8; 8] = [1, 2, 4, 8, 16, 32, 80, 254];
 /// Mixing weights before training, and the rates of the two rounds.
 const FIRST_WEIGHT: i32 = 65_536 * 3 / 10;
 const SINGLE_WEIGHT: i32 = 65_536;
-const ROUNDS: [i64; 2] = [10, 4];
+const ROUNDS: [i32; 2] = [10, 4];
 /// Magnitudes over this do not pull the weights of terms.
 const CLIP: i32 = 12;
 
