@@ -13,7 +13,7 @@ pub use crate::codec::grid::{
     COUNT as GRID_CONTEXTS, alphabet as grid_alphabet, generalise as grid_generalise,
 };
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
-use crate::encode::plan::{ModelUse, lambda, layer_steps, wavelet_models};
+use crate::encode::plan::{ModelUse, WaveletWanted, coder, lambda, layer_steps, wavelet_models};
 use crate::encode::{
     BlockPlan, CurveSample, CurveShape, EncodeScratch, EncodedBlock, GridChoice, GridPlan,
     GridWanted, LevelError, ModelChoice, PlainSize, Preset, encode_block, encode_plain_block,
@@ -22,6 +22,7 @@ use crate::encode::{
 use crate::model::{BlockModel, GridModel, Precision, Residual, ValueMap, WaveletModel};
 use crate::volume::DType;
 
+pub use crate::codec::mixing;
 pub use crate::codec::symbols::Counter;
 pub use train::{LabLevel, LabModel, TrainLab, fit_network, multiply_add_rounds, train_to_the_end};
 
@@ -73,6 +74,33 @@ impl LabCurve {
     }
 }
 
+/// The indices of a block.
+pub struct MixingBlock {
+    shape: BlockShape,
+    steps: Vec<(usize, u8)>,
+    targets: Vec<Vec<i16>>,
+}
+
+impl MixingBlock {
+    /// How many indices of the last quality are not zero.
+    pub fn nonzero(&self) -> usize {
+        let last = self.targets.last();
+        last.map_or(0, |t| t.iter().filter(|k| **k != 0).count())
+    }
+
+    /// Runs all decisions of the block past a decider.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn run<D: mixing::Decider>(
+        &self,
+        buffers: &mut mixing::Traversal,
+        decider: &mut D,
+    ) -> Result<()> {
+        mixing::traverse_block(buffers, self.shape, &self.steps, &self.targets, decider)
+    }
+}
+
 /// A coded block.
 pub struct LabPayload {
     /// Its extent.
@@ -111,12 +139,17 @@ impl BlockLab {
         preset: Preset,
         lossless: bool,
     ) -> Self {
-        let residual = if lossless {
-            Residual::Step(1)
-        } else {
-            Residual::None
+        let wanted = WaveletWanted {
+            levels,
+            residual: if lossless {
+                Residual::Step(1)
+            } else {
+                Residual::None
+            },
+            coder: coder(preset),
+            curve: None,
         };
-        let (model, wide) = wavelet_models(q_min, q_max, step, levels, residual, None);
+        let (model, wide) = wavelet_models(q_min, q_max, step, wanted);
         Self {
             model,
             wide,
@@ -129,7 +162,7 @@ impl BlockLab {
                 step,
                 GridWanted {
                     levels,
-                    residual,
+                    residual: wanted.residual,
                     block_log2,
                     table_log2: 22,
                 },
@@ -140,9 +173,13 @@ impl BlockLab {
 
     /// The same along a curve, for the range and step that it was made with.
     pub fn with_curve(mut self, choice: &LabCurve, (q_min, q_max): (i32, i32), step: f64) -> Self {
-        let (levels, residual) = (self.model.qualities, self.model.residual);
-        let shape = choice.0.as_ref();
-        (self.model, self.wide) = wavelet_models(q_min, q_max, step, levels, residual, shape);
+        let wanted = WaveletWanted {
+            levels: self.model.qualities,
+            residual: self.model.residual,
+            coder: self.model.coder,
+            curve: choice.0.as_ref(),
+        };
+        (self.model, self.wide) = wavelet_models(q_min, q_max, step, wanted);
         self
     }
 
@@ -242,11 +279,12 @@ impl BlockLab {
         })
     }
 
-    /// Symbols of a block, by context, one list a band.
-    ///
-    /// # Errors
-    /// As the encoder.
-    pub fn statistics(&self, dims: [usize; 3], values: &[f32]) -> Result<Vec<Counter>> {
+    /// Coefficient indices of a block at every quality, `[z][y][x]`, bands nested.
+    fn targets(
+        &self,
+        dims: [usize; 3],
+        values: &[f32],
+    ) -> (WaveletModel, ValueRange, Vec<Vec<i32>>) {
         let shape = BlockShape {
             dims,
             depth: self.depth,
@@ -279,6 +317,38 @@ impl BlockLab {
                 target,
             );
         }
+        (*model, range, targets)
+    }
+
+    /// Coefficient indices of a block at every quality, to train coder M.
+    pub fn indices(&self, dims: [usize; 3], values: &[f32]) -> MixingBlock {
+        let narrow = |k: &i32| (*k).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+        let targets = self.targets(dims, values).2;
+        MixingBlock {
+            shape: BlockShape {
+                dims,
+                depth: self.depth,
+            },
+            steps: (self.steps.iter())
+                .map(|s| (usize::from(s.lod), s.quality))
+                .collect(),
+            targets: targets
+                .iter()
+                .map(|t| t.iter().map(narrow).collect())
+                .collect(),
+        }
+    }
+
+    /// Symbols of a block, by context, one list a band.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn statistics(&self, dims: [usize; 3], values: &[f32]) -> Result<Vec<Counter>> {
+        let shape = BlockShape {
+            dims,
+            depth: self.depth,
+        };
+        let (model, range, targets) = self.targets(dims, values);
         let mut state = CoefficientState::new();
         state.reset(shape);
         let mut all = Vec::new();
@@ -291,7 +361,7 @@ impl BlockLab {
             )?);
         }
         if model.residual.is_some() {
-            let decoded = self.decoded(model, shape, range, &targets);
+            let decoded = self.decoded(&model, shape, range, &targets);
             let residual: Vec<i32> = values
                 .iter()
                 .zip(&decoded)

@@ -8,7 +8,7 @@ use hgv::backend::cpu::{CpuBackend, CpuLevel, Scratch};
 use hgv::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use hgv::codec::bands::BlockShape;
 use hgv::codec::mask::{Class, decode_mask};
-use hgv::model::{BlockModel, GridModel, NON_FINITE, WaveletModel};
+use hgv::model::{BlockModel, Coder, GridModel, NON_FINITE, WaveletModel};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -163,6 +163,10 @@ impl Vector {
             stream = &layer[4..];
             out.push(layer[..3].to_vec());
             out.push([&(layer.len() as u32 - 3).to_le_bytes(), stream].concat());
+        }
+        if matches!(&self.model, BlockModel::Wavelet(m) if m.coder == Coder::M) {
+            out.push(around(&[stream, &[0]].concat()));
+            return out;
         }
         out.push(around(&[&[6], &stream[1..]].concat()));
         out.push(around(&[&stream[..3], &[0, 0], &stream[5..]].concat()));

@@ -4,9 +4,11 @@
 use super::band::BandWalk;
 use super::bands::{Band, BlockShape};
 use super::contexts;
+use super::mixing;
 use super::state::{Coefficient, CoefficientState};
 use super::symbols::{Counter, Player, Recorder, SymbolCoder};
 use super::tables::TableSet;
+use crate::model::Coder;
 use crate::{Error, Result};
 
 /// Decodes the layer that brings the bands of in-block level of detail `lod` and coarser to
@@ -16,12 +18,16 @@ use crate::{Error, Result};
 /// [`Error::Corrupt`] if the bytes break a rule.
 pub fn decode_layer<E: Coefficient>(
     state: &mut CoefficientState<E>,
+    coder: Coder,
     lod: usize,
     quality: u8,
     bytes: &[u8],
 ) -> Result<()> {
     if bytes.is_empty() {
         return skip_layer(state, lod, quality);
+    }
+    if coder == Coder::M {
+        return mixing::decode(state, lod, quality, bytes);
     }
     let mut player = Player::new(bytes, TableSet::Wavelet)?;
     let signs = traverse(state, &mut player, lod, quality, &[])?;
@@ -41,6 +47,7 @@ pub fn decode_layer<E: Coefficient>(
 /// [`Error::Corrupt`] if a refined index is more than 4 away from four times the one before.
 pub fn encode_layer<E: Coefficient>(
     state: &mut CoefficientState<E>,
+    coder: Coder,
     lod: usize,
     quality: u8,
     target: &[E],
@@ -48,6 +55,9 @@ pub fn encode_layer<E: Coefficient>(
     if is_idle(state, lod, quality, target)? {
         skip_layer(state, lod, quality)?;
         return Ok(Vec::new());
+    }
+    if coder == Coder::M {
+        return mixing::encode(state, lod, quality, target);
     }
     let mut recorder = Recorder::new(TableSet::Wavelet)?;
     let signs = traverse(state, &mut recorder, lod, quality, target)?;
@@ -88,14 +98,18 @@ fn apply_signs<E: Coefficient>(
     negative
 }
 
-fn shape_of<E>(state: &CoefficientState<E>) -> Result<BlockShape> {
+pub(super) fn shape_of<E>(state: &CoefficientState<E>) -> Result<BlockShape> {
     state
         .shape
         .ok_or_else(|| Error::argument("the coefficient state has no block yet"))
 }
 
 /// Splits that the layer works on, coarse to fine, after checking that it may come now.
-fn depths<E>(state: &CoefficientState<E>, lod: usize, quality: u8) -> Result<Vec<usize>> {
+pub(super) fn depths<E>(
+    state: &CoefficientState<E>,
+    lod: usize,
+    quality: u8,
+) -> Result<Vec<usize>> {
     let shape = shape_of(state)?;
     let wanted = quality as i8;
     let mut depths = Vec::new();
@@ -115,7 +129,7 @@ fn depths<E>(state: &CoefficientState<E>, lod: usize, quality: u8) -> Result<Vec
 }
 
 /// Whether the layer would change nothing: all that it adds is zero.
-fn is_idle<E: Coefficient>(
+pub(super) fn is_idle<E: Coefficient>(
     state: &CoefficientState<E>,
     lod: usize,
     quality: u8,
@@ -144,7 +158,7 @@ fn brought<E>(
     Ok(coarsest.into_iter().chain(bands).collect())
 }
 
-fn any_nonzero<E: Coefficient>(shape: &BlockShape, band: &Band, target: &[E]) -> bool {
+pub(super) fn any_nonzero<E: Coefficient>(shape: &BlockShape, band: &Band, target: &[E]) -> bool {
     rows(shape, band).any(|row| target[row].iter().any(|&k| k.into() != 0))
 }
 
@@ -163,7 +177,7 @@ pub(crate) fn rows(
 }
 
 /// An empty layer: what was zero stays zero, what was not becomes four times itself.
-fn skip_layer<E: Coefficient>(
+pub(super) fn skip_layer<E: Coefficient>(
     state: &mut CoefficientState<E>,
     lod: usize,
     quality: u8,
@@ -234,7 +248,7 @@ fn code_coarsest<E: Coefficient, C: SymbolCoder>(
     coder.begin_band(contexts::variant(2));
     coder.restart();
     let shift = if quality == 0 {
-        coarsest_shift(coder, shape, &band, target)?
+        coarsest_shift(coder, shape, target)?
     } else {
         0
     };
@@ -268,7 +282,7 @@ fn code_coarsest<E: Coefficient, C: SymbolCoder>(
 }
 
 /// Mean, rounded towards minus infinity, of the neighbours before on each axis; 0 without any.
-fn predict<E: Coefficient>(indices: &[E], shape: &BlockShape, at: [usize; 3]) -> i64 {
+pub(super) fn predict<E: Coefficient>(indices: &[E], shape: &BlockShape, at: [usize; 3]) -> i64 {
     let strides = [1, shape.dims[0], shape.dims[0] * shape.dims[1]];
     let i = at[0] + at[1] * strides[1] + at[2] * strides[2];
     let (mut sum, mut count) = (0i64, 0i64);
@@ -285,25 +299,31 @@ fn predict<E: Coefficient>(indices: &[E], shape: &BlockShape, at: [usize; 3]) ->
 fn coarsest_shift<E: Coefficient, C: SymbolCoder>(
     coder: &mut C,
     shape: &BlockShape,
-    band: &Band,
     target: &[E],
 ) -> Result<u32> {
-    let mut shift = 0;
-    if C::ENCODES {
-        let mut sum = 0u64;
-        for z in 0..band.dims[2] {
-            for y in 0..band.dims[1] {
-                for x in 0..band.dims[0] {
-                    let i = (z * shape.dims[1] + y) * shape.dims[0] + x;
-                    sum += (i64::from(target[i].into()) - predict(target, shape, [x, y, z]))
-                        .unsigned_abs();
-                }
+    let wanted = if C::ENCODES {
+        coarsest_units(shape, target)
+    } else {
+        0
+    };
+    coder.raw(wanted, 5)
+}
+
+/// The best number of raw low bits: half of the mean difference.
+pub(super) fn coarsest_units<E: Coefficient>(shape: &BlockShape, target: &[E]) -> u32 {
+    let band = shape.coarsest();
+    let mut sum = 0u64;
+    for z in 0..band.dims[2] {
+        for y in 0..band.dims[1] {
+            for x in 0..band.dims[0] {
+                let i = (z * shape.dims[1] + y) * shape.dims[0] + x;
+                sum += (i64::from(target[i].into()) - predict(target, shape, [x, y, z]))
+                    .unsigned_abs();
             }
         }
-        let mean = sum / band.len().max(1) as u64;
-        shift = (mean / 2).checked_ilog2().unwrap_or(0).min(31);
     }
-    coder.raw(shift, 5)
+    let mean = sum / band.len().max(1) as u64;
+    (mean / 2).checked_ilog2().unwrap_or(0).min(31)
 }
 
 fn code_band<E: Coefficient, C: SymbolCoder>(

@@ -9,6 +9,7 @@ pub mod contexts;
 pub mod grid;
 mod layer;
 pub mod mask;
+pub mod mixing;
 mod quant;
 pub mod rans;
 mod residual;
@@ -16,6 +17,7 @@ mod state;
 pub mod symbols;
 pub mod tables;
 
+pub use crate::model::Coder;
 pub(crate) use layer::rows;
 pub use layer::{count_layer, decode_layer, encode_layer};
 pub use quant::{Quantiser, dequantise_band};

@@ -1,6 +1,7 @@
 //! What is known of a block's coefficients between layers.
 
 use super::bands::{Band, BlockShape};
+use super::mixing::MixingState;
 
 /// Integer that holds a coefficient index and, later, a working value.
 pub trait Coefficient:
@@ -127,6 +128,8 @@ pub struct CoefficientState<E> {
     pub(crate) signs: Vec<u32>,
     /// Active groups of the band being coded.
     pub(crate) active: Vec<[u16; 3]>,
+    /// What coder M knows of the block.
+    pub(crate) mixing: MixingState,
 }
 
 impl<E: Coefficient> CoefficientState<E> {
@@ -143,6 +146,7 @@ impl<E: Coefficient> CoefficientState<E> {
             scale.reset(shape.dims_at(depth + 1));
         }
         self.coarsest_quality = -1;
+        self.mixing.reset();
         self.shape = Some(shape);
     }
 

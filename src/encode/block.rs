@@ -12,7 +12,7 @@ use crate::backend::{LayerStep, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
 use crate::codec::{CoefficientState, Quantiser, encode_layer};
 use crate::encode::Preset;
-use crate::model::{Precision, Residual, ValueMap, WaveletModel};
+use crate::model::{Coder, Precision, Residual, ValueMap, WaveletModel};
 
 /// What all blocks of a tier share.
 #[derive(Clone, Copy)]
@@ -286,7 +286,7 @@ impl Block<'_> {
             }
             errors.push(error);
         }
-        let mut layers = self.layers(buffers)?;
+        let mut layers = self.layers(model.coder, buffers)?;
         if let Some(residual) = self.residual(model.residual, &buffers.decoded) {
             self.append_residual(&mut layers, &buffers.decoded, &residual.values)?;
             errors[levels - 1] = residual.error;
@@ -419,7 +419,7 @@ impl Block<'_> {
             * gain
     }
 
-    fn layers<E: Working>(&self, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {
+    fn layers<E: Working>(&self, coder: Coder, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {
         buffers.state.reset(self.shape);
         let Buffers { targets, state, .. } = buffers;
         self.plan
@@ -428,6 +428,7 @@ impl Block<'_> {
             .map(|step| {
                 encode_layer(
                     state,
+                    coder,
                     usize::from(step.lod),
                     step.quality,
                     &targets[usize::from(step.quality)],

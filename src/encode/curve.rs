@@ -3,13 +3,13 @@
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 use super::pass::Job;
-use super::plan::{layer_steps, wavelet_models};
+use super::plan::{WaveletWanted, layer_steps, wavelet_models};
 use super::{ModelChoice, Preset, Target};
 use crate::Result;
 use crate::backend::ValueRange;
 use crate::backend::cpu::CpuBackend;
 use crate::codec::bands::BlockShape;
-use crate::model::{Curve, Precision, Residual, SEGMENTS, ValueMap, WaveletModel};
+use crate::model::{Coder, Curve, Precision, Residual, SEGMENTS, ValueMap, WaveletModel};
 use crate::volume::DType;
 use rayon::prelude::*;
 
@@ -310,8 +310,13 @@ impl<'a> Trial<'a> {
     fn point(&self, shape: Option<&CurveShape>, octave: f64) -> Result<Point> {
         let sample = self.sample;
         let step = self.step * octave.exp2();
-        let (model, wide) =
-            wavelet_models(sample.q_min, sample.q_max, step, 1, Residual::None, shape);
+        let wanted = WaveletWanted {
+            levels: 1,
+            residual: Residual::None,
+            coder: Coder::R,
+            curve: shape,
+        };
+        let (model, wide) = wavelet_models(sample.q_min, sample.q_max, step, wanted);
         let steps = layer_steps(1);
         let plan = BlockPlan {
             model,

@@ -11,7 +11,7 @@ use super::curve::{CurveShape, SampleBlock};
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::masked::filled;
 use super::overview::TierVoxels;
-use super::plan::{Models, Wavelets, layer_steps};
+use super::plan::{Models, WaveletWanted, Wavelets, coder, layer_steps};
 use super::scan::{Scan, report};
 use super::totals::Totals;
 use super::{EncodeOptions, ModelChoice, Preset, Progress, ProgressFn};
@@ -113,14 +113,18 @@ impl Job<'_> {
 
     pub(super) fn models(&self, step: f64) -> Models {
         let (scan, levels) = (&self.scan, self.levels());
+        let wanted = WaveletWanted {
+            levels,
+            residual: self.residual,
+            coder: coder(self.options.preset),
+            curve: self.curve.as_ref(),
+        };
         let models = Models::new(
             scan.q_min,
             scan.q_max,
             step,
-            levels,
-            self.residual,
+            wanted,
             scan.masked && self.residual != Residual::FloatBits,
-            self.curve.as_ref(),
         );
         if self.grid_choice() == GridChoice::Never {
             return models;

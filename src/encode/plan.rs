@@ -1,9 +1,10 @@
 //! From what is asked for to what every block does: layers, models, steps.
 
 use super::curve::CurveShape;
+use super::options::Preset;
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
-use crate::model::{BlockModel, GridModel, Precision, Residual, SEGMENTS, WaveletModel};
+use crate::model::{BlockModel, Coder, GridModel, Precision, Residual, SEGMENTS, WaveletModel};
 use crate::{Error, Result};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
@@ -24,6 +25,14 @@ pub(crate) fn lambda(step: f64) -> f64 {
     LAMBDA * step * step
 }
 
+/// The entropy coder of a preset.
+pub(crate) fn coder(preset: Preset) -> Coder {
+    match preset {
+        Preset::Best => Coder::M,
+        Preset::Fast | Preset::Balanced => Coder::R,
+    }
+}
+
 /// Half the range of values, in working units, that 16-bit arithmetic has room for: the gain of
 /// a merge (1.86), the sum of two neighbours (2) and overshoot (2.1) stay under 32768.
 const NARROW_HALF_RANGE: f64 = 4096.0;
@@ -33,19 +42,34 @@ const WIDE_HALF_RANGE: f64 = (1u64 << 26) as f64;
 /// `NARROW_MIN_STEP` of them make it invisible.
 const NARROW_MIN_STEP: f64 = 8.0;
 
+/// What wavelet models depend on beside values and step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WaveletWanted<'a> {
+    /// Quality levels.
+    pub(crate) levels: u8,
+    pub(crate) residual: Residual,
+    pub(crate) coder: Coder,
+    pub(crate) curve: Option<&'a CurveShape>,
+}
+
 /// The model of a volume whose integers span `q_min..=q_max`, and its 32-bit twin for blocks that
 /// overflow it. `step` is in units of `q`.
 pub(crate) fn wavelet_models(
     q_min: i32,
     q_max: i32,
     step: f64,
-    levels: u8,
-    residual: Residual,
-    curve: Option<&CurveShape>,
+    wanted: WaveletWanted<'_>,
 ) -> (WaveletModel, WaveletModel) {
+    let WaveletWanted {
+        levels,
+        residual,
+        coder,
+        curve,
+    } = wanted;
     let half = ((f64::from(q_max) - f64::from(q_min)) / 2.0).max(1.0);
     let bits = |room: f64| (room / half).log2().floor().clamp(-16.0, 24.0) as i8;
     let model = |precision, frac_bits: i8| WaveletModel {
+        coder,
         precision,
         frac_bits,
         qualities: levels,
@@ -119,18 +143,20 @@ impl Models {
         q_min: i32,
         q_max: i32,
         step: f64,
-        levels: u8,
-        residual: Residual,
+        wanted: WaveletWanted<'_>,
         masked: bool,
-        curve: Option<&CurveShape>,
     ) -> Self {
+        let overview = WaveletWanted {
+            residual: Residual::None,
+            ..wanted
+        };
         Self {
             grids: Vec::new(),
             wavelets: Wavelets::Everywhere,
             lambda: lambda(step),
             masked,
-            volume: wavelet_models(q_min, q_max, step, levels, residual, curve),
-            overview: wavelet_models(q_min, q_max, step, levels, Residual::None, curve),
+            volume: wavelet_models(q_min, q_max, step, wanted),
+            overview: wavelet_models(q_min, q_max, step, overview),
         }
     }
 

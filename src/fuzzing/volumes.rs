@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use crate::encode::{EncodeOptions, Preset, Target, encode};
+use crate::encode::{EncodeOptions, ModelChoice, Preset, Target, encode};
 use crate::volume::{DType, Extent, MemoryVolume, Metadata, Region, VoxelSource};
 
 /// A small volume and how to encode it.
@@ -34,10 +34,10 @@ impl Plan {
             dtype: DType::ALL[usize::from(at(3)) % DType::ALL.len()],
             target,
             levels: u32::from(at(6) % 4) + 1,
-            preset: if at(7) % 2 == 0 {
-                Preset::Fast
-            } else {
-                Preset::Balanced
+            preset: match at(7) & 5 {
+                0 => Preset::Fast,
+                4 => Preset::Best,
+                _ => Preset::Balanced,
             },
             nan_mask: at(7) & 2 != 0,
             bytes: data.get(8..).unwrap_or(&[]).to_vec(),
@@ -76,6 +76,8 @@ impl Plan {
             target: self.target,
             levels: self.levels,
             preset: self.preset,
+            // Training grids takes longer than a fuzzer may wait.
+            model: ModelChoice::Dense,
             block: 32,
             threads: 1,
             nan_mask: self.nan_mask,

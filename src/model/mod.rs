@@ -12,7 +12,7 @@ pub use curve::{Curve, CurveTable, NarrowCurve, SEGMENTS};
 pub use grid::GridModel;
 pub use residual::{Residual, ordered, unordered};
 pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};
-pub use wavelet::{Precision, WaveletModel};
+pub use wavelet::{Coder, Precision, WaveletModel};
 
 /// The model of a block, of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,9 +15,21 @@ pub enum Precision {
     I32,
 }
 
+/// How coefficients become bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Coder {
+    /// Static tables, many lanes.
+    #[default]
+    R,
+    /// Adaptive mixing of contexts, bit by bit: the fewest bytes.
+    M,
+}
+
 /// Parameters of the dense wavelet model; one record serves all blocks that name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaveletModel {
+    /// Entropy coder of the coefficients.
+    pub coder: Coder,
     /// Width of the working values.
     pub precision: Precision,
     /// Fractional bits of the working values, -16..=24: `w = (q - centre) * 2^frac_bits`.
@@ -43,8 +55,6 @@ impl WaveletModel {
     pub const KIND: u8 = 1;
     /// Bytes of the record without a curve and a step of the residual.
     pub const BYTES: usize = 16;
-    /// Entropy coder R with table set 0, the only one of this version.
-    const CODER: u8 = 0;
 
     /// The same with a step `factor` times as large, within what a record can say.
     #[must_use]
@@ -64,7 +74,7 @@ impl WaveletModel {
     /// The record as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut b = vec![0; Self::BYTES];
-        b[0] = Self::CODER;
+        b[0] = self.coder as u8;
         b[1] = u8::from(self.precision == Precision::I32);
         b[2] = self.frac_bits.to_le_bytes()[0];
         b[3] = self.qualities;
@@ -93,13 +103,17 @@ impl WaveletModel {
         if b.len() != needed {
             return Err(bad(format!("{} bytes, {needed} are needed", b.len())));
         }
-        if b[0] != Self::CODER {
-            return Err(Error::Unsupported(format!(
-                "entropy coder {} of a newer version",
-                b[0]
-            )));
-        }
+        let coder = match b[0] {
+            0 => Coder::R,
+            1 => Coder::M,
+            other => {
+                return Err(Error::Unsupported(format!(
+                    "entropy coder {other} of a newer version"
+                )));
+            }
+        };
         let model = Self {
+            coder,
             precision: match b[1] {
                 0 => Precision::I16,
                 1 => Precision::I32,
@@ -134,5 +148,24 @@ impl WaveletModel {
             return Err(bad("step or reconstruction point out of range".into()));
         }
         Ok(model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn records_keep_their_coder_and_newer_ones_are_refused() {
+        let mut record = [0, 0, 3, 1, 8, 5, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0];
+        for coder in [Coder::R, Coder::M] {
+            record[0] = coder as u8;
+            let model = WaveletModel::from_bytes(&record).unwrap();
+            assert_eq!((model.coder, model.to_bytes()), (coder, record.to_vec()));
+        }
+        record[0] = 2;
+        let error = WaveletModel::from_bytes(&record).unwrap_err();
+        assert!(matches!(error, Error::Unsupported(_)), "{error}");
     }
 }

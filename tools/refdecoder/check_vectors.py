@@ -60,9 +60,9 @@ def check_decoded(vector):
     return wrong
 
 
-def damages(layer, quality, parts):
+def damages(layer, mixes, parts):
     """Ways to break a layer that every reader must notice. `parts`: "stream", "mask" (and then
-    the stream) or "lossless" (the stream between a length and the residual)."""
+    the stream) or "lossless" (the stream between a length and the residual). `mixes`: coder M."""
     around = {
         "stream": lambda stream: stream,
         "mask": lambda stream: layer[:-len(tail)] + stream,
@@ -80,6 +80,9 @@ def damages(layer, quality, parts):
         yield "a byte too few in the mask", struct.pack("<I", c - 1) + layer[4:3 + c] + tail
     if not tail:
         return
+    if mixes:
+        yield "a byte too many", around(tail + b"\0")
+        return
     yield "64 lanes", around(b"\x06" + tail[1:])
     yield "a state under 2^16", around(tail[:3] + b"\0\0" + tail[5:])
     yield "no room for a state", around(tail[:4])
@@ -94,10 +97,9 @@ def parts_of(vector, number):
 
 def check_damage(vector):
     """Names of the damages that went unnoticed."""
-    missed = []
+    missed, mixes = [], vector.kind == 1 and vector.about["model"].startswith("01")
     for number, layer in enumerate(vector.layers):
-        quality = vector.about["steps"][number][1]
-        for name, broken in damages(layer, quality, parts_of(vector, number)) if layer else ():
+        for name, broken in damages(layer, mixes, parts_of(vector, number)) if layer else ():
             try:
                 vector.decode(vector.layers[:number] + [broken], 0)
                 missed.append(f"layer {number}: {name}")

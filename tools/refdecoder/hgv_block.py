@@ -58,7 +58,7 @@ class Model:
             raise Reject("a model record has 16 bytes, with a curve 54")
         (self.coder, precision, self.frac_bits, self.qualities, self.recon_one, self.recon_more, flags, reserved,
          self.step_q16) = struct.unpack("<BBbBBBBBQ", record[:16])
-        if self.coder != 0 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG | 4) or reserved != 0:
+        if self.coder > 1 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG | 4) or reserved != 0:
             raise Reject("model record: coder, precision or reserved bits")
         if not (-16 <= self.frac_bits <= 24 and 1 <= self.qualities <= 8):
             raise Reject("model record: frac_bits or qualities")

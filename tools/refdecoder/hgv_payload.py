@@ -9,6 +9,7 @@ Entry point: `decode_block`. It raises `Reject` where the specification says "re
 import math
 import struct
 
+import hgv_mixing
 from hgv_block import (Field, Model, Shape, Transform, group_extent, in_active_groups, of_pass, pass_of, raster, to_range,
                        volume, working_values)
 from hgv_stream import Reject, Stream, flag_faces, log2i, low_bits, near, step_function
@@ -79,6 +80,8 @@ class Coefficients:
         if max(self.quality_of) != self.model.qualities - 1:
             raise Reject("the layer table has not the qualities of the model")
         self.k = [0] * volume(shape.dims)
+        # What coder M has learnt in the layers so far.
+        self.mixer = None
         self.bands = {(d, b): Band(shape, d, b) for d in range(shape.splits) for b in range(1, 8)}
 
     def working(self, layers, lod):
@@ -93,6 +96,11 @@ class Coefficients:
         if not data:
             if r:
                 self.quadruple(coarsest, splits)
+            return
+        if self.model.coder == 1:
+            if self.mixer is None:
+                self.mixer = hgv_mixing.Mixer()
+            hgv_mixing.decode_layer(self, self.brings[number], r, data, self.mixer)
             return
         stream, signs = Stream(data), []
         if coarsest:

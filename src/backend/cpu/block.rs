@@ -306,7 +306,13 @@ fn decode<E: Working>(
     state.reset(job.shape);
     let mut quality = 0;
     for (step, bytes) in job.steps.iter().zip(&parts.layers) {
-        decode_layer(state, usize::from(step.lod), step.quality, bytes)?;
+        decode_layer(
+            state,
+            model.coder,
+            usize::from(step.lod),
+            step.quality,
+            bytes,
+        )?;
         quality = step.quality;
     }
     let mut values = std::mem::take(state.indices_mut());
@@ -548,6 +554,7 @@ impl Loops for RoundAll<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::model::Coder;
     use proptest::prelude::*;
 
     /// Steep at one end, flat at the other.
@@ -562,6 +569,7 @@ mod tests {
 
     fn model(precision: Precision) -> WaveletModel {
         WaveletModel {
+            coder: Coder::R,
             precision,
             frac_bits: 3,
             qualities: 1,

@@ -40,6 +40,8 @@ struct Recipe {
     overdrive: u64,
     /// Shares of the range that the segments of a value curve rise, in 1/256; none without a curve.
     curve: Option<[u16; 16]>,
+    /// The best preset has coder M.
+    preset: Preset,
 }
 
 const PLAIN: Recipe = Recipe {
@@ -55,6 +57,13 @@ const PLAIN: Recipe = Recipe {
     noise: 600,
     overdrive: 1,
     curve: None,
+    preset: Preset::Balanced,
+};
+
+/// The same under coder M.
+const MIXING: Recipe = Recipe {
+    preset: Preset::Best,
+    ..PLAIN
 };
 
 /// Flat at an end and in the middle, steep beside it.
@@ -242,6 +251,81 @@ fn recipes() -> Vec<Recipe> {
             levels: 2,
             overdrive: 150,
             ..PLAIN
+        },
+        Recipe {
+            name: "mixing-i16-q1",
+            dims: [40, 36, 33],
+            step: 10.0,
+            ..MIXING
+        },
+        Recipe {
+            name: "mixing-i16-q3",
+            dims: [33, 17, 5],
+            step: 3.0,
+            levels: 3,
+            ..MIXING
+        },
+        Recipe {
+            name: "mixing-i32-q3",
+            dims: [21, 14, 9],
+            range: floats,
+            step: 5000.0,
+            levels: 3,
+            ..MIXING
+        },
+        Recipe {
+            name: "mixing-i32-fine",
+            dims: [17, 18, 19],
+            range: floats,
+            step: 40.0,
+            noise: 3000,
+            ..MIXING
+        },
+        Recipe {
+            name: "mixing-side-128-i32-q2",
+            block_log2: 7,
+            dims: [66, 9, 5],
+            range: floats,
+            step: 8000.0,
+            levels: 2,
+            ..MIXING
+        },
+        Recipe {
+            name: "mixing-line-x-i16",
+            dims: [64, 1, 1],
+            step: 4.0,
+            ..MIXING
+        },
+        Recipe {
+            name: "mixing-sheet-z-i16",
+            dims: [64, 64, 1],
+            step: 6.0,
+            ..MIXING
+        },
+        Recipe {
+            name: "mixing-lossless-i16-q3",
+            dims: [20, 22, 24],
+            range: (-2000, 2000),
+            step: 12.0,
+            levels: 3,
+            lossless: true,
+            ..MIXING
+        },
+        Recipe {
+            name: "mixing-other-steps-i16",
+            dims: [29, 31, 14],
+            levels: 2,
+            steps: &[(4, 0), (0, 0), (2, 1), (0, 1)],
+            ..MIXING
+        },
+        Recipe {
+            name: "mixing-mask-i32-q2",
+            dims: [33, 17, 5],
+            range: floats,
+            step: 5000.0,
+            levels: 2,
+            mask: true,
+            ..MIXING
         },
         Recipe {
             name: "curve-i16-q1",
@@ -468,7 +552,7 @@ fn lab(recipe: &Recipe) -> BlockLab {
         recipe.step,
         recipe.levels,
         recipe.block_log2,
-        Preset::Balanced,
+        recipe.preset,
         recipe.lossless,
     );
     let lab = match recipe.curve {

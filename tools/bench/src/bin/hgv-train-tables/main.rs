@@ -1,13 +1,16 @@
 //! Trains the static tables of coder R from volumes (`.npy`) and writes the table file, for
-//! wavelet coefficients or for grid weights.
+//! wavelet coefficients or for grid weights; or the start of coder M.
 //!
 //! Every block is coded at several steps and level counts; the symbols of each band are counted
 //! by context. Bands are then clustered into variants (whichever codes them cheapest), contexts
 //! into distributions. Deterministic.
 
+mod mixing;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hgv::bench_api::mixing::Tables;
 use hgv::bench_api::{self, BlockLab, Counter};
 use hgv::encode::Preset;
 use hgv_bench::lab::LabVolume;
@@ -48,10 +51,22 @@ type Band = Vec<(u32, f32)>;
 
 fn main() -> Result<(), String> {
     let mut args = std::env::args().skip(1);
-    let usage = "usage: hgv-train-tables wavelet|grid OUT.bin VOLUME.npy ...";
+    let usage = "usage: hgv-train-tables wavelet|grid|mixing OUT.bin VOLUME.npy ..., or \
+        hgv-train-tables measure-mixing TABLES.bin VOLUME.npy ...";
     let set = match args.next().as_deref() {
         Some("wavelet") => WAVELET,
         Some("grid") => GRID,
+        Some("mixing") => {
+            let out = args.next().ok_or(usage)?;
+            let tables = mixing::train(&args.collect::<Vec<_>>())?;
+            return std::fs::write(&out, tables.to_bytes()).map_err(|e| format!("{out}: {e}"));
+        }
+        Some("measure-mixing") => {
+            let path = args.next().ok_or(usage)?;
+            let file = std::fs::read(&path).map_err(|e| format!("{path}: {e}"))?;
+            let tables = Tables::parse(&file).map_err(|e| e.to_string())?;
+            return mixing::measure(&tables, &args.collect::<Vec<_>>());
+        }
         _ => return Err(usage.into()),
     };
     let out = args.next().ok_or(usage)?;
