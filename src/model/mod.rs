@@ -7,7 +7,7 @@ pub mod grid;
 mod values;
 mod wavelet;
 
-pub use curve::{Curve, CurveTable, NarrowCurve, SEGMENTS};
+pub use curve::{Curve, CurveTable, SEGMENTS};
 pub use grid::GridModel;
 pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};
 pub use wavelet::{Precision, WaveletModel};
