@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use common::{Sample, file_bytes};
 use hgv::encode::{EncodeOptions, ModelChoice, Preset, Target, encode, merge};
 use hgv::format::model::ModelRecord;
-use hgv::model::{Curve, Precision, Residual, SEGMENTS, WaveletModel};
+use hgv::model::{Coder, Curve, Precision, Residual, SEGMENTS, WaveletModel};
 use hgv::volume::{DType, MemoryVolume, Metadata, Region, VoxelSource};
 use hgv::writer::{BlockPayload, BlockRecord, FilePlan, WriterOptions, recover};
 use hgv::{Limits, Volume};
@@ -186,6 +186,7 @@ fn malformed_curves_have_their_exact_errors() {
 /// A good record with a curve.
 fn record() -> Vec<u8> {
     let model = WaveletModel {
+        coder: Coder::R,
         precision: Precision::I16,
         frac_bits: 2,
         qualities: 1,

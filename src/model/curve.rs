@@ -147,45 +147,11 @@ impl CurveTable {
         ((base + rise * (p - (i << self.segment_log2))) >> self.shift) + self.start
     }
 
-    /// The same in 32 bits; `None` where that does not hold every step.
-    pub fn narrow(&self) -> Option<NarrowCurve> {
-        let (last, rise) = self.segments[SEGMENTS - 1];
-        // The last value is the largest sum; a start this small leaves room for it.
-        let top = last + (rise << self.segment_log2);
-        if top >= 1 << 31 || self.start.abs() >= 1 << 30 || self.end >= 1 << 20 {
-            return None;
-        }
-        Some(NarrowCurve {
-            start: self.start as i32,
-            end: self.end as i32,
-            segment_log2: self.segment_log2,
-            shift: self.shift,
-            bases: self.segments.map(|(base, _)| base as i32),
-            rises: self.segments.map(|(_, rise)| rise as i32),
-        })
-    }
-}
-
-/// A curve whose every step fits 32 bits.
-#[derive(Debug, Clone, Copy)]
-pub struct NarrowCurve {
-    start: i32,
-    end: i32,
-    segment_log2: u32,
-    shift: u32,
-    bases: [i32; SEGMENTS],
-    rises: [i32; SEGMENTS],
-}
-
-impl NarrowCurve {
-    /// Value at a position of magnitude under 2^30.
-    #[inline(always)]
-    pub fn value(&self, position: i32) -> i32 {
-        let p = position.clamp(0, self.end);
-        let i = (p >> self.segment_log2).min(SEGMENTS as i32 - 1);
-        let at = (i & (SEGMENTS as i32 - 1)) as usize;
-        let inside = p - (i << self.segment_log2);
-        ((self.bases[at] + self.rises[at] * inside) >> self.shift) + self.start
+    /// Values at all positions, in order, within `lo..=hi`; `None` if they are over `most`.
+    pub fn values(&self, lo: i32, hi: i32, most: usize) -> Option<Vec<i32>> {
+        let fits = usize::try_from(self.end).is_ok_and(|end| end < most);
+        let within = |p| self.value(p).clamp(i64::from(lo), i64::from(hi)) as i32;
+        fits.then(|| (0..=self.end).map(within).collect())
     }
 }
 
@@ -213,7 +179,7 @@ mod tests {
     }
 
     proptest! {
-        /// Monotone, constant beyond the ends, inverted to within a unit, the same in 32 bits.
+        /// Monotone, constant beyond the ends, inverted to within a unit, the same from a list.
         #[test]
         fn curves_rise_and_invert(c in curve(), at in proptest::collection::vec(0.0f64..1.0, 40)) {
             prop_assert_eq!(Curve::from_bytes(&c.to_bytes()).unwrap(), c);
@@ -225,10 +191,10 @@ mod tests {
             prop_assert!(values.is_sorted());
             prop_assert_eq!(values[0], table.value(0));
             prop_assert_eq!(table.value(0), i64::from(c.start));
-            for (&p, &v) in at.iter().zip(&values) {
-                if let Some(narrow) = table.narrow().filter(|_| p.abs() < 1 << 30) {
-                    prop_assert_eq!(i64::from(narrow.value(p as i32)), v);
-                }
+            for (p, q) in (0..).zip(table.values(-9, 700, 1 << 12).unwrap_or_default()) {
+                prop_assert_eq!(i64::from(q), table.value(p).clamp(-9, 700));
+            }
+            for &v in &values {
                 if let Ok(q) = i32::try_from(v) {
                     let back = c.position(q);
                     prop_assert!((0..=end).contains(&back));

@@ -8,7 +8,7 @@ mod residual;
 mod values;
 mod wavelet;
 
-pub use curve::{Curve, CurveTable, NarrowCurve, SEGMENTS};
+pub use curve::{Curve, CurveTable, SEGMENTS};
 pub use grid::GridModel;
 pub use residual::{Residual, ordered, unordered};
 pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};

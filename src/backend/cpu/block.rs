@@ -10,8 +10,8 @@ use crate::codec::grid::decode_grid_layer;
 use crate::codec::mask::Class;
 use crate::codec::{CoefficientState, Quantiser, decode_layer, decode_residual, dequantise_band};
 use crate::model::{
-    BlockModel, Curve, CurveTable, GridModel, NON_FINITE, NarrowCurve, Precision, Residual,
-    ValueMap, WaveletModel, ordered, unordered,
+    BlockModel, Curve, CurveTable, GridModel, NON_FINITE, Precision, Residual, ValueMap,
+    WaveletModel, ordered, unordered,
 };
 use crate::volume::DType;
 use crate::{Error, Result};
@@ -80,7 +80,7 @@ impl CpuBackend {
         out.clear();
         out.resize(shape.dims_at(lod).iter().product(), 0);
         let rounding = match &model.curve {
-            Some(curve) => Rounding::along::<E>(curve, range),
+            Some(curve) => Rounding::along::<E>(curve, range, shape.dims_at(lod).iter().product()),
             None => Rounding::new::<E>(model.frac_bits, range),
         };
         simd::with_vectors(
@@ -358,6 +358,9 @@ pub(super) fn decode_weights(
     Ok(())
 }
 
+/// Positions of a curve that are listed at most, so that a list stays in a core's own cache.
+const LONGEST_LIST: usize = 1 << 14;
+
 /// From working values to integers: `clamp(((v + half) >> down << up) + centre, lo, hi)`, or
 /// `clamp(curve(v + centre), lo, hi)`, in as few bits as hold every step.
 enum Rounding {
@@ -384,30 +387,29 @@ enum Rounding {
         centre: i64,
         range: ValueRange,
     },
-    /// 16-bit values.
-    NarrowCurve {
-        curve: NarrowCurve,
-        centre: i32,
-        range: ValueRange,
-    },
-    WideCurve {
-        curve: CurveTable,
+    /// Values within the range at all positions of a curve.
+    List { values: Vec<i32>, centre: i32 },
+    Curve {
+        curve: Box<CurveTable>,
         centre: i64,
         range: ValueRange,
     },
 }
 
 impl Rounding {
-    fn along<E: Working>(curve: &Curve, range: ValueRange) -> Self {
-        let (table, centre) = (curve.table(), curve.centre(range.lo, range.hi));
-        match table.narrow() {
-            Some(curve) if E::MAX == i32::from(i16::MAX) => Self::NarrowCurve {
-                curve,
+    /// Along a curve, for this many voxels.
+    fn along<E: Working>(curve: &Curve, range: ValueRange, voxels: usize) -> Self {
+        let (curve, centre) = (curve.table(), curve.centre(range.lo, range.hi));
+        // A list pays where it has fewer entries than there are voxels.
+        let most = LONGEST_LIST.min(voxels / 2);
+        let narrow = E::MAX == i32::from(i16::MAX);
+        match curve.values(range.lo, range.hi, most) {
+            Some(values) if narrow => Self::List {
+                values,
                 centre: centre as i32,
-                range,
             },
-            _ => Self::WideCurve {
-                curve: table,
+            _ => Self::Curve {
+                curve: Box::new(curve),
                 centre,
                 range,
             },
@@ -482,15 +484,14 @@ impl Rounding {
                 let q = (((i64::from(v) + half) >> down) << up) + centre;
                 *o = q.clamp(i64::from(range.lo), i64::from(range.hi)) as i32;
             }),
-            Self::NarrowCurve {
-                curve,
-                centre,
-                range,
-            } => pairs.for_each(|(v, o): (i32, _)| {
-                *o = curve.value(v + centre).clamp(range.lo, range.hi);
-            }),
-            Self::WideCurve {
-                curve,
+            Self::List { ref values, centre } => {
+                let last = values.len() as i32 - 1;
+                pairs.for_each(|(v, o): (i32, _)| {
+                    *o = values[(v + centre).clamp(0, last) as usize];
+                });
+            }
+            Self::Curve {
+                ref curve,
                 centre,
                 range,
             } => pairs.for_each(|(v, o)| {
