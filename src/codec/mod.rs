@@ -11,8 +11,9 @@ mod layer;
 pub mod mask;
 mod quant;
 pub mod rans;
+pub(crate) mod rates;
 mod residual;
-mod state;
+pub(crate) mod state;
 pub mod symbols;
 pub mod tables;
 

@@ -200,6 +200,15 @@ impl Block<'_> {
                 target,
             );
         }
+        if self.plan.preset != Preset::Fast && !model.lossless {
+            let pulls = [model.recon_one, model.recon_more];
+            let effort = super::search::effort();
+            let mut search =
+                super::search::Search::new(coefficients, self.shape, pulls, effort)?;
+            for (quality, target) in (0..model.qualities).zip(&mut buffers.targets) {
+                search.run(&Quantiser::new(model, quality), quality == 0, target)?;
+            }
+        }
         let last = &buffers.targets[levels - 1];
         if self.plan.allow_constant && !model.lossless && last.iter().all(|&k| k.into() == 0) {
             return Ok(Some(self.flat(levels)));

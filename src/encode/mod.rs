@@ -16,6 +16,7 @@ pub(crate) mod plan;
 mod quantise;
 mod reduce;
 mod scan;
+mod search;
 mod sums;
 mod target;
 mod totals;
