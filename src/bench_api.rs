@@ -15,9 +15,9 @@ pub use crate::codec::grid::{
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
 use crate::encode::plan::{ModelUse, lambda, layer_steps, wavelet_models};
 use crate::encode::{
-    BlockPlan, EncodeScratch, EncodedBlock, GridChoice, GridPlan, GridWanted, LevelError,
-    ModelChoice, PlainSize, Preset, encode_block, encode_plain_block, fitted_weights, forward,
-    grid_models, quantise,
+    BlockPlan, Effort, EncodeScratch, EncodedBlock, GridChoice, GridPlan, GridWanted, LevelError,
+    ModelChoice, PlainSize, Preset, Task, encode_block, encode_plain_block, fitted_weights,
+    forward, grid_models, quantise,
 };
 use crate::model::{BlockModel, GridModel, Precision, WaveletModel};
 
@@ -228,6 +228,15 @@ impl BlockLab {
                 target,
             );
         }
+        if let Some(effort) = Effort::of_preset(self.preset).filter(|_| !model.lossless) {
+            let task = Task {
+                coefficients: &c,
+                shape,
+                model,
+                cpu: CpuBackend::new(),
+            };
+            task.run(effort, &mut targets)?;
+        }
         let mut state = CoefficientState::new();
         state.reset(shape);
         let mut all = Vec::new();
@@ -309,6 +318,7 @@ impl BlockLab {
             wide: self.wide,
             steps: &self.steps,
             preset: self.preset,
+            search: Effort::of_preset(self.preset),
             cpu: CpuBackend::new(),
             range: &|lo, hi| Ok(ValueRange { lo, hi }),
             want_coarsest: false,

@@ -4,6 +4,7 @@ use super::forward::forward;
 use super::grid::{self, GridBuffers, GridPlan};
 use super::plan::ModelUse;
 use super::quantise::quantise;
+use super::search;
 use super::sums::{BandError, MinMax, SquaredError};
 use crate::Result;
 use crate::backend::cpu::{CpuBackend, Reconstruction, Working};
@@ -21,6 +22,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) wide: WaveletModel,
     pub(crate) steps: &'a [LayerStep],
     pub(crate) preset: Preset,
+    /// Search for better indices; not where a residual follows.
+    pub(crate) search: Option<search::Effort>,
     pub(crate) cpu: CpuBackend,
     /// Smallest representable range that holds `lo..=hi`.
     pub(crate) range: &'a (dyn Fn(i32, i32) -> Result<ValueRange> + Sync),
@@ -200,14 +203,14 @@ impl Block<'_> {
                 target,
             );
         }
-        if self.plan.preset != Preset::Fast && !model.lossless {
-            let pulls = [model.recon_one, model.recon_more];
-            let effort = super::search::effort();
-            let mut search =
-                super::search::Search::new(coefficients, self.shape, pulls, effort)?;
-            for (quality, target) in (0..model.qualities).zip(&mut buffers.targets) {
-                search.run(&Quantiser::new(model, quality), quality == 0, target)?;
-            }
+        if let Some(effort) = self.plan.search.filter(|_| !model.lossless) {
+            let task = search::Task {
+                coefficients,
+                shape: self.shape,
+                model,
+                cpu: self.plan.cpu,
+            };
+            task.run(effort, &mut buffers.targets)?;
         }
         let last = &buffers.targets[levels - 1];
         if self.plan.allow_constant && !model.lossless && last.iter().all(|&k| k.into() == 0) {

@@ -38,6 +38,8 @@ pub use options::*;
 #[cfg(feature = "bench")]
 pub(crate) use quantise::quantise;
 pub use reduce::reduced;
+#[cfg(feature = "bench")]
+pub(crate) use search::{Effort, Task};
 
 use crate::backend::cpu::CpuBackend;
 use crate::format::range::RangeCoder;

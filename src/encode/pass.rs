@@ -10,6 +10,7 @@ use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::overview::TierVoxels;
 use super::plan::{Models, Wavelets, layer_steps};
 use super::scan::{Scan, report};
+use super::search::Effort;
 use super::totals::Totals;
 use super::{EncodeOptions, ModelChoice, Preset, Progress, ProgressFn};
 use crate::backend::ValueRange;
@@ -465,6 +466,7 @@ impl Job<'_> {
             wide,
             steps,
             preset: self.options.preset,
+            search: Effort::of(self.options),
             cpu: self.cpu,
             range,
             want_coarsest,

@@ -49,8 +49,8 @@ pub(crate) fn wavelet_models(
         qualities: levels,
         step_q16: ((step * f64::from(frac_bits).exp2() * 65_536.0).round() as u64)
             .clamp(1, 1 << 48),
-        recon_one: std::env::var("RDO_ONE").ok().and_then(|s| s.parse().ok()).unwrap_or(8),
-        recon_more: std::env::var("RDO_MORE").ok().and_then(|s| s.parse().ok()).unwrap_or(5),
+        recon_one: 8,
+        recon_more: 5,
         lossless,
         mask: false,
     };

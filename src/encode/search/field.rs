@@ -18,11 +18,22 @@ pub(super) struct Cell {
     pub(super) magnitude: u32,
     /// Magnitude at the quality before.
     pub(super) before: u32,
-    near: u16,
-    cousins: u16,
+    pub(super) near: u16,
+    pub(super) cousins: u16,
+    /// Its sign.
     pub(super) negative: bool,
     /// Whether it has a symbol: its group is active.
     coded: bool,
+}
+
+impl Cell {
+    /// Magnitudes that it may have.
+    pub(super) fn bounds(&self) -> (u32, u32) {
+        match self.before {
+            0 => (0, u32::MAX),
+            n => (4 * n - 4, 4 * n + 4),
+        }
+    }
 }
 
 /// A 4^3 group.
@@ -31,13 +42,13 @@ pub(super) struct Group {
     /// Coefficients that are not zero.
     pub(super) count: u8,
     /// Active since an earlier quality: it has no flag.
-    locked: bool,
-    neighbours: u8,
-    cousins: u8,
+    pub(super) locked: bool,
+    pub(super) neighbours: u8,
+    pub(super) cousins: u8,
 }
 
 impl Group {
-    fn active(&self) -> bool {
+    pub(super) fn active(&self) -> bool {
         self.locked || self.count > 0
     }
 }
@@ -48,16 +59,16 @@ pub(super) struct BandField {
     pub(super) band: Band,
     pub(super) cells: Vec<Cell>,
     /// What children see: twice the magnitude and the six face neighbours.
-    activity: Vec<u16>,
+    pub(super) activity: Vec<u16>,
     pub(super) groups: Vec<Group>,
     /// Active groups; the band is coded if there are any or it is `locked`.
-    active: usize,
-    locked: bool,
-    rates: BandRates,
+    pub(super) active: usize,
+    pub(super) locked: bool,
+    pub(super) rates: BandRates,
 }
 
 impl BandField {
-    fn coded(&self) -> bool {
+    pub(super) fn coded(&self) -> bool {
         self.locked || self.active > 0
     }
 }
@@ -74,11 +85,11 @@ pub(super) struct Field {
 }
 
 /// What a magnitude counts in contexts.
-fn seen(magnitude: u32) -> i32 {
+pub(super) fn seen(magnitude: u32) -> i32 {
     magnitude.min(255) as i32
 }
 
-fn add(sum: &mut u16, change: i32) {
+pub(super) fn add(sum: &mut u16, change: i32) {
     *sum = (i32::from(*sum) + change) as u16;
 }
 
@@ -96,7 +107,12 @@ impl Field {
     pub(super) fn new(shape: BlockShape) -> Result<Self> {
         let low = |depth| shape.dims_at(depth + 1);
         let sizes: Vec<_> = (0..shape.depth)
-            .map(|d| (Padded::new(low(d)), Padded::new(low(d).map(|n| n.div_ceil(4)))))
+            .map(|d| {
+                (
+                    Padded::new(low(d)),
+                    Padded::new(low(d).map(|n| n.div_ceil(4))),
+                )
+            })
             .collect();
         let bands = (0..7 * shape.depth)
             .map(|i| {
@@ -170,7 +186,7 @@ impl Field {
         bits
     }
 
-    fn mark_group(&mut self, b: usize, group: [usize; 3], coded: bool) {
+    pub(super) fn mark_group(&mut self, b: usize, group: [usize; 3], coded: bool) {
         let [xs, ys, zs] = self.places(b, group);
         let cells = self.sizes[self.bands[b].band.depth].0;
         for z in zs {
@@ -356,7 +372,12 @@ impl Field {
         bits
     }
 
-    fn each_face(&mut self, b: usize, g: [usize; 3], mut f: impl FnMut(&mut Self, [usize; 3])) {
+    pub(super) fn each_face(
+        &mut self,
+        b: usize,
+        g: [usize; 3],
+        mut f: impl FnMut(&mut Self, [usize; 3]),
+    ) {
         let n = self.groups_of(b);
         for axis in 0..3 {
             let mut near = g;
@@ -501,7 +522,8 @@ impl Field {
         let first = cells.at(2 * at[0], 2 * at[1], 2 * at[2]);
         for corner in 0..8 {
             let [x, y, z] = [corner & 1, corner >> 1 & 1, corner >> 2];
-            let cell = &self.bands[children].cells[first + x + y * cells.stride_y + z * cells.stride_z];
+            let cell =
+                &self.bands[children].cells[first + x + y * cells.stride_y + z * cells.stride_z];
             if cell.coded {
                 let pass = pass_of(x, y, z);
                 bits += self.bits_of(children, cell, pass, after)
@@ -510,130 +532,9 @@ impl Field {
         }
         bits
     }
-
-    /// The next quality: what there is now counts four times, groups and bands stay active.
-    pub(super) fn advance(&mut self) -> Result<()> {
-        self.refines = true;
-        for b in 0..self.bands.len() {
-            let field = &mut self.bands[b];
-            field.rates = BandRates::new(&field.band, true)?;
-            field.locked = field.coded();
-            for group in &mut field.groups {
-                group.locked = group.active();
-            }
-            for cell in &mut field.cells {
-                cell.before = cell.magnitude;
-            }
-        }
-        Ok(())
-    }
-
-    /// Works out all sums anew from the magnitudes (and those before).
-    pub(super) fn recount(&mut self) {
-        for b in 0..self.bands.len() {
-            self.recount_groups(b);
-            self.recount_near(b);
-        }
-        for b in 0..self.bands.len() {
-            self.recount_cousins(b);
-        }
-    }
-
-    fn recount_groups(&mut self, b: usize) {
-        let (cells, groups) = self.sizes[self.bands[b].band.depth];
-        let mut active = 0;
-        each(self.groups_of(b), |g| {
-            let [xs, ys, zs] = self.places(b, g);
-            let mut count = 0;
-            for z in zs {
-                for y in ys.clone() {
-                    let row = cells.at(xs.start, y, z);
-                    let row = &self.bands[b].cells[row..row + xs.len()];
-                    count += row.iter().filter(|c| c.magnitude > 0).count();
-                }
-            }
-            let group = &mut self.bands[b].groups[groups.at(g[0], g[1], g[2])];
-            group.count = count as u8;
-            let on = group.active();
-            active += usize::from(on);
-            if on {
-                self.mark_group(b, g, true);
-            }
-        });
-        self.bands[b].active = active;
-        // Flags that a flag sees: later passes see this quality, earlier ones the one before.
-        each(self.groups_of(b), |g| {
-            let last = pass_of(g[0], g[1], g[2]) == 2;
-            let mut sum = 0;
-            self.each_face(b, g, |field, n| {
-                let near = &field.bands[b].groups[groups.at(n[0], n[1], n[2])];
-                sum += u8::from(if last { near.active() } else { near.locked });
-            });
-            self.bands[b].groups[groups.at(g[0], g[1], g[2])].neighbours = sum;
-        });
-    }
-
-    fn recount_near(&mut self, b: usize) {
-        let cells = self.sizes[self.bands[b].band.depth].0;
-        let (sy, sz) = (cells.stride_y as isize, cells.stride_z as isize);
-        let field = &mut self.bands[b];
-        field.activity.fill(0);
-        for cell in &mut field.cells {
-            cell.near = 0;
-            cell.cousins = 0;
-        }
-        for group in &mut field.groups {
-            group.cousins = 0;
-        }
-        let refines = self.refines;
-        each(field.band.dims, |[x, y, z]| {
-            let here = cells.at(x, y, z);
-            let Cell {
-                magnitude, before, ..
-            } = field.cells[here];
-            let (now, old) = (seen(magnitude), (4 * seen(before)).min(255));
-            if now == 0 && old == 0 {
-                return;
-            }
-            let there = |d: &[isize; 3]| (here as isize + d[0] + d[1] * sy + d[2] * sz) as usize;
-            let pass = pass_of(x, y, z);
-            add(&mut field.activity[here], 2 * now);
-            for d in &FACES {
-                add(&mut field.activity[there(d)], now);
-                let near = &mut field.cells[there(d)].near;
-                if pass < 2 {
-                    // A face neighbour of it is of pass 2.
-                    add(near, 2 * now);
-                } else if refines {
-                    // It is of an earlier pass and sees the quality before.
-                    let to = [0, 1, 2].map(|a| [x, y, z][a].wrapping_add_signed(d[a]));
-                    let weight = if pass_of(to[0], to[1], to[2]) == 0 { 2 } else { 1 };
-                    add(near, weight * old);
-                }
-            }
-            if pass == 0 {
-                for d in &EDGES {
-                    add(&mut field.cells[there(d)].near, if refines { 2 } else { 3 } * now);
-                }
-            }
-        });
-    }
-
-    fn recount_cousins(&mut self, b: usize) {
-        for later in b + 1..b + 8 - self.bands[b].band.index {
-            let (before, after) = self.bands.split_at_mut(later);
-            let (from, to) = (&before[b], &mut after[0]);
-            for (c, f) in to.cells.iter_mut().zip(&from.cells) {
-                add(&mut c.cousins, seen(f.magnitude));
-            }
-            for (c, f) in to.groups.iter_mut().zip(&from.groups) {
-                c.cousins += u8::from(f.active());
-            }
-        }
-    }
 }
 
-const FACES: [[isize; 3]; 6] = [
+pub(super) const FACES: [[isize; 3]; 6] = [
     [-1, 0, 0],
     [1, 0, 0],
     [0, -1, 0],
@@ -643,7 +544,7 @@ const FACES: [[isize; 3]; 6] = [
 ];
 
 /// Places with exactly two coordinates next to those of one whose coordinates are all even.
-const EDGES: [[isize; 3]; 12] = [
+pub(super) const EDGES: [[isize; 3]; 12] = [
     [-1, -1, 0],
     [1, -1, 0],
     [-1, 1, 0],

@@ -2,8 +2,10 @@
 
 use crate::model::gains::LIFTING;
 
-/// Products below this are left out.
-const LEAST: f32 = 0.004;
+/// Products below this are left out: a search starts from exact ones again and again.
+pub(super) const LEAST: f32 = 0.01;
+/// Basis functions that are further apart have less than that in common.
+const REACH: usize = 6;
 
 /// A basis function: its product with itself and with others, low-pass and high-pass ones.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +47,8 @@ impl Gram {
                     square: product(from, here),
                     others: [0, 1].map(|to| {
                         let all = waves[to].iter().enumerate();
-                        all.map(|(i, w)| (i as u32, product(to, w)))
+                        let near = all.skip(at.saturating_sub(REACH)).take(2 * REACH + 1);
+                        near.map(|(i, w)| (i as u32, product(to, w)))
                             .filter(|(_, p)| p.abs() >= LEAST)
                             .collect()
                     }),
@@ -60,6 +63,12 @@ impl Gram {
     pub(super) fn row(&self, high: usize, at: usize) -> &Row {
         &self.rows[high][at]
     }
+}
+
+/// Squared norm of the basis function of a coefficient of band `index`.
+#[inline(always)]
+pub(super) fn square(grams: &[Gram; 3], index: usize, at: [usize; 3]) -> f32 {
+    (0..3).fold(1.0, |p, a| p * grams[a].row(index >> a & 1, at[a]).square)
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -106,4 +115,38 @@ fn inverse(mut s: Vec<f64>, mut d: Vec<f64>) -> Vec<f64> {
     let last = odd.then(|| s[low]);
     let pairs = s.iter().zip(&d).flat_map(|(&e, &o)| [e, o]);
     pairs.chain(last).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The norms are those that the steps of the bands are made for, away from borders.
+    #[test]
+    fn inner_functions_are_normalised() {
+        for depth in 0..3 {
+            let gram = Gram::new(64, depth);
+            for high in [0, 1] {
+                let n = 64 >> (depth + 1);
+                assert!((gram.row(high, n / 2).square - 1.0).abs() < 1e-3);
+                // Even reflection makes the outermost functions differ.
+                assert!((gram.row(high, n - 1).square - 1.0).abs() > 0.01);
+            }
+        }
+        assert_eq!(Gram::new(5, 3).row(0, 0).square, 1.0);
+    }
+
+    #[test]
+    fn products_are_symmetric() {
+        let gram = Gram::new(29, 1);
+        for (from, to) in [(0, 0), (0, 1), (1, 1)] {
+            for at in 0..7 {
+                for &(other, product) in &gram.row(from, at).others[to] {
+                    let back = &gram.row(to, other as usize).others[from];
+                    let same = back.iter().find(|b| b.0 as usize == at).map(|b| b.1);
+                    assert_eq!(same, Some(product), "{from} {to} {at} {other}");
+                }
+            }
+        }
+    }
 }
