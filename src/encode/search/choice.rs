@@ -6,6 +6,8 @@ use super::{Search, value};
 
 /// Magnitudes from here on are rounded: what their bits vary by is no match for the error.
 const LARGE: f32 = 1000.0;
+/// Bits that a change saves in the contexts of others for it to be worth a trial.
+const ELSEWHERE: f32 = 0.5;
 /// Below this many steps a coefficient that is zero stays so.
 const HOPELESS: f32 = 0.5;
 /// Bits that a change of one index saves at most, or nearly so.
@@ -34,7 +36,9 @@ impl Search<'_> {
                     for c in &candidates {
                         self.choose(b, c);
                     }
-                    self.try_without(b, &candidates);
+                    if self.groups {
+                        self.try_without(b, &candidates);
+                    }
                 }
             }
         }
@@ -71,6 +75,10 @@ impl Search<'_> {
             let now = self.cell(b, c).magnitude;
             let worse = self.worse(b, c, k);
             if k == now || worse > MOST_BITS * self.lambda {
+                continue;
+            }
+            let own = self.field.own_bits(b, c.at, k);
+            if own.is_some_and(|own| worse + self.lambda * (own - ELSEWHERE) > 0.0) {
                 continue;
             }
             let bits = self.field.set(b, c.at, k);

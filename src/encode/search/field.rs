@@ -274,6 +274,22 @@ impl Field {
         self.bands[b].rates = self.bands[b].rates.with_variant(best.1);
     }
 
+    /// What the bits of a coefficient itself grow by if its magnitude changes; `None` if its group
+    /// opens or closes with it.
+    pub(super) fn own_bits(&self, b: usize, at: [usize; 3], magnitude: u32) -> Option<f32> {
+        let [x, y, z] = at;
+        let (cells, groups) = self.sizes[self.bands[b].band.depth];
+        let group = &self.bands[b].groups[groups.at(x / 4, y / 4, z / 4)];
+        let cell = self.bands[b].cells[cells.at(x, y, z)];
+        let others = group.count - u8::from(cell.magnitude > 0);
+        if others == 0 && !group.locked {
+            return None;
+        }
+        let (pass, parent) = (pass_of(x, y, z), self.parent_activity(b, at));
+        let changed = Cell { magnitude, ..cell };
+        Some(self.bits_of(b, &changed, pass, parent) - self.bits_of(b, &cell, pass, parent))
+    }
+
     /// Changes a magnitude; returns by how many bits the block grows.
     pub(super) fn set(&mut self, b: usize, at: [usize; 3], magnitude: u32) -> f32 {
         let [x, y, z] = at;

@@ -3,7 +3,7 @@
 use crate::model::gains::LIFTING;
 
 /// Products below this are left out: a search starts from exact ones again and again.
-pub(super) const LEAST: f32 = 0.01;
+pub(super) const LEAST: f32 = 0.02;
 /// Basis functions that are further apart have less than that in common.
 const REACH: usize = 6;
 

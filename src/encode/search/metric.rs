@@ -102,8 +102,12 @@ fn constants() -> [f32; 4] {
 fn merge(lines: &mut [f32], rows: &Rows, scratch: &mut [f32]) {
     let (low, w) = (rows.n.div_ceil(2), rows.width);
     let scratch = &mut scratch[..rows.n * w];
-    for (row, line) in scratch.chunks_exact_mut(w).zip(lines.chunks(rows.stride)) {
-        row.copy_from_slice(&line[..w]);
+    if w == 1 {
+        scratch.copy_from_slice(&lines[..rows.n]);
+    } else {
+        for (row, line) in scratch.chunks_exact_mut(w).zip(lines.chunks(rows.stride)) {
+            row.copy_from_slice(&line[..w]);
+        }
     }
     let (s, d) = scratch.split_at_mut(low * w);
     let [a, b, g, e] = constants();
@@ -111,6 +115,16 @@ fn merge(lines: &mut [f32], rows: &Rows, scratch: &mut [f32]) {
     odd(s, d, w, g);
     even(s, d, w, b);
     odd(s, d, w, a);
+    if w == 1 {
+        let mut pairs = lines[..rows.n].chunks_exact_mut(2);
+        for ((pair, s), d) in pairs.by_ref().zip(&*s).zip(&*d) {
+            (pair[0], pair[1]) = (*s, *d);
+        }
+        if let Some(last) = pairs.into_remainder().first_mut() {
+            *last = s[low - 1];
+        }
+        return;
+    }
     for (i, line) in lines.chunks_mut(rows.stride).take(rows.n).enumerate() {
         let half = if i % 2 == 0 { &*s } else { &*d };
         line[..w].copy_from_slice(&half[i / 2 * w..][..w]);
@@ -122,15 +136,29 @@ fn split(lines: &mut [f32], rows: &Rows, scratch: &mut [f32]) {
     let (low, w) = (rows.n.div_ceil(2), rows.width);
     let scratch = &mut scratch[..rows.n * w];
     let (s, d) = scratch.split_at_mut(low * w);
-    for (i, line) in lines.chunks(rows.stride).take(rows.n).enumerate() {
-        let half = if i % 2 == 0 { &mut *s } else { &mut *d };
-        half[i / 2 * w..][..w].copy_from_slice(&line[..w]);
+    if w == 1 {
+        let pairs = lines[..rows.n].chunks_exact(2);
+        if let Some(last) = pairs.remainder().first() {
+            s[low - 1] = *last;
+        }
+        for ((pair, s), d) in pairs.zip(&mut *s).zip(&mut *d) {
+            (*s, *d) = (pair[0], pair[1]);
+        }
+    } else {
+        for (i, line) in lines.chunks(rows.stride).take(rows.n).enumerate() {
+            let half = if i % 2 == 0 { &mut *s } else { &mut *d };
+            half[i / 2 * w..][..w].copy_from_slice(&line[..w]);
+        }
     }
     let [a, b, g, e] = constants();
     odd_adjoint(s, d, w, a);
     even_adjoint(s, d, w, b);
     odd_adjoint(s, d, w, g);
     even_adjoint(s, d, w, e);
+    if w == 1 {
+        lines[..rows.n].copy_from_slice(scratch);
+        return;
+    }
     for (row, line) in scratch.chunks_exact(w).zip(lines.chunks_mut(rows.stride)) {
         line[..w].copy_from_slice(row);
     }

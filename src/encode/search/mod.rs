@@ -32,6 +32,8 @@ pub(crate) const WORK_BYTES: u64 = 48;
 pub(crate) struct Effort {
     /// Times that all coefficients are chosen anew.
     rounds: usize,
+    /// Whether whole groups are tried without any.
+    groups: bool,
 }
 
 impl Effort {
@@ -42,11 +44,10 @@ impl Effort {
             Preset::Balanced => 1,
             Preset::Best => 4,
         };
-        let rounds = std::env::var("RDO_ROUNDS")
-            .ok()
-            .and_then(|s| s.parse().ok())
-            .unwrap_or(rounds);
-        Some(Self { rounds })
+        Some(Self {
+            rounds,
+            groups: preset == Preset::Best,
+        })
     }
 
     /// For what is asked of an encode. A search trades large errors of few voxels for small ones
@@ -74,14 +75,13 @@ impl Task<'_> {
     /// # Errors
     /// As the tables of the coder.
     pub(crate) fn run<E: Coefficient>(self, effort: Effort, targets: &mut [Vec<E>]) -> Result<()> {
-        let mut search = Search::new(self)?;
+        let mut search = Search::new(self, effort.groups)?;
         for (quality, indices) in (0..self.model.qualities).zip(targets) {
             search.begin(quality)?;
             search.load(indices);
             for _ in 0..effort.rounds {
                 search.round(indices);
             }
-            search.store(indices);
         }
         Ok(())
     }
@@ -90,6 +90,7 @@ impl Task<'_> {
 /// A search in one block, from quality to quality.
 struct Search<'a> {
     task: Task<'a>,
+    groups: bool,
     quantiser: Quantiser,
     field: Field,
     /// Basis functions of each split and axis.
@@ -113,7 +114,7 @@ fn value(magnitude: u32, pulls: [f32; 2]) -> f32 {
 }
 
 impl<'a> Search<'a> {
-    fn new(task: Task<'a>) -> Result<Self> {
+    fn new(task: Task<'a>, groups: bool) -> Result<Self> {
         let shape = task.shape;
         let grams = |depth: usize| {
             let [x, y, z] = shape.dims;
@@ -131,6 +132,7 @@ impl<'a> Search<'a> {
         let model = task.model;
         Ok(Self {
             task,
+            groups,
             quantiser: Quantiser::new(model, 0),
             field: Field::new(shape)?,
             grams: (0..shape.depth).map(grams).collect(),
@@ -150,8 +152,8 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Takes indices to start from.
-    fn load<E: Coefficient>(&mut self, indices: &[E]) {
+    /// Takes indices to start from, within what the quality before allows.
+    fn load<E: Coefficient>(&mut self, indices: &mut [E]) {
         for b in 0..self.field.bands.len() {
             let band = self.field.bands[b].band;
             let cells = self.field.sizes[band.depth].0;
@@ -167,10 +169,14 @@ impl<'a> Search<'a> {
             });
         }
         self.field.recount();
+        for depth in 0..self.field.shape.depth {
+            self.store(depth, indices);
+        }
     }
 
-    fn store<E: Coefficient>(&self, indices: &mut [E]) {
-        for field in &self.field.bands {
+    /// Hands out the indices of a split.
+    fn store<E: Coefficient>(&self, depth: usize, indices: &mut [E]) {
+        for field in &self.field.bands[7 * depth..7 * depth + 7] {
             let cells = self.field.sizes[field.band.depth].0;
             each(field.band.dims, |[x, y, z]| {
                 let cell = &field.cells[cells.at(x, y, z)];
@@ -191,13 +197,13 @@ impl<'a> Search<'a> {
     /// and have most in common with all others.
     fn round<E: Coefficient>(&mut self, indices: &mut [E]) {
         for depth in (0..self.field.shape.depth.saturating_sub(1)).rev() {
-            self.store(indices);
             self.aim(depth, indices);
             for index in 1..8 {
                 let b = field::id(depth, index);
                 self.field.choose_variant(b);
                 self.sweep(b);
             }
+            self.store(depth, indices);
         }
     }
 

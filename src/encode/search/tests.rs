@@ -123,8 +123,8 @@ fn every_round_lowers_the_cost() {
     for dims in [[64, 64, 64], [41, 64, 30]] {
         with_task(dims, 1, |task| {
             let mut indices = targets(&task).remove(0);
-            let mut search = Search::new(task).unwrap();
-            search.load(&indices);
+            let mut search = Search::new(task, true).unwrap();
+            search.load(&mut indices);
             let mut cost = |search: &mut Search<'_>, indices: &[i32]| {
                 for b in 0..search.field.bands.len() {
                     search.field.choose_variant(b);
@@ -135,7 +135,6 @@ fn every_round_lowers_the_cost() {
             let mut before = start;
             for round in 0..3 {
                 search.round(&mut indices);
-                search.store(&mut indices);
                 let after = cost(&mut search, &indices);
                 assert!(
                     after < before,
@@ -157,7 +156,7 @@ fn every_round_lowers_the_cost() {
 fn counted_bits_are_coded_bits() {
     with_task([64, 64, 64], 3, |task| {
         let mut all = targets(&task);
-        let mut search = Search::new(task).unwrap();
+        let mut search = Search::new(task, true).unwrap();
         let mut state = CoefficientState::new();
         state.reset(task.shape);
         let mut counted = Vec::new();
@@ -165,7 +164,6 @@ fn counted_bits_are_coded_bits() {
             search.begin(quality).unwrap();
             search.load(indices);
             search.round(indices);
-            search.store(indices);
             counted.push(all_bits(&search.field) / 8.0);
         }
         let mut coded = [0.0; 3];

@@ -14,13 +14,17 @@ use hgv_bench::time::CpuTime;
 
 fn main() -> Result<(), String> {
     let mut args = std::env::args().skip(1);
-    let kind = match args.next().as_deref() {
-        Some("dense") => (ModelChoice::Dense, Preset::Fast, 2),
-        Some("dense-balanced") => (ModelChoice::Dense, Preset::Balanced, 4),
-        Some("dense-best") => (ModelChoice::Dense, Preset::Best, 8),
-        Some("hashgrid") => (ModelChoice::Hashgrid, Preset::Balanced, 8),
-        _ => return Err("usage: hgv-block-speed dense|dense-balanced|dense-best|hashgrid VOLUME.npy ...".into()),
-    };
+    let kind =
+        match args.next().as_deref() {
+            Some("dense") => (ModelChoice::Dense, Preset::Fast, 2),
+            Some("dense-balanced") => (ModelChoice::Dense, Preset::Balanced, 4),
+            Some("dense-best") => (ModelChoice::Dense, Preset::Best, 8),
+            Some("hashgrid") => (ModelChoice::Hashgrid, Preset::Balanced, 8),
+            _ => return Err(
+                "usage: hgv-block-speed dense|dense-balanced|dense-best|hashgrid VOLUME.npy ..."
+                    .into(),
+            ),
+        };
     println!("volume,ratio,encode_mvoxel_s,decode_level,decode_mvoxel_s");
     for path in args {
         let volume = LabVolume::load(Path::new(&path))?;
