@@ -527,7 +527,7 @@ impl Job<'_> {
             threads,
             1 << (3 * self.block_log2),
             self.scan.values.dtype.size() as u64,
-            self.grid_choice().work_bytes(self.levels()),
+            self.grid_choice().work_bytes(self.levels()) + Effort::work_bytes(self.options),
         )
     }
 }

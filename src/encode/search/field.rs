@@ -512,7 +512,7 @@ impl Field {
         let mut all = [Some(own), None, None, None];
         for axis in 0..3 {
             let mut next = own;
-            next[axis] = if at[axis] % 2 == 0 {
+            next[axis] = if at[axis].is_multiple_of(2) {
                 own[axis].wrapping_sub(1)
             } else {
                 own[axis] + 1

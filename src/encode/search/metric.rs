@@ -102,7 +102,7 @@ fn constants() -> [f32; 4] {
 fn merge(lines: &mut [f32], rows: &Rows, scratch: &mut [f32]) {
     let (low, w) = (rows.n.div_ceil(2), rows.width);
     let scratch = &mut scratch[..rows.n * w];
-    if w == 1 {
+    if rows.stride == 1 {
         scratch.copy_from_slice(&lines[..rows.n]);
     } else {
         for (row, line) in scratch.chunks_exact_mut(w).zip(lines.chunks(rows.stride)) {
@@ -115,7 +115,7 @@ fn merge(lines: &mut [f32], rows: &Rows, scratch: &mut [f32]) {
     odd(s, d, w, g);
     even(s, d, w, b);
     odd(s, d, w, a);
-    if w == 1 {
+    if rows.stride == 1 {
         let mut pairs = lines[..rows.n].chunks_exact_mut(2);
         for ((pair, s), d) in pairs.by_ref().zip(&*s).zip(&*d) {
             (pair[0], pair[1]) = (*s, *d);
@@ -136,7 +136,7 @@ fn split(lines: &mut [f32], rows: &Rows, scratch: &mut [f32]) {
     let (low, w) = (rows.n.div_ceil(2), rows.width);
     let scratch = &mut scratch[..rows.n * w];
     let (s, d) = scratch.split_at_mut(low * w);
-    if w == 1 {
+    if rows.stride == 1 {
         let pairs = lines[..rows.n].chunks_exact(2);
         if let Some(last) = pairs.remainder().first() {
             s[low - 1] = *last;
@@ -155,7 +155,7 @@ fn split(lines: &mut [f32], rows: &Rows, scratch: &mut [f32]) {
     even_adjoint(s, d, w, b);
     odd_adjoint(s, d, w, g);
     even_adjoint(s, d, w, e);
-    if w == 1 {
+    if rows.stride == 1 {
         lines[..rows.n].copy_from_slice(scratch);
         return;
     }

@@ -24,8 +24,8 @@ use field::{Field, each};
 use gram::Gram;
 use metric::Products;
 
-/// Bytes that a search works with for each voxel.
-pub(crate) const WORK_BYTES: u64 = 48;
+/// Bytes that a search works with for each voxel: cells with their padding, and errors.
+const WORK_BYTES: u64 = 48;
 
 /// How far a search goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,11 @@ impl Effort {
             Target::MaxError(_) | Target::MaxErrorRel(_) => None,
             _ => Self::of_preset(options.preset),
         }
+    }
+
+    /// Bytes that it works with for each voxel of a block.
+    pub(crate) fn work_bytes(options: &EncodeOptions) -> u64 {
+        Self::of(options).map_or(0, |_| WORK_BYTES)
     }
 }
 

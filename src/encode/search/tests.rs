@@ -125,7 +125,7 @@ fn every_round_lowers_the_cost() {
             let mut indices = targets(&task).remove(0);
             let mut search = Search::new(task, true).unwrap();
             search.load(&mut indices);
-            let mut cost = |search: &mut Search<'_>, indices: &[i32]| {
+            let cost = |search: &mut Search<'_>, indices: &[i32]| {
                 for b in 0..search.field.bands.len() {
                     search.field.choose_variant(b);
                 }
