@@ -31,10 +31,10 @@ pub enum Target {
 pub enum Preset {
     /// No search of any kind.
     Fast,
-    /// Quantisation that looks at the neighbourhood.
+    /// One round of rate-distortion optimised quantisation.
     #[default]
     Balanced,
-    /// The fewest bytes.
+    /// The fewest bytes: more rounds, and other models for blocks where they are cheaper.
     Best,
 }
 
