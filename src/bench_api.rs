@@ -15,8 +15,8 @@ pub use crate::codec::grid::{
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
 use crate::encode::plan::{ModelUse, WaveletWanted, coder, lambda, layer_steps, wavelet_models};
 use crate::encode::{
-    BlockPlan, CurveSample, CurveShape, EncodeScratch, EncodedBlock, GridChoice, GridPlan,
-    GridWanted, LevelError, ModelChoice, PlainSize, Preset, encode_block, encode_plain_block,
+    BlockPlan, CurveSample, CurveShape, Effort, EncodeScratch, EncodedBlock, GridChoice, GridPlan,
+    GridWanted, LevelError, ModelChoice, PlainSize, Preset, Task, encode_block, encode_plain_block,
     fitted_weights, forward, grid_models, quantise,
 };
 use crate::model::{BlockModel, GridModel, Precision, Residual, ValueMap, WaveletModel};
@@ -284,7 +284,7 @@ impl BlockLab {
         &self,
         dims: [usize; 3],
         values: &[f32],
-    ) -> (WaveletModel, ValueRange, Vec<Vec<i32>>) {
+    ) -> Result<(WaveletModel, ValueRange, Vec<Vec<i32>>)> {
         let shape = BlockShape {
             dims,
             depth: self.depth,
@@ -317,14 +317,26 @@ impl BlockLab {
                 target,
             );
         }
-        (*model, range, targets)
+        if let Some(effort) = Effort::of_preset(self.preset).filter(|_| !model.residual.is_some()) {
+            let task = Task {
+                coefficients: &c,
+                shape,
+                model,
+                cpu: CpuBackend::new(),
+            };
+            task.run(effort, &mut targets)?;
+        }
+        Ok((*model, range, targets))
     }
 
     /// Coefficient indices of a block at every quality, to train coder M.
-    pub fn indices(&self, dims: [usize; 3], values: &[f32]) -> MixingBlock {
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn indices(&self, dims: [usize; 3], values: &[f32]) -> Result<MixingBlock> {
         let narrow = |k: &i32| (*k).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
-        let targets = self.targets(dims, values).2;
-        MixingBlock {
+        let targets = self.targets(dims, values)?.2;
+        Ok(MixingBlock {
             shape: BlockShape {
                 dims,
                 depth: self.depth,
@@ -336,7 +348,7 @@ impl BlockLab {
                 .iter()
                 .map(|t| t.iter().map(narrow).collect())
                 .collect(),
-        }
+        })
     }
 
     /// Symbols of a block, by context, one list a band.
@@ -348,7 +360,7 @@ impl BlockLab {
             dims,
             depth: self.depth,
         };
-        let (model, range, targets) = self.targets(dims, values);
+        let (model, range, targets) = self.targets(dims, values)?;
         let mut state = CoefficientState::new();
         state.reset(shape);
         let mut all = Vec::new();
@@ -431,6 +443,7 @@ impl BlockLab {
             wide: self.wide,
             steps: &self.steps,
             preset: self.preset,
+            search: Effort::of_preset(self.preset),
             cpu: CpuBackend::new(),
             range: &|lo, hi| Ok(ValueRange { lo, hi }),
             want_coarsest: false,

@@ -332,7 +332,7 @@ fn sum_at<const N: usize>(m: &[u8], at: [usize; N]) -> u32 {
 }
 
 /// `128 / (bands before)`: turns a sum over the cousins into eight times their mean.
-const COUSIN_WEIGHT: [u32; 8] = [0, 0, 128, 64, 43, 32, 26, 21];
+pub(super) const COUSIN_WEIGHT: [u32; 8] = [0, 0, 128, 64, 43, 32, 26, 21];
 
 const CORNERS: [(usize, usize, usize); 8] = [
     (0, 0, 0),

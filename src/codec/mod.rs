@@ -12,8 +12,9 @@ pub mod mask;
 pub mod mixing;
 mod quant;
 pub mod rans;
+pub(crate) mod rates;
 mod residual;
-mod state;
+pub(crate) mod state;
 pub mod symbols;
 pub mod tables;
 

@@ -33,6 +33,11 @@ impl Quantiser {
         band_step(self.step_q16, shape.gain_depth(band), shape.parts(band)) << self.doublings
     }
 
+    /// The step in the value domain, in working units.
+    pub fn value_step(&self) -> f32 {
+        (self.step_q16 as f64 / 65_536.0) as f32 * (1u64 << self.doublings) as f32
+    }
+
     /// What to take off `|k| * step` for `|k|` = 1 and over 1. Nothing in the coarsest band.
     pub fn pull(&self, step: i64, band: &Band) -> (i64, i64) {
         if band.index == 0 {

@@ -82,8 +82,26 @@ impl Distribution {
 
     /// Cost of a symbol in bits.
     pub fn cost(&self, symbol: u8) -> f32 {
-        PROBABILITY_BITS as f32 - (self.interval(symbol).1 as f32).log2()
+        PROBABILITY_BITS as f32 - log2(self.interval(symbol).1)
     }
+}
+
+/// Without a library call: encoders that weigh costs must agree on all machines.
+fn log2(n: u32) -> f32 {
+    let Some(whole) = n.checked_ilog2() else {
+        return f32::NEG_INFINITY;
+    };
+    let mut x = f64::from(n) / f64::from(1u32 << whole);
+    let mut fraction = 0u32;
+    for _ in 0..24 {
+        x *= x;
+        fraction <<= 1;
+        if x >= 2.0 {
+            x /= 2.0;
+            fraction |= 1;
+        }
+    }
+    whole as f32 + fraction as f32 / (1u32 << 24) as f32
 }
 
 /// All tables, parsed once.
@@ -171,6 +189,13 @@ pub fn tables(set: TableSet) -> Result<&'static Tables> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn costs_are_logarithms() {
+        for n in 1..=4096u32 {
+            assert!((log2(n) - (n as f32).log2()).abs() < 2e-6, "{n}");
+        }
+    }
 
     /// What the encoder may send must have a slot, or it would divide by zero.
     #[test]

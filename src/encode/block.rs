@@ -5,6 +5,7 @@ use super::forward::forward;
 use super::grid::{self, GridBuffers, GridPlan};
 use super::plan::ModelUse;
 use super::quantise::quantise;
+use super::search;
 use super::sums::{BandError, MinMax, SquaredError};
 use crate::Result;
 use crate::backend::cpu::{CpuBackend, Reconstruction, Working};
@@ -22,6 +23,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) wide: WaveletModel,
     pub(crate) steps: &'a [LayerStep],
     pub(crate) preset: Preset,
+    /// Search for better indices; not where a residual follows.
+    pub(crate) search: Option<search::Effort>,
     pub(crate) cpu: CpuBackend,
     /// Smallest representable range that holds `lo..=hi`.
     pub(crate) range: &'a (dyn Fn(i32, i32) -> Result<ValueRange> + Sync),
@@ -263,6 +266,15 @@ impl Block<'_> {
                 self.plan.preset,
                 target,
             );
+        }
+        if let Some(effort) = self.plan.search.filter(|_| !model.residual.is_some()) {
+            let task = search::Task {
+                coefficients,
+                shape: self.shape,
+                model,
+                cpu: self.plan.cpu,
+            };
+            task.run(effort, &mut buffers.targets)?;
         }
         let last = &buffers.targets[levels - 1];
         if last.iter().all(|&k| k.into() == 0)

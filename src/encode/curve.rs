@@ -323,6 +323,7 @@ impl<'a> Trial<'a> {
             wide,
             steps: &steps,
             preset: Preset::Balanced,
+            search: None,
             cpu: self.cpu,
             range: sample.range,
             want_coarsest: false,

@@ -18,6 +18,7 @@ mod quantise;
 mod reduce;
 mod residual;
 mod scan;
+mod search;
 mod sums;
 mod target;
 mod totals;
@@ -41,6 +42,8 @@ pub use options::*;
 #[cfg(feature = "bench")]
 pub(crate) use quantise::quantise;
 pub use reduce::reduced;
+#[cfg(feature = "bench")]
+pub(crate) use search::{Effort, Task};
 
 use crate::backend::cpu::CpuBackend;
 use crate::format::range::RangeCoder;

@@ -31,11 +31,12 @@ pub enum Target {
 pub enum Preset {
     /// No search of any kind.
     Fast,
-    /// Quantisation that looks at the neighbourhood and at what clamping forgives; a value curve for
+    /// One round of rate-distortion optimised quantisation, and what clamping forgives; a value curve for
     /// a volume of few materials.
     #[default]
     Balanced,
-    /// The fewest bytes: wavelets under entropy coder M, which decodes about ten times slower.
+    /// The fewest bytes: more rounds, wavelets under entropy coder M, which decodes about ten times
+    /// slower, and other models for blocks where they are cheaper.
     Best,
 }
 

@@ -13,6 +13,7 @@ use super::masked::filled;
 use super::overview::TierVoxels;
 use super::plan::{Models, WaveletWanted, Wavelets, coder, layer_steps};
 use super::scan::{Scan, report};
+use super::search::Effort;
 use super::totals::Totals;
 use super::{EncodeOptions, ModelChoice, Preset, Progress, ProgressFn};
 use crate::backend::ValueRange;
@@ -540,6 +541,7 @@ impl Job<'_> {
             wide,
             steps,
             preset: self.options.preset,
+            search: Effort::of(self.options),
             cpu: self.cpu,
             range,
             want_coarsest,
@@ -601,7 +603,7 @@ impl Job<'_> {
             threads,
             1 << (3 * self.block_log2),
             self.scan.values.dtype.size() as u64,
-            self.grid_choice().work_bytes(self.levels()),
+            self.grid_choice().work_bytes(self.levels()) + Effort::work_bytes(self.options),
         )
     }
 }

@@ -1,5 +1,5 @@
 //! Encode and decode speed of blocks in memory on one core, for every vector unit of the machine.
-//! Arguments: dense (preset fast, every other block), dense-best (the same with preset best) or
+//! Arguments: dense (preset fast, every other block), dense-balanced (every fourth), dense-best or
 //! hashgrid (balanced, every eighth), volumes.
 //! Time is CPU time where Linux tells it: other work on the machine takes less of it away.
 
@@ -14,12 +14,17 @@ use hgv_bench::time::CpuTime;
 
 fn main() -> Result<(), String> {
     let mut args = std::env::args().skip(1);
-    let kind = match args.next().as_deref() {
-        Some("dense") => (ModelChoice::Dense, Preset::Fast, 2),
-        Some("dense-best") => (ModelChoice::Dense, Preset::Best, 2),
-        Some("hashgrid") => (ModelChoice::Hashgrid, Preset::Balanced, 8),
-        _ => return Err("usage: hgv-block-speed dense|dense-best|hashgrid VOLUME.npy ...".into()),
-    };
+    let kind =
+        match args.next().as_deref() {
+            Some("dense") => (ModelChoice::Dense, Preset::Fast, 2),
+            Some("dense-balanced") => (ModelChoice::Dense, Preset::Balanced, 4),
+            Some("dense-best") => (ModelChoice::Dense, Preset::Best, 8),
+            Some("hashgrid") => (ModelChoice::Hashgrid, Preset::Balanced, 8),
+            _ => return Err(
+                "usage: hgv-block-speed dense|dense-balanced|dense-best|hashgrid VOLUME.npy ..."
+                    .into(),
+            ),
+        };
     println!("volume,ratio,encode_mvoxel_s,decode_level,decode_mvoxel_s");
     for path in args {
         let volume = LabVolume::load(Path::new(&path))?;

@@ -98,7 +98,7 @@ fn collect(volume: &LabVolume, blocks: &mut Vec<MixingBlock>) {
             let (lo, hi) = volume.range;
             let step = span * f64::exp2(-exponent);
             let lab = BlockLab::new(lo, hi, step, levels, 6, Preset::Best, false);
-            let block = lab.indices(dims, &values);
+            let block = lab.indices(dims, &values).map_err(|e| e.to_string())?;
             let busy = block.nonzero() as f64 / values.len() as f64;
             if busy > 0.0 && busy < BUSIEST * volume.voxel_bytes as f64 {
                 blocks.push(block);
