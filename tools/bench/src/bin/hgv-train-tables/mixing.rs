@@ -44,7 +44,7 @@ pub(super) fn train(volumes: &[String]) -> Result<Tables, String> {
     for path in volumes {
         let volume = LabVolume::load(Path::new(path))?;
         let before = blocks.len();
-        collect(&volume, &mut blocks);
+        collect(&volume, &mut blocks)?;
         eprintln!("{}: {} blocks", volume.name, blocks.len() - before);
     }
     shuffle(&mut blocks);
@@ -70,7 +70,7 @@ pub(super) fn measure(tables: &Tables, volumes: &[String]) -> Result<(), String>
     for path in volumes {
         let volume = LabVolume::load(Path::new(path))?;
         let (mut blocks, mut bits) = (Vec::new(), 0.0);
-        collect(&volume, &mut blocks);
+        collect(&volume, &mut blocks)?;
         let mut mixer = Mixer::default();
         for block in &blocks {
             mixer.start(tables);
@@ -88,7 +88,7 @@ pub(super) fn measure(tables: &Tables, volumes: &[String]) -> Result<(), String>
     Ok(())
 }
 
-fn collect(volume: &LabVolume, blocks: &mut Vec<MixingBlock>) {
+fn collect(volume: &LabVolume, blocks: &mut Vec<MixingBlock>) -> Result<(), String> {
     let span = f64::from(volume.range.1) - f64::from(volume.range.0);
     let corners = volume.corners(64);
     let stride = corners.len().div_ceil(BLOCKS);
@@ -105,6 +105,7 @@ fn collect(volume: &LabVolume, blocks: &mut Vec<MixingBlock>) {
             }
         }
     }
+    Ok(())
 }
 
 /// An order that depends on nothing.
