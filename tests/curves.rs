@@ -149,7 +149,7 @@ fn malformed_curves_have_their_exact_errors() {
     };
     let cut = record()[..WITH_CURVE - 1].to_vec();
     let cases = [
-        ("4-curve-reserved-flag", of(6, &[12])),
+        ("4-curve-reserved-flag", of(6, &[32 | 4])),
         ("4-curve-flag-alone", of(6, &[0])),
         ("4-curve-short", cut),
         ("4-curve-missing", record()[..WaveletModel::BYTES].to_vec()),

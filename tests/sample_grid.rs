@@ -319,12 +319,6 @@ fn trained_networks_agree_with_the_decoded_voxels() {
         let grids = agree(&hashgrid(&source, quality, |o| o.block = 64), "step");
         assert!(grids.networks > 0 && grids.others == 0, "{grids:?}");
     }
-    // Beside wavelets.
-    let both = hashgrid(&source, 30.0, |o| {
-        (o.block, o.model, o.preset) = (64, ModelChoice::Auto, Preset::Best);
-    });
-    let grids = agree(&both, "both");
-    assert!(grids.networks > 0 && grids.others > 0, "{grids:?}");
 }
 
 /// A volume whose blocks have networks of this shape.

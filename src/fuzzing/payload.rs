@@ -155,12 +155,11 @@ fn record(grid: bool, bytes: &[u8]) -> (ModelRecord, &[u8]) {
     let (kind, (payload, rest)) = if grid {
         (GridModel::KIND, take(bytes))
     } else {
-        let curve = match bytes.get(6) {
-            Some(flags) if flags & 4 != 0 => Curve::BYTES,
-            _ => 0,
-        };
-        let length = bytes.len().min(WAVELET + curve);
-        (WaveletModel::KIND, bytes.split_at(length))
+        // A curve, and the step of a residual.
+        let flags = bytes.get(6).copied().unwrap_or(0);
+        let more = [(4, Curve::BYTES), (16, 4)].map(|(flag, n)| (flags & flag != 0) as usize * n);
+        let length = WAVELET + more.iter().sum::<usize>();
+        (WaveletModel::KIND, bytes.split_at(bytes.len().min(length)))
     };
     let mut payload = payload.to_vec();
     if !grid {
