@@ -35,7 +35,7 @@ pub enum Preset {
     /// a volume of few materials.
     #[default]
     Balanced,
-    /// The fewest bytes: more rounds, wavelets under entropy coder M, which decodes about ten times
+    /// The fewest bytes: more rounds, wavelets under entropy coder M, which decodes several times
     /// slower, and other models for blocks where they are cheaper.
     Best,
 }
