@@ -20,13 +20,6 @@ pub(super) struct BandWalk<'a, E> {
 }
 
 impl<E: Coefficient> BandWalk<'_, E> {
-    /// Index in the block's box of coefficient `x, y, z` of the band.
-    #[inline(always)]
-    fn place(&self, x: usize, y: usize, z: usize) -> usize {
-        let ([nx, ny, _], [ox, oy, oz]) = (self.shape.dims, self.band.origin);
-        ((z + oz) * ny + y + oy) * nx + x + ox
-    }
-
     /// Codes which 4^3 groups are active, by parity of the group; lists the active ones in raster
     /// order.
     pub(super) fn code_flags<C: SymbolCoder>(&mut self, coder: &mut C, active: &mut Vec<[u16; 3]>) {
@@ -82,7 +75,7 @@ impl<E: Coefficient> BandWalk<'_, E> {
         let [w, h, d] = self.band.dims;
         (4 * gz..d.min(4 * gz + 4)).any(|z| {
             (4 * gy..h.min(4 * gy + 4)).any(|y| {
-                let row = &self.target[self.place(4 * gx, y, z)..];
+                let row = &self.target[self.shape.place(self.band, [4 * gx, y, z])..];
                 match row.first_chunk::<4>() {
                     Some(four) if 4 * gx + 4 <= w => *four != [E::default(); 4],
                     _ => row[..4.min(w - 4 * gx)].iter().any(|&k| k.into() != 0),
@@ -154,7 +147,7 @@ impl<E: Coefficient> BandWalk<'_, E> {
             let whole = gx + 4 <= w && gy + 4 <= h && gz + 4 <= d;
             let first = (
                 self.scale.cells.at(gx, gy, gz),
-                self.place(gx, gy, gz),
+                self.shape.place(self.band, [gx, gy, gz]),
                 self.parent_cells.at(gx / 2, gy / 2, gz / 2),
             );
             for spot in &spots[..PASS_PLACES[PASS].len()] {

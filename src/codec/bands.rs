@@ -61,6 +61,13 @@ impl BlockShape {
         }
     }
 
+    /// Index in the block's box of coefficient `x, y, z` of a band.
+    #[inline(always)]
+    pub fn place(&self, band: &Band, [x, y, z]: [usize; 3]) -> usize {
+        let ([nx, ny, _], [ox, oy, oz]) = (self.dims, band.origin);
+        ((z + oz) * ny + y + oy) * nx + x + ox
+    }
+
     /// How each axis of a band came about; decides its step.
     pub fn parts(&self, band: &Band) -> [AxisPart; 3] {
         // The coarsest band was made by the last split; an axis is whole if that left it alone.

@@ -167,10 +167,11 @@ pub(crate) fn rows(
     shape: &BlockShape,
     band: &Band,
 ) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
-    let ([nx, ny, _], [ox, oy, oz], [w, h, d]) = (shape.dims, band.origin, band.dims);
+    let (shape, band) = (*shape, *band);
+    let [w, h, d] = band.dims;
     (0..d).flat_map(move |z| {
         (0..h).map(move |y| {
-            let start = ((z + oz) * ny + y + oy) * nx + ox;
+            let start = shape.place(&band, [0, y, z]);
             start..start + w
         })
     })

@@ -4,7 +4,7 @@
 use super::band::COUSIN_WEIGHT;
 use super::bands::Band;
 use super::contexts::{self, Around, PASSES};
-use super::symbols::ESCAPE;
+use super::symbols::{ESCAPE, escape_bits};
 use super::tables::{TableSet, Tables, VARIANTS, tables};
 use crate::Result;
 
@@ -87,12 +87,7 @@ impl BandRates {
         let high = magnitude >> shift;
         let bits = self.cost(context, high.min(ESCAPE)) + shift as f32;
         let sign = f32::from(u8::from(magnitude > 0));
-        let escape = if high < ESCAPE {
-            0
-        } else {
-            2 * (high - ESCAPE + 1).ilog2() + 1
-        };
-        bits + sign + escape as f32
+        bits + sign + escape_bits(high) as f32
     }
 
     /// Bits of the flag of a 4^3 group. `parents`: sum of the activities of its eight parents.

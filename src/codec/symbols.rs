@@ -8,6 +8,14 @@ use crate::{Error, Result};
 /// Largest value of the alphabet; a magnitude token of this value is followed by an escape.
 pub(crate) const ESCAPE: u32 = SYMBOLS as u32 - 1;
 
+/// Bits of the escape behind the token of a magnitude whose low bits are raw, `high` without them.
+pub(crate) fn escape_bits(high: u32) -> u32 {
+    match high.checked_sub(ESCAPE) {
+        Some(beyond) => 2 * (beyond + 1).ilog2() + 1,
+        None => 0,
+    }
+}
+
 /// What happens to the symbols of a traversal.
 ///
 /// Encoders are handed the value and hand it back; decoders ignore what they are handed.

@@ -50,10 +50,10 @@ fn each_row(
     band: &Band,
     mut f: impl FnMut(std::ops::Range<usize>, [usize; 2]),
 ) {
-    let ([nx, ny, _], [ox, oy, oz], [w, h, d]) = (shape.dims, band.origin, band.dims);
+    let [w, h, d] = band.dims;
     for z in 0..d {
         for y in 0..h {
-            let start = ((z + oz) * ny + y + oy) * nx + ox;
+            let start = shape.place(band, [0, y, z]);
             f(start..start + w, [y, z]);
         }
     }

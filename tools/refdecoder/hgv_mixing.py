@@ -404,15 +404,11 @@ class Walk:
 
 
 def coarsest(owner, stream, r):
-    k, strides = owner.k, owner.shape.stride
+    k = owner.k
     shift = 0 if r else stream.raw(5)
     for p in raster(owner.shape.box(owner.shape.splits)):
         place = owner.shape.place((0, 0, 0), p)
-        if r:
-            guess = 4 * k[place]
-        else:
-            before = [k[place - strides[a]] for a in range(3) if p[a] > 0]
-            guess = sum(before) // len(before) if before else 0
+        guess = owner.coarsest_guess(place, p, r)
         units = 0
         while units < 15 and stream.single(COARSEST + r * 8 + min(units, 7)):
             units += 1

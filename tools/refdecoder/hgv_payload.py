@@ -129,19 +129,22 @@ class Coefficients:
                 place = self.shape.place(origin, p)
                 self.k[place] = self.model.sat(4 * self.k[place])
 
+    def coarsest_guess(self, place, p, r):
+        """10.3: what a coarsest coefficient is coded as a difference to."""
+        if r:
+            return 4 * self.k[place]
+        before = [self.k[place - self.shape.stride[a]] for a in range(3) if p[a] > 0]
+        return sum(before) // len(before) if before else 0
+
     def coarsest(self, stream, r):
         """10.3"""
-        k, strides = self.k, self.shape.stride
+        k = self.k
         stream.variant = stream.fixed(VARIANT + 2)
         stream.restart()
         shift = 0 if r else stream.raw(5)
         for p in raster(self.shape.box(self.shape.splits)):
             place = self.shape.place((0, 0, 0), p)
-            if r:
-                guess = 4 * k[place]
-            else:
-                before = [k[place - strides[a]] for a in range(3) if p[a] > 0]
-                guess = sum(before) // len(before) if before else 0
+            guess = self.coarsest_guess(place, p, r)
             delta = stream.magnitude(COARSEST + r, shift)
             if delta and stream.raw(1):
                 delta = -delta

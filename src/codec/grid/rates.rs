@@ -2,7 +2,7 @@
 
 use super::super::contexts::pass_of;
 use super::super::state::Padded;
-use super::super::symbols::ESCAPE;
+use super::super::symbols::{ESCAPE, escape_bits};
 use super::super::tables::{TableSet, Tables, VARIANTS, tables};
 use super::contexts::{self, Around};
 use super::dense::sums;
@@ -120,10 +120,7 @@ impl Rates {
     fn magnitude_bits(&self, variant: usize, context: usize, shift: u32, magnitude: u32) -> f32 {
         let high = magnitude >> shift;
         let bits = self.cost(variant, context, high.min(ESCAPE)) + shift as f32;
-        if high < ESCAPE {
-            return bits;
-        }
-        bits + (2 * (high - ESCAPE + 1).ilog2() + 1) as f32
+        bits + escape_bits(high) as f32
     }
 
     /// Starts to find the variant that suits weights best.

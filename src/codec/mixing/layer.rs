@@ -4,7 +4,7 @@ use super::super::bands::BlockShape;
 use super::super::layer::{coarsest_units, depths, is_idle, predict, shape_of, skip_layer};
 use super::super::state::{Coefficient, CoefficientState};
 use super::layout::{COARSEST, DEPTHS, EMPTY, SINGLE_SET};
-use super::mixer::{Coder, Decider, Mixer};
+use super::mixer::{Coder, Decider, Mixer, exp_golomb};
 use super::range::{Decoder, Encoder};
 use super::scales::Scale;
 use super::tables::tables;
@@ -13,8 +13,6 @@ use crate::{Error, Result};
 
 /// Units of a coarsest difference from which on an Exp-Golomb number follows.
 const COARSEST_UNARY: u32 = 15;
-/// Largest number of bits after the first of such a number.
-const LONGEST: u32 = 30;
 
 /// What coder M keeps between the layers of a block, and its buffers.
 #[derive(Debug, Clone, Default)]
@@ -228,7 +226,8 @@ fn code_difference<D: Decider>(
         units += 1;
     }
     if units == COARSEST_UNARY {
-        units += exp_golomb(decider, (magnitude >> shift).wrapping_sub(COARSEST_UNARY))?;
+        let beyond = (magnitude >> shift).wrapping_sub(COARSEST_UNARY);
+        units += exp_golomb(decider, beyond, |d, _, bit| d.even(bit))?;
     }
     let low = decider.raw(magnitude & ((1u64 << shift) - 1) as u32, shift);
     let magnitude = (u64::from(units) << shift) + u64::from(low);
@@ -242,24 +241,6 @@ fn code_difference<D: Decider>(
     let negative = magnitude != 0 && decider.even(wanted < 0);
     let magnitude = magnitude as i64;
     Ok(if negative { -magnitude } else { magnitude })
-}
-
-/// As many ones as the number plus one has bits after its first, a zero, and those bits.
-fn exp_golomb<D: Decider>(decider: &mut D, value: u32) -> Result<u32> {
-    let number = value.wrapping_add(1);
-    let bits = if D::ENCODES { number.max(1).ilog2() } else { 0 };
-    let mut n = 0;
-    while decider.even(n < bits) {
-        n += 1;
-        if n > LONGEST {
-            return Err(Error::corrupt(
-                "layer",
-                0,
-                "an escape is longer than 30 bits",
-            ));
-        }
-    }
-    Ok((1 << n | decider.raw(number & ((1 << n) - 1), n)) - 1)
 }
 
 fn code_band<E: Coefficient, D: Decider>(

@@ -4,6 +4,7 @@
 use super::layout::{ADAPTIVE, STRIDE};
 use super::range::{Bits, EVEN};
 use super::tables::{CURVE, MAGNITUDE_TERMS, SIGN_TERMS, Tables};
+use crate::{Error, Result};
 
 /// Probabilities that slots and mixers keep to, in 1/65536.
 const SLOT_MARGIN: i32 = 16;
@@ -141,6 +142,33 @@ pub trait Decider {
             all << 1 | u32::from(self.even(value >> i & 1 == 1))
         })
     }
+}
+
+/// Largest number of bits after the first of an Exp-Golomb number.
+const LONGEST: u32 = 30;
+
+/// As many times yes as the number plus one has bits after its first, a no, and those bits. `more`
+/// decides whether there is a bit after the `n`th.
+#[inline(always)]
+pub(super) fn exp_golomb<D: Decider>(
+    decider: &mut D,
+    value: u32,
+    more: impl Fn(&mut D, u32, bool) -> bool,
+) -> Result<u32> {
+    let number = value.wrapping_add(1);
+    let bits = if D::ENCODES { number.max(1).ilog2() } else { 0 };
+    let mut n = 0;
+    while more(decider, n, n < bits) {
+        n += 1;
+        if n > LONGEST {
+            return Err(Error::corrupt(
+                "layer",
+                0,
+                "an escape is longer than 30 bits",
+            ));
+        }
+    }
+    Ok((1 << n | decider.raw(number & ((1 << n) - 1), n)) - 1)
 }
 
 /// Codes decisions.

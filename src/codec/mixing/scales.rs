@@ -66,10 +66,10 @@ impl Scale {
         indices: &[E],
         factor: i32,
     ) {
-        let ([nx, ny, _], [ox, oy, oz], [w, h, d]) = (shape.dims, band.origin, band.dims);
+        let [w, h, d] = band.dims;
         for z in 0..d {
             for y in 0..h {
-                let row = ((z + oz) * ny + y + oy) * nx + ox;
+                let row = shape.place(band, [0, y, z]);
                 let at = self.cells.at(0, y, z);
                 for (x, &k) in indices[row..row + w].iter().enumerate() {
                     let k: i32 = k.into();

@@ -7,7 +7,7 @@ use super::layout::{
     BANDS, CLASSES, COEFFICIENT, COEFFICIENT_SETS, DEPTHS, FINE, FLAG, FLAG_SETS, MEDIUM, REFINE,
     REFINE_SETS, SIGN, SIGN_SETS, SIGNED,
 };
-use super::mixer::Decider;
+use super::mixer::{Decider, exp_golomb};
 use super::scales::{Room, Scale, seen};
 use super::terms::{
     Around, Expected, HIGH_FACES, Known, LOW_FACES, NARROW_STEPS, PARENT, PARENT_FACES, Spot,
@@ -17,8 +17,6 @@ use crate::{Error, Result};
 
 /// Magnitudes from here on are followed by an Exp-Golomb number.
 pub(super) const UNARY: u32 = 10;
-/// Largest number of bits after the first of such a number.
-const LONGEST: usize = 30;
 
 /// Everything that the decisions of one band look at.
 pub(super) struct Walk<'a, E> {
@@ -47,13 +45,6 @@ impl<E: Coefficient> Walk<'_, E> {
     /// Band and depth.
     fn class(&self) -> usize {
         (self.band.index - 1) * DEPTHS + self.depth()
-    }
-
-    /// Index in the block's box of coefficient `x, y, z` of the band.
-    #[inline(always)]
-    fn place(&self, x: usize, y: usize, z: usize) -> usize {
-        let ([nx, ny, _], [ox, oy, oz]) = (self.shape.dims, self.band.origin);
-        ((z + oz) * ny + y + oy) * nx + x + ox
     }
 
     fn around(&self) -> Around<'_> {
@@ -105,7 +96,7 @@ impl<E: Coefficient> Walk<'_, E> {
         let [w, h, d] = self.band.dims;
         (4 * gz..d.min(4 * gz + 4)).any(|z| {
             (4 * gy..h.min(4 * gy + 4)).any(|y| {
-                let row = self.place(4 * gx, y, z);
+                let row = self.shape.place(self.band, [4 * gx, y, z]);
                 let end = row + 4.min(w - 4 * gx);
                 self.target[row..end].iter().any(|&k| k.into() != 0)
             })
@@ -188,7 +179,7 @@ impl<E: Coefficient> Walk<'_, E> {
 
     #[inline(always)]
     fn code_coefficient<D: Decider>(&mut self, decider: &mut D, at: [usize; 3]) -> Result<()> {
-        let place = self.place(at[0], at[1], at[2]);
+        let place = self.shape.place(self.band, at);
         let spot = Spot {
             band: self.band.index,
             at,
@@ -362,25 +353,8 @@ fn magnitude<D: Decider>(decider: &mut D, contexts: &Contexts, wanted: u32) -> R
             return Ok(k);
         }
     }
-    let rest = wanted.wrapping_sub(UNARY).wrapping_add(1);
-    let bits = if D::ENCODES {
-        rest.max(1).ilog2() as usize
-    } else {
-        0
-    };
-    let mut n = 0;
-    while over(decider, contexts, UNARY as usize + n, n < bits) {
-        n += 1;
-        if n > LONGEST {
-            return Err(Error::corrupt(
-                "layer",
-                0,
-                "an escape is longer than 30 bits",
-            ));
-        }
-    }
-    let low = decider.raw(rest & ((1 << n) - 1), n as u32);
-    Ok(((1u32 << n) | low) - 1 + UNARY)
+    let more = |d: &mut D, n: u32, bit| over(d, contexts, (UNARY + n) as usize, bit);
+    Ok(exp_golomb(decider, wanted.wrapping_sub(UNARY), more)? + UNARY)
 }
 
 /// Whether a magnitude is over `k`.

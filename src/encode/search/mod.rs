@@ -17,7 +17,7 @@ use super::plan::lambda;
 use super::{EncodeOptions, Preset, Target};
 use crate::Result;
 use crate::backend::cpu::CpuBackend;
-use crate::codec::bands::{Band, BlockShape};
+use crate::codec::bands::BlockShape;
 use crate::codec::{Coefficient, Quantiser, rows};
 use crate::model::WaveletModel;
 use field::{Field, each};
@@ -163,7 +163,7 @@ impl<'a> Search<'a> {
             let band = self.field.bands[b].band;
             let cells = self.field.sizes[band.depth].0;
             each(band.dims, |[x, y, z]| {
-                let place = self.place(&band, [x, y, z]);
+                let place = self.field.shape.place(&band, [x, y, z]);
                 let cell = &mut self.field.bands[b].cells[cells.at(x, y, z)];
                 let index: i32 = indices[place].into();
                 let (lowest, highest) = cell.bounds();
@@ -187,15 +187,9 @@ impl<'a> Search<'a> {
                 let cell = &field.cells[cells.at(x, y, z)];
                 let magnitude = i64::from(cell.magnitude);
                 let index = if cell.negative { -magnitude } else { magnitude };
-                indices[self.place(&field.band, [x, y, z])] = E::saturate(index);
+                indices[self.field.shape.place(&field.band, [x, y, z])] = E::saturate(index);
             });
         }
-    }
-
-    /// Index in the block's box of a coefficient of a band.
-    fn place(&self, band: &Band, [x, y, z]: [usize; 3]) -> usize {
-        let ([nx, ny, _], [ox, oy, oz]) = (self.field.shape.dims, band.origin);
-        ((z + oz) * ny + y + oy) * nx + x + ox
     }
 
     /// Chooses everything anew, coarse to fine. The deepest bands stay as they are: they are few,
@@ -232,7 +226,7 @@ impl<'a> Search<'a> {
         let norm = self.quantiser.value_step() / step;
         let scale = 1.0 / (norm * norm * step);
         each(band.dims, |[x, y, z]| {
-            let error = self.errors[self.place(&band, [x, y, z])] * scale;
+            let error = self.errors[self.field.shape.place(&band, [x, y, z])] * scale;
             let square = gram::square(&self.grams[band.depth], band.index, [x, y, z]);
             let cell = &mut self.field.bands[b].cells[cells.at(x, y, z)];
             let towards = if cell.negative { -error } else { error } / square;

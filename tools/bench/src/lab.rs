@@ -85,6 +85,19 @@ impl LabVolume {
         })
     }
 
+    /// Extents and values of an even sample of at most `most` cubes of 64 voxels a side, with their
+    /// numbers among all; without those of one value.
+    pub fn sample(&self, most: usize) -> impl Iterator<Item = (usize, [usize; 3], Vec<f32>)> {
+        let corners = self.corners(64);
+        let stride = corners.len().div_ceil(most).max(1);
+        let chosen = corners.into_iter().enumerate().skip(stride / 2);
+        let cubes = chosen.step_by(stride).map(|(i, corner)| {
+            let (dims, values) = self.cube(corner, 64);
+            (i, dims, values)
+        });
+        cubes.filter(|(_, _, values)| values.iter().any(|v| *v != values[0]))
+    }
+
     /// Corners of the cubes of `side` voxels that cover the volume.
     pub fn corners(&self, side: usize) -> Vec<[usize; 3]> {
         let starts = |n: usize| (0..n).step_by(side);

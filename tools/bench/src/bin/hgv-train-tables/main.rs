@@ -105,17 +105,7 @@ fn collect(
     bands: &mut Vec<Band>,
 ) -> Result<(), String> {
     let span = f64::from(volume.range.1) - f64::from(volume.range.0);
-    let corners = volume.corners(64);
-    let stride = corners.len().div_ceil(24);
-    for (i, &corner) in corners
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| i % stride == stride / 2)
-    {
-        let (dims, values) = volume.cube(corner, 64);
-        if values.iter().all(|&v| v == values[0]) {
-            continue;
-        }
+    for (i, dims, values) in volume.sample(24) {
         for (j, levels) in [1, 1, 1, 1, 1, 1, 1, 3, 3, 3, 1].into_iter().enumerate() {
             let lossless = j == 10;
             if lossless && (volume.voxel_bytes > 2 || i % 2 == 1) {
@@ -151,14 +141,7 @@ fn collect_grid(
     bands: &mut Vec<Band>,
 ) -> Result<(), String> {
     let span = f64::from(volume.range.1) - f64::from(volume.range.0);
-    let corners = volume.corners(64);
-    let stride = corners.len().div_ceil(12);
-    let chosen = corners.iter().skip(stride / 2).step_by(stride);
-    for &corner in chosen {
-        let (dims, values) = volume.cube(corner, 64);
-        if values.iter().all(|&v| v == values[0]) {
-            continue;
-        }
+    for (_, dims, values) in volume.sample(12) {
         // Mostly dense levels, and for the sake of hash tables some small ones.
         let dense = [1.5, 2.5, 3.5, 4.5, 5.5, 7.0, 9.0].map(|e| (e, 22));
         let hashed = [(3.0, 12), (5.0, 15), (7.0, 17)];

@@ -90,10 +90,7 @@ pub(super) fn measure(tables: &Tables, volumes: &[String]) -> Result<(), String>
 
 fn collect(volume: &LabVolume, blocks: &mut Vec<MixingBlock>) -> Result<(), String> {
     let span = f64::from(volume.range.1) - f64::from(volume.range.0);
-    let corners = volume.corners(64);
-    let stride = corners.len().div_ceil(BLOCKS);
-    let chosen = corners.iter().skip(stride / 2).step_by(stride);
-    for (dims, values) in chosen.map(|&corner| volume.cube(corner, 64)) {
+    for (_, dims, values) in volume.sample(BLOCKS) {
         for (exponent, levels) in STEPS {
             let (lo, hi) = volume.range;
             let step = span * f64::exp2(-exponent);
