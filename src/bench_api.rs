@@ -149,6 +149,7 @@ impl BlockLab {
             },
             coder: coder(preset),
             curve: None,
+            filter: None,
         };
         let (model, wide) = wavelet_models(q_min, q_max, step, wanted);
         Self {
@@ -180,6 +181,7 @@ impl BlockLab {
             residual: self.model.residual,
             coder: self.model.coder,
             curve: choice.0.as_ref(),
+            filter: None,
         };
         (self.model, self.wide) = wavelet_models(q_min, q_max, step, wanted);
         self
@@ -193,6 +195,7 @@ impl BlockLab {
             residual: self.model.residual,
             coder: self.model.coder,
             curve: None,
+            filter: None,
         };
         (self.model, self.wide) = wavelet_models(q_min, q_max, 1.0, wanted);
         self

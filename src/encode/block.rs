@@ -9,7 +9,7 @@ use super::quantise::quantise;
 use super::search;
 use super::sums::{BandError, MinMax, SquaredError};
 use crate::Result;
-use crate::backend::cpu::{CpuBackend, Reconstruction, Working};
+use crate::backend::cpu::{CpuBackend, Reconstruction, Filtered};
 use crate::backend::{LayerStep, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
 use crate::codec::{CoefficientState, Quantiser, encode_layer};
@@ -73,6 +73,21 @@ pub(crate) struct EncodeScratch {
 }
 
 impl EncodeScratch {
+    /// Working values, before a filter, that the decoder makes of the block that was encoded last, with
+    /// one of its wavelet models.
+    pub(super) fn unfiltered(
+        &mut self,
+        cpu: &CpuBackend,
+        model: &WaveletModel,
+        quality: u8,
+        block: (BlockShape, ValueRange),
+    ) -> Vec<i32> {
+        match model.precision {
+            Precision::I16 => self.narrow.unfiltered(cpu, model, quality, block),
+            Precision::I32 => self.wide.unfiltered(cpu, model, quality, block),
+        }
+    }
+
     /// The coarsest band, as decoded, of the block that was encoded last.
     pub(crate) fn coarsest(&mut self, block: &EncodedBlock, shape: &BlockShape) -> Vec<i32> {
         match block {
@@ -100,6 +115,27 @@ struct Buffers<E> {
     decoded: Vec<i32>,
     /// Working values that the coefficients are made from.
     aims: Vec<f32>,
+}
+
+impl<E: Filtered> Buffers<E> {
+    fn unfiltered(
+        &mut self,
+        cpu: &CpuBackend,
+        model: &WaveletModel,
+        quality: u8,
+        (shape, range): (BlockShape, ValueRange),
+    ) -> Vec<i32> {
+        let Self {
+            targets,
+            working,
+            other,
+            ..
+        } = self;
+        working.clone_from(&targets[usize::from(quality)]);
+        cpu.working(model, quality, shape, working, other);
+        cpu.straighten(model, range, working);
+        working.iter().map(|&v| v.into()).collect()
+    }
 }
 
 /// Rounds that look for better working values where clamping forgives.
@@ -188,7 +224,7 @@ pub(super) struct Block<'a> {
 
 impl Block<'_> {
     /// Coefficients of the block in working units.
-    fn transform<E: Working>(
+    fn transform<E: Filtered>(
         &self,
         model: &WaveletModel,
         coefficients: &mut Vec<f32>,
@@ -229,7 +265,7 @@ impl Block<'_> {
     }
 
     /// Lets working values that clamping forgives be what the decoder makes of the coefficients.
-    fn follow<E: Working>(
+    fn follow<E: Filtered>(
         &self,
         model: &WaveletModel,
         forgiven: &Forgiven,
@@ -257,7 +293,7 @@ impl Block<'_> {
     }
 
     /// Quantises, measures and codes with one model. `None` if its working values overflow.
-    fn encode<E: Working>(
+    fn encode<E: Filtered>(
         &self,
         model: &WaveletModel,
         coefficients: &[f32],
@@ -341,7 +377,7 @@ impl Block<'_> {
     }
 
     /// Error of the decoder's output at `quality`; leaves that output in `buffers.decoded`.
-    fn measure<E: Working>(
+    fn measure<E: Filtered>(
         &self,
         model: &WaveletModel,
         quality: u8,
@@ -355,7 +391,7 @@ impl Block<'_> {
     }
 
     /// The decoder's output at a quality and level of detail, into `buffers.decoded`.
-    fn reconstruct<E: Working>(
+    fn reconstruct<E: Filtered>(
         &self,
         model: &WaveletModel,
         quality: u8,
@@ -384,7 +420,7 @@ impl Block<'_> {
     /// Whether working values must have wrapped around: the squared error is far over what
     /// quantisation, were the transform orthogonal, and rounding make, or a voxel jumps from one end
     /// of the range towards the other.
-    fn wrapped<E: Working>(
+    fn wrapped<E: Filtered>(
         &self,
         LevelError { sse, max }: LevelError,
         model: &WaveletModel,
@@ -406,7 +442,7 @@ impl Block<'_> {
                     * (self.quantisation_sse(model, coefficients, indices) * unit * unit + rounding)
     }
 
-    fn quantisation_sse<E: Working>(
+    fn quantisation_sse<E: Filtered>(
         &self,
         model: &WaveletModel,
         coefficients: &[f32],
@@ -422,7 +458,7 @@ impl Block<'_> {
             .sum()
     }
 
-    fn band_sse<E: Working>(
+    fn band_sse<E: Filtered>(
         &self,
         quantiser: &Quantiser,
         model: &WaveletModel,
@@ -443,7 +479,7 @@ impl Block<'_> {
             * gain
     }
 
-    fn layers<E: Working>(&self, coder: Coder, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {
+    fn layers<E: Filtered>(&self, coder: Coder, buffers: &mut Buffers<E>) -> Result<Vec<Vec<u8>>> {
         buffers.state.reset(self.shape);
         let Buffers { targets, state, .. } = buffers;
         self.plan

@@ -91,11 +91,7 @@ pub(super) struct Positions {
 impl Positions {
     pub(super) fn new(model: &WaveletModel, range: ValueRange) -> Self {
         let Some(curve) = &model.curve else {
-            return Self {
-                centre: f64::from(range.centre()),
-                scale: f64::from(model.frac_bits).exp2(),
-                knots: None,
-            };
+            return Self::straight(model, range);
         };
         let unit = (-f64::from(curve.fraction)).exp2();
         let mut knots = [f64::from(curve.start); SEGMENTS + 1];
@@ -106,6 +102,15 @@ impl Positions {
             centre: curve.centre(range.lo, range.hi) as f64,
             scale: f64::from(curve.segment_log2).exp2(),
             knots: Some(knots),
+        }
+    }
+
+    /// In proportion, whether or not there is a curve.
+    pub(super) fn straight(model: &WaveletModel, range: ValueRange) -> Self {
+        Self {
+            centre: f64::from(range.centre()),
+            scale: f64::from(model.frac_bits).exp2(),
+            knots: None,
         }
     }
 
@@ -316,6 +321,7 @@ impl<'a> Trial<'a> {
             residual: Residual::None,
             coder: Coder::R,
             curve: shape,
+            filter: None,
         };
         let (model, wide) = wavelet_models(sample.q_min, sample.q_max, step, wanted);
         let steps = layer_steps(1);

@@ -102,6 +102,7 @@ fn overviews(
         residual: Residual::None,
         reversible: false,
         curve: None,
+        filter: None,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
     let voxels = job.tier_voxels(&shape.tiers[1], output)?;

@@ -6,6 +6,7 @@
 
 mod block;
 mod curve;
+mod filter;
 mod exact;
 mod forward;
 mod grid;
@@ -86,8 +87,11 @@ pub fn encode(
         residual: crate::model::Residual::None,
         reversible: false,
         curve: None,
+        filter: None,
     };
-    job.curve = curve::choose(&job, target::expected_step(&job, options.target))?;
+    let step = target::expected_step(&job, options.target);
+    job.curve = curve::choose(&job, step)?;
+    job.filter = filter::choose(&job, step)?;
     target::encode_to(&job, options.target, path)
 }
 

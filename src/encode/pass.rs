@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_block};
 use super::curve::{CurveShape, SampleBlock};
+use super::filter::FilterShape;
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::masked::filled;
 use super::overview::TierVoxels;
@@ -42,6 +43,8 @@ pub(crate) struct Job<'a> {
     pub(crate) reversible: bool,
     /// Value curve of the wavelet models.
     pub(crate) curve: Option<CurveShape>,
+    /// Filters of the wavelet models of tier 0.
+    pub(crate) filter: Option<FilterShape>,
 }
 
 /// A block of a tier as the pass made it.
@@ -122,6 +125,7 @@ impl Job<'_> {
             reversible: self.reversible,
             coder: coder(self.options.preset),
             curve: self.curve.as_ref(),
+            filter: self.filter.as_ref(),
         };
         let models = Models::new(
             scan.q_min,
@@ -530,7 +534,7 @@ impl Job<'_> {
         }
     }
 
-    fn block_plan<'p>(
+    pub(super) fn block_plan<'p>(
         &self,
         models: &'p Models,
         tier: u8,

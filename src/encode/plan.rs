@@ -1,6 +1,7 @@
 //! From what is asked for to what every block does: layers, models, steps.
 
 use super::curve::CurveShape;
+use super::filter::FilterShape;
 use super::options::Preset;
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
@@ -54,6 +55,7 @@ pub(crate) struct WaveletWanted<'a> {
     pub(crate) reversible: bool,
     pub(crate) coder: Coder,
     pub(crate) curve: Option<&'a CurveShape>,
+    pub(crate) filter: Option<&'a FilterShape>,
 }
 
 /// The model of a volume whose integers span `q_min..=q_max`, and its 32-bit twin for blocks that
@@ -70,6 +72,7 @@ pub(crate) fn wavelet_models(
         reversible,
         coder,
         curve,
+        filter,
     } = wanted;
     let half = ((f64::from(q_max) - f64::from(q_min)) / 2.0).max(1.0);
     let bits = |room: f64| (room / half).log2().floor().clamp(-16.0, 24.0) as i8;
@@ -86,6 +89,7 @@ pub(crate) fn wavelet_models(
         mask: false,
         curve: None,
         reversible: false,
+        filters: None,
     };
     if reversible {
         let exact = |precision| WaveletModel {
@@ -106,7 +110,17 @@ pub(crate) fn wavelet_models(
         wide
     };
     let along = |m| curve.map_or(m, |shape| along(m, shape, (q_min, q_max)));
-    (along(narrow), along(wide))
+    let (narrow, wide) = (along(narrow), along(wide));
+    let filtered = |m: WaveletModel| WaveletModel {
+        filters: filter.map(|f| f.filters(&m)).filter(|_| m.has_room_for_filters()),
+        ..m
+    };
+    // The twin is for few blocks; a filter of its own would take more bytes than it saves.
+    if narrow == wide {
+        (filtered(wide), filtered(wide))
+    } else {
+        (filtered(narrow), wide)
+    }
 }
 
 /// The model along a curve over the range of values, which takes the place that the range has in
@@ -165,6 +179,7 @@ impl Models {
         let overview = WaveletWanted {
             residual: Residual::None,
             reversible: false,
+            filter: None,
             ..wanted
         };
         Self {

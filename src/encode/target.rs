@@ -344,6 +344,7 @@ fn with_residual(
     let job = &Job {
         residual,
         curve: None,
+        filter: None,
         ..*job
     };
     let (bytes, step) = cheapest_step(job, size)?;

@@ -108,7 +108,28 @@ impl Curve {
 
     /// The curve as a table for evaluation.
     pub fn table(&self) -> CurveTable {
-        let shift = (i32::from(self.segment_log2) + i32::from(self.fraction)).unsigned_abs();
+        self.table_of(i64::from(self.start), 0)
+    }
+
+    /// The curve from positions to `(q - centre) * 2^frac_bits`, for filters.
+    pub fn working(&self, frac_bits: i8, centre: i32) -> WorkingTable {
+        let up = u32::from(frac_bits.max(0).unsigned_abs());
+        let above = i64::from(self.start) - i64::from(centre);
+        WorkingTable {
+            table: self.table_of(above << up, up),
+            down: u32::from(frac_bits.min(0).unsigned_abs()),
+        }
+    }
+
+    /// Whether [`Self::working`] has fractional bits that these values have room for.
+    pub(crate) fn has_room_for(&self, frac_bits: i8) -> bool {
+        i32::from(self.segment_log2) + i32::from(self.fraction) - i32::from(frac_bits) >= 1
+    }
+
+    /// With `up` more fractional bits, for curves that have room for them.
+    fn table_of(&self, start: i64, up: u32) -> CurveTable {
+        let shift = i32::from(self.segment_log2) + i32::from(self.fraction) - up as i32;
+        let shift = shift.max(1).unsigned_abs();
         let mut below = 0;
         let segments = self.rises.map(|r| {
             let base = (below << self.segment_log2) + (1i64 << (shift - 1));
@@ -116,7 +137,7 @@ impl Curve {
             (base, i64::from(r))
         });
         CurveTable {
-            start: i64::from(self.start),
+            start,
             end: self.end(),
             segment_log2: u32::from(self.segment_log2),
             shift,
@@ -152,6 +173,26 @@ impl CurveTable {
         let fits = usize::try_from(self.end).is_ok_and(|end| end < most);
         let within = |p| self.value(p).clamp(i64::from(lo), i64::from(hi)) as i32;
         fits.then(|| (0..=self.end).map(within).collect())
+    }
+}
+
+/// A curve from positions to working values.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkingTable {
+    table: CurveTable,
+    down: u32,
+}
+
+impl WorkingTable {
+    /// Working value at a position.
+    #[inline(always)]
+    pub fn value(&self, position: i64) -> i64 {
+        (self.table.value(position) + ((1 << self.down) >> 1)) >> self.down
+    }
+
+    /// Last position that has a value of its own.
+    pub fn end(&self) -> i64 {
+        self.table.end
     }
 }
 

@@ -2,13 +2,15 @@
 //! kernels (specification, "Models").
 
 mod curve;
+mod filter;
 pub mod gains;
 pub mod grid;
 mod residual;
 mod values;
 mod wavelet;
 
-pub use curve::{Curve, CurveTable, SEGMENTS};
+pub use curve::{Curve, CurveTable, SEGMENTS, WorkingTable};
+pub use filter::{Filter, Filters, LIMITS, REACH, WEIGHT_BITS};
 pub use grid::GridModel;
 pub use residual::{Residual, ordered, unordered};
 pub use values::{FLOAT_LIMIT, NON_FINITE, ValueMap, unit_of};

@@ -3,7 +3,7 @@
 
 use byteorder::{ByteOrder, LittleEndian as Le};
 
-use super::{Curve, Residual};
+use super::{Curve, Filter, Filters, Residual};
 use crate::{Error, Result};
 
 /// Width of the integers of the inverse transform.
@@ -51,15 +51,21 @@ pub struct WaveletModel {
     /// Whether integers come back exactly: every band has a step of one working unit, and no gain
     /// is applied between splits.
     pub reversible: bool,
+    /// What decoded voxels take over from their neighbours, at full resolution.
+    pub filters: Option<Filters>,
 }
 
 impl WaveletModel {
     /// Kind of the record in the model section.
     pub const KIND: u8 = 1;
-    /// Bytes of the record without a curve and a step of the residual.
+    /// Bytes of the record without a curve, filters and a step of the residual.
     pub const BYTES: usize = 16;
+    /// Flag of a curve.
+    const CURVE: u8 = 1 << 2;
     /// Flag of a reversible transform.
     const REVERSIBLE: u8 = 1 << 5;
+    /// Flag of filters.
+    const FILTERS: u8 = 1 << 6;
 
     /// The same with a step `factor` times as large, within what a record can say.
     #[must_use]
@@ -76,6 +82,11 @@ impl WaveletModel {
         }
     }
 
+    /// Whether a filter can work on values of its curve.
+    pub(crate) fn has_room_for_filters(&self) -> bool {
+        (self.curve.as_ref()).is_none_or(|c| c.has_room_for(self.frac_bits))
+    }
+
     /// The record as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut b = vec![0; Self::BYTES];
@@ -88,9 +99,11 @@ impl WaveletModel {
         b[6] = self.residual.flags()
             | u8::from(self.mask) << 1
             | u8::from(self.curve.is_some()) << 2
-            | if self.reversible { Self::REVERSIBLE } else { 0 };
+            | if self.reversible { Self::REVERSIBLE } else { 0 }
+            | if self.filters.is_some() { Self::FILTERS } else { 0 };
         Le::write_u64(&mut b[8..16], self.step_q16);
         b.extend(self.curve.iter().flat_map(Curve::to_bytes));
+        b.extend(self.filters.iter().flat_map(|f| f.to_bytes(self.qualities)));
         b.extend(self.residual.tail().into_iter().flatten());
         b
     }
@@ -103,10 +116,10 @@ impl WaveletModel {
         let bad = |detail: String| Error::corrupt("model record", 0, detail);
         let flags = b.get(6).copied().unwrap_or(0);
         let (residual, b) = Residual::read(flags, b)?;
-        let needed = match flags & 4 {
-            0 => Self::BYTES,
-            _ => Self::BYTES + Curve::BYTES,
-        };
+        let with = |flag, bytes| if flags & flag == 0 { 0 } else { bytes };
+        let qualities = b.get(3).copied().unwrap_or(0);
+        let curve_end = Self::BYTES + with(Self::CURVE, Curve::BYTES);
+        let needed = curve_end + with(Self::FILTERS, Filter::BYTES * usize::from(qualities));
         if b.len() != needed {
             return Err(bad(format!("{} bytes, {needed} are needed", b.len())));
         }
@@ -133,13 +146,18 @@ impl WaveletModel {
             residual,
             mask: b[6] & 2 != 0,
             step_q16: Le::read_u64(&b[8..16]),
-            curve: match &b[Self::BYTES..] {
+            curve: match &b[Self::BYTES..curve_end] {
                 [] => None,
                 curve => Some(Curve::from_bytes(curve)?),
             },
             reversible: flags & Self::REVERSIBLE != 0,
+            filters: match &b[curve_end..] {
+                [] => None,
+                filters => Some(Filters::from_bytes(filters)?),
+            },
         };
-        if flags & !(Residual::FLAGS | Self::REVERSIBLE | 6) != 0 || b[7] != 0 {
+        let known = Residual::FLAGS | Self::CURVE | Self::REVERSIBLE | Self::FILTERS | 2;
+        if flags & !known != 0 || b[7] != 0 {
             return Err(bad("reserved bits are set".into()));
         }
         if !(-16..=24).contains(&model.frac_bits) || !(1..=8).contains(&model.qualities) {
@@ -155,10 +173,14 @@ impl WaveletModel {
         {
             return Err(bad("step or reconstruction point out of range".into()));
         }
-        let plain = model.frac_bits == 0 && model.step_q16 == 1 << 16 && model.curve.is_none();
-        if model.reversible && !plain {
+        if model.filters.is_some() && !model.has_room_for_filters() {
+            return Err(bad("filters in finer units than the curve has".into()));
+        }
+        let plain = model.frac_bits == 0 && model.step_q16 == 1 << 16;
+        if model.reversible && !(plain && flags & (Self::CURVE | Self::FILTERS) == 0) {
             return Err(bad(
-                "a reversible transform with fractional bits, another step than 1, or a curve"
+                "a reversible transform with fractional bits, another step than 1, a curve or \
+                 filters"
                     .into(),
             ));
         }

@@ -29,6 +29,8 @@ def residual_step(flags, record):
     if not 2 <= step <= 1 << 24:
         raise Reject("model record: step of a residual")
     return step, record[:-4]
+
+
 class Curve:
     def __init__(self, data):
         self.start, self.t, self.e, *self.rise = struct.unpack("<iBb16H", data)
@@ -50,25 +52,36 @@ class Curve:
         return self.start + ((rise + (1 << (shift - 1))) >> shift)
 
 
+class Filter:
+    def __init__(self, data):
+        self.limit, *weights = struct.unpack("<I36b", data)
+        if not 1 <= self.limit <= 1 << 24:
+            raise Reject("model record: limit of a filter")
+        self.weights = [[weights[12 * a + 4 * d:][:4] for d in range(3)] for a in range(3)]
+
+
 class Model:
     def __init__(self, record):
         self.residual, record = residual_step(record[6] if len(record) > 6 else 0, record)
         curved = len(record) > 6 and record[6] & 4
-        if len(record) != (54 if curved else 16):
-            raise Reject("a model record has 16 bytes, with a curve 54")
+        filters = record[3] if len(record) > 6 and record[6] & 64 else 0
+        end = 54 if curved else 16
+        if len(record) != end + 40 * filters:
+            raise Reject("a model record has 16 bytes, 38 more with a curve, 40 for each filter")
         (self.coder, precision, self.frac_bits, self.qualities, self.recon_one, self.recon_more, flags, reserved,
          self.step_q16) = struct.unpack("<BBbBBBBBQ", record[:16])
-        if self.coder > 1 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG | 4 | 32) or reserved != 0:
+        if self.coder > 1 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG | 4 | 32 | 64) or reserved != 0:
             raise Reject("model record: coder, precision or reserved bits")
         if not (-16 <= self.frac_bits <= 24 and 1 <= self.qualities <= 8):
             raise Reject("model record: frac_bits or qualities")
         if self.recon_one > 127 or self.recon_more > 127 or not 1 <= self.step_q16 <= 1 << 48:
             raise Reject("model record: step or reconstruction points")
         self.reversible = flags & 32 == 32
-        if self.reversible and (self.frac_bits != 0 or self.step_q16 != 1 << 16 or curved):
-            raise Reject("model record: a reversible transform with another unit, step or a curve")
+        if self.reversible and (self.frac_bits != 0 or self.step_q16 != 1 << 16 or curved or filters):
+            raise Reject("model record: a reversible transform with another unit or step, a curve or filters")
         self.mask = flags & 2 == 2
-        self.curve = Curve(record[16:]) if curved else None
+        self.curve = Curve(record[16:54]) if curved else None
+        self.filters = [Filter(record[end + 40 * i:][:40]) for i in range(filters)]
         self.bits = 32 if precision else 16
         self.top = (1 << (self.bits - 1)) - 1
 
@@ -278,6 +291,38 @@ class Transform:
 
 # ---------------------------------------------------------------------------------------------
 # Section 13: voxels
+
+
+def ends_of(model, lo, hi):
+    """Ends of the range in working units."""
+    if model.curve:
+        low, high = model.curve.position(lo), model.curve.position(hi)
+        centre = (low + high) >> 1
+        return low - centre, high + 1 - centre
+    centre, f = (lo + hi) >> 1, model.frac_bits
+    if f >= 0:
+        return (lo - centre) << f, (hi - centre) << f
+    return (lo - centre) >> -f, (hi - centre + (1 << -f) - 1) >> -f
+
+
+def filtered(model, quality, dims, w, lo, hi):
+    """Working values of a block, in raster order, after its filter."""
+    filter = model.filters[quality]
+    most = (1 << 14) - 1 if model.bits == 16 else 1 << 29
+    limits = [min(filter.limit * n, most) for n in (1, 3, 8, 24)]
+    low, high = (model.sat(end) for end in ends_of(model, lo, hi))
+    u = [max(low, min(high, v)) for v in w]
+    strides = (1, dims[0], dims[0] * dims[1])
+    taps = [(a, d + 1, t, k) for a in range(3) for d in range(3) for t, k in zip(limits, filter.weights[a][d]) if k]
+    out = []
+    for here, (i, p) in zip(u, enumerate(raster(dims))):
+        s = 0
+        for a, d, t, k in taps:
+            ahead = u[i + min(d, dims[a] - 1 - p[a]) * strides[a]] - here
+            behind = u[i - min(d, p[a]) * strides[a]] - here
+            s += k * (max(-t, min(t, ahead)) + max(-t, min(t, behind)))
+        out.append(model.sat(here + ((s + 64) >> 7)))
+    return out
 
 
 def to_range(model, w, lo, hi):

@@ -10,7 +10,7 @@ import math
 import struct
 
 import hgv_mixing
-from hgv_block import (Field, Model, Shape, Transform, group_extent, in_active_groups, of_pass, pass_of, raster, to_range,
+from hgv_block import (Field, Model, Shape, Transform, filtered, group_extent, in_active_groups, of_pass, pass_of, raster, to_range,
                        volume, working_values)
 from hgv_stream import Reject, Stream, flag_faces, log2i, low_bits, near, step_function
 
@@ -447,7 +447,10 @@ def decode_block(model, dims, block_log2, value_range, steps, layers, lod, expon
         if model.residual and number == len(steps) - 1 and data:
             data, residual = split(data)
         block.decode_layer(number, data)
-    out = to_range(model, block.working(len(layers), lod), lo, hi)
+    w = block.working(len(layers), lod)
+    if lod == 0 and getattr(model, "filters", None):
+        w = filtered(model, block.quality_of[len(layers) - 1], dims, w, lo, hi)
+    out = to_range(model, w, lo, hi)
     if model.residual and lod == 0 and len(layers) == len(steps):
         r = Residual(dims, out, residual).decode() if residual else [0] * len(out)
         out = add_residual(model.residual, out, r, lo, hi, exponent)

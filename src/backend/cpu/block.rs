@@ -1,6 +1,7 @@
 //! From layers to integers: the whole decode of one block on the CPU.
 
 use super::CpuLevel;
+use super::filter::{ApplyFilter, Ends, Filtered, FromCurve};
 use super::grid::{GridScratch, evaluate, fill_inputs, skip_sums};
 use super::layers::{Mask, Parts, check_prefix};
 use super::simd::{self, Gain, Loops, Working};
@@ -61,7 +62,7 @@ impl CpuBackend {
 
     /// Integers from coefficient indices at `quality`: dequantises and transforms `indices` in
     /// place (nested band order), then rounds and clamps the voxels of level of detail `lod`.
-    pub(crate) fn reconstruct<E: Working>(
+    pub(crate) fn reconstruct<E: Filtered>(
         &self,
         model: &WaveletModel,
         quality: u8,
@@ -77,22 +78,53 @@ impl CpuBackend {
             is_zero,
         } = block;
         self.synthesise(model, quality, (shape, lod), indices, scratch, is_zero);
+        let filters = model.filters.as_ref().filter(|_| lod == 0);
+        if let Some(filters) = filters {
+            self.straighten(model, range, indices);
+            let filter = ApplyFilter {
+                filter: filters.of(quality),
+                ends: Ends::new(model, range),
+                dims: shape.dims,
+                values: indices,
+                out: scratch,
+            };
+            simd::with_vectors(self.level, filter);
+        }
+        let values: &[E] = if filters.is_some() { scratch } else { indices };
         out.clear();
         out.resize(shape.dims_at(lod).iter().product(), 0);
         let rounding = match &model.curve {
-            Some(curve) => Rounding::along::<E>(curve, range, shape.dims_at(lod).iter().product()),
-            None => Rounding::new::<E>(model.frac_bits, range),
+            Some(curve) if filters.is_none() => Rounding::along::<E>(curve, range, shape.dims_at(lod).iter().product()),
+            _ => Rounding::new::<E>(model.frac_bits, range),
         };
         simd::with_vectors(
             self.level,
             ToIntegers {
-                values: indices,
+                values,
                 shape: &shape,
                 lod,
                 rounding: &rounding,
                 out,
             },
         );
+    }
+
+    /// Brings working values that lie on a curve to those that a filter works on.
+    pub(crate) fn straighten<E: Working>(
+        &self,
+        model: &WaveletModel,
+        range: ValueRange,
+        values: &mut [E],
+    ) {
+        if let Some(curve) = &model.curve {
+            let from_curve = FromCurve {
+                curve,
+                frac_bits: model.frac_bits,
+                range,
+                values,
+            };
+            simd::with_vectors(self.level, from_curve);
+        }
     }
 
     /// Working values at full resolution from coefficient indices, in place.
@@ -299,7 +331,7 @@ fn decode_masked(
     Ok(())
 }
 
-fn decode<E: Working>(
+fn decode<E: Filtered>(
     cpu: &CpuBackend,
     model: &WaveletModel,
     job: &BlockJob<'_>,
@@ -586,6 +618,7 @@ mod tests {
             mask: false,
             curve: None,
             reversible: false,
+            filters: None,
         }
     }
 

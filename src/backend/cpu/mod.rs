@@ -1,6 +1,7 @@
 //! The CPU backend: a scalar oracle and the same kernels on vectors.
 
 mod block;
+mod filter;
 mod grid;
 mod layers;
 mod level;
@@ -13,8 +14,9 @@ mod simd;
 
 pub(crate) use block::Reconstruction;
 pub use block::{CpuBackend, Scratch};
+pub(crate) use filter::{Ends, Filtered};
 pub(crate) use grid::GridScratch;
 pub use level::CpuLevel;
 pub(crate) use parts::GridParts;
-pub(crate) use simd::{Constant, Loops, PREDICT_1, PREDICT_2, UPDATE_1, UPDATE_2, Working};
+pub(crate) use simd::{Constant, Loops, PREDICT_1, PREDICT_2, UPDATE_1, UPDATE_2};
 pub(crate) use simd::{FloatLoops, Floats, LANES, fma, with_floats};

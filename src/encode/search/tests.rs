@@ -111,6 +111,7 @@ fn with_task<T>(dims: [usize; 3], levels: u8, f: impl FnOnce(Task<'_>) -> T) -> 
     let shape = BlockShape { dims, depth: 4 };
     let wanted = WaveletWanted {
         reversible: false,
+        filters: None,
         levels,
         residual: Residual::None,
         coder: Coder::R,

@@ -17,6 +17,7 @@ use crate::codec::bands::BlockShape;
 
 pub(crate) use fused::{FloatLoops, Floats, LANES, fma, with_floats};
 pub(crate) use generic::Gain;
+pub(super) use generic::MAX_SIDE;
 pub(crate) use lanes::{Constant, PREDICT_1, PREDICT_2, UPDATE_1, UPDATE_2, Working};
 
 /// Inverse transform of a block down to in-block level of detail `lod`, in place:

@@ -1,0 +1,295 @@
+//! In-block filters on the side of the encoder: the weights with which a sample comes nearest to its
+//! source. Least squares; the decoder's own arithmetic is what counts in the end.
+
+use rayon::prelude::*;
+
+use super::block::{EncodeScratch, EncodedBlock, encode_block};
+use super::curve::{Positions, SampleBlock};
+use super::grid::GridPlan;
+use super::pass::Job;
+use super::plan::{ModelUse, layer_steps};
+use super::{ModelChoice, Preset, Target};
+use crate::Result;
+use crate::backend::cpu::Ends;
+use crate::codec::bands::BlockShape;
+use crate::encode::block::BlockPlan;
+use crate::model::{Filter, Filters, LIMITS, REACH, WEIGHT_BITS, WaveletModel};
+
+/// Voxels of the sample.
+const SAMPLE: u64 = 12 << 18;
+/// Of so many voxels one enters the equations.
+const EVERY: usize = 7;
+/// Smallest limit, in RMS errors.
+const LIMIT: f64 = 0.5;
+/// Share of bytes that 1 dB is worth, at the least.
+const WORTH: f64 = 0.12;
+/// Numbers that are fitted.
+const TAPS: usize = 3 * REACH * LIMITS.len();
+
+/// `[axis][distance - 1][limit]`, as in [`Filter`].
+type Weights = [[[i8; LIMITS.len()]; REACH]; 3];
+
+/// Filters before limits are brought to working units.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct FilterShape {
+    /// For each quality: limit in steps of that quality, and weights.
+    each: [(f64, Weights); 8],
+}
+
+impl FilterShape {
+    /// The filters of a model.
+    pub(crate) fn filters(&self, model: &WaveletModel) -> Filters {
+        Filters::new((0..model.qualities).zip(&self.each).map(|(quality, (limit, weights))| Filter {
+            limit: (limit * step(model, quality)).round().clamp(1.0, 16_777_216.0) as u32,
+            weights: *weights,
+        }))
+    }
+}
+
+/// Step of a quality in working units.
+fn step(model: &WaveletModel, quality: u8) -> f64 {
+    let coarser = f64::from(model.qualities) - 1.0 - f64::from(quality);
+    model.step_q16 as f64 / 65_536.0 * (2.0 * coarser).exp2()
+}
+
+/// The filters of a volume, for a target that ends at about `step`; `None` if they save too little.
+pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<FilterShape>> {
+    let options = job.options;
+    let unsuited = matches!(
+        options.target,
+        Target::Lossless | Target::MaxError(_) | Target::MaxErrorRel(_)
+    );
+    if unsuited || options.preset == Preset::Fast || options.model == ModelChoice::Hashgrid {
+        return Ok(None);
+    }
+    let (blocks, share) = job.sample_values((SAMPLE >> (3 * job.block_log2)).max(1))?;
+    let (steps, range) = (layer_steps(job.levels()), |lo, hi| job.range(lo, hi));
+    let models = job.models(step);
+    let plan = BlockPlan {
+        grid: GridPlan::NONE,
+        ..job.block_plan(&models, 0, &steps, &range, false)
+    };
+    let sample = FilterSample {
+        plan,
+        blocks: &blocks,
+    };
+    job.pool.install(|| sample.choose(share))
+}
+
+/// What filters are fitted on.
+pub(crate) struct FilterSample<'a> {
+    pub(crate) plan: BlockPlan<'a>,
+    pub(crate) blocks: &'a [SampleBlock],
+}
+
+/// What the decoder makes of a block, and what it should be.
+struct Decoded {
+    shape: BlockShape,
+    bytes: usize,
+    wide: bool,
+    /// Within the ends of the block, for each quality.
+    working: Vec<Vec<i32>>,
+    aims: Vec<f32>,
+}
+
+impl FilterSample<'_> {
+    /// The filters, if they save more than they take in a file of which the sample is `share`.
+    pub(crate) fn choose(&self, share: f64) -> Result<Option<FilterShape>> {
+        let each = |scratch: &mut EncodeScratch, block: &SampleBlock| self.decode(block, scratch);
+        let decoded: Vec<Option<Decoded>> = (self.blocks.par_iter())
+            .map_init(EncodeScratch::default, each)
+            .collect::<Result<_>>()?;
+        let decoded: Vec<Decoded> = decoded.into_iter().flatten().collect();
+        let main = self.plan.model;
+        let usual = |d: &&Decoded| d.wide == (self.plan.model == self.plan.wide);
+        let decoded: Vec<&Decoded> = decoded.iter().filter(usual).collect();
+        let mut found = FilterShape {
+            each: [(1.0, Filter::NONE.weights); 8],
+        };
+        let mut gain = 0.0;
+        for quality in 0..main.qualities {
+            let limit = LIMIT * rms(&decoded, quality);
+            let equations = Equations::of(&decoded, quality, limit);
+            let weights = equations.solve();
+            gain = equations.gain(&weights);
+            found.each[usize::from(quality)] = (limit / step(&main, quality), weights);
+        }
+        let bytes: usize = decoded.iter().map(|d| d.bytes).sum();
+        let saved = gain * WORTH * bytes as f64 / share;
+        let cost = Filter::BYTES * usize::from(main.qualities);
+        Ok((saved > 2.0 * cost as f64).then_some(found))
+    }
+
+    /// `None` for a constant block.
+    fn decode(
+        &self,
+        (shape, values): &SampleBlock,
+        scratch: &mut EncodeScratch,
+    ) -> Result<Option<Decoded>> {
+        let (encoded, _) = encode_block(&self.plan, *shape, values, &[], scratch)?;
+        let EncodedBlock::Payload {
+            model: ModelUse::Wavelet { wide },
+            range,
+            layers,
+        } = encoded
+        else {
+            return Ok(None);
+        };
+        let wide = wide || self.plan.model == self.plan.wide;
+        let model = if wide { &self.plan.wide } else { &self.plan.model };
+        let Ends(low, high) = Ends::new(model, range);
+        let held = |w: i32| i64::from(w).clamp(low, high) as i32;
+        let working = (0..model.qualities).map(|quality| {
+            let mut working = scratch.unfiltered(&self.plan.cpu, model, quality, (*shape, range));
+            working.iter_mut().for_each(|w| *w = held(*w));
+            working
+        });
+        let working = working.collect();
+        let positions = Positions::straight(model, range);
+        Ok(Some(Decoded {
+            shape: *shape,
+            bytes: layers.iter().map(Vec::len).sum(),
+            wide,
+            working,
+            aims: values.iter().map(|&v| positions.of(v)).collect(),
+        }))
+    }
+}
+
+/// RMS error before a filter.
+fn rms(blocks: &[&Decoded], quality: u8) -> f64 {
+    let error = |(&w, &aim): (&i32, &f32)| (f64::from(aim) - f64::from(w)).powi(2);
+    let of_block = |b: &&Decoded| -> f64 {
+        let working = &b.working[usize::from(quality)];
+        working.iter().zip(&b.aims).map(error).sum()
+    };
+    let voxels: usize = blocks.iter().map(|b| b.aims.len()).sum();
+    (blocks.iter().map(of_block).sum::<f64>() / voxels.max(1) as f64).sqrt()
+}
+
+/// Normal equations of the weights.
+struct Equations {
+    products: Vec<[f64; TAPS]>,
+    with_error: [f64; TAPS],
+    error: f64,
+}
+
+impl Equations {
+    fn of(blocks: &[&Decoded], quality: u8, limit: f64) -> Self {
+        let each: Vec<Self> = (blocks.par_iter())
+            .map(|b| Self::of_block(b, quality, limit as f32))
+            .collect();
+        let mut all = Self::zero();
+        each.iter().for_each(|e| all.add(e));
+        all
+    }
+
+    fn zero() -> Self {
+        Self {
+            products: vec![[0.0; TAPS]; TAPS],
+            with_error: [0.0; TAPS],
+            error: 0.0,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        let products = other.products.as_flattened();
+        let sums = self.products.as_flattened_mut();
+        sums.iter_mut().zip(products).for_each(|(s, p)| *s += p);
+        let with_error = self.with_error.iter_mut().zip(&other.with_error);
+        with_error.for_each(|(s, p)| *s += p);
+        self.error += other.error;
+    }
+
+    fn of_block(block: &Decoded, quality: u8, limit: f32) -> Self {
+        let mut sums = Self::zero();
+        let working = &block.working[usize::from(quality)];
+        for place in (0..working.len()).step_by(EVERY) {
+            let error = block.aims[place] - working[place] as f32;
+            let taps = taps(working, block.shape.dims, place, limit);
+            for (i, &a) in taps.iter().enumerate() {
+                for (sum, &b) in sums.products[i][..=i].iter_mut().zip(&taps) {
+                    *sum += f64::from(a * b);
+                }
+                sums.with_error[i] += f64::from(a * error);
+            }
+            sums.error += f64::from(error * error);
+        }
+        sums
+    }
+
+    /// Weights in 1/128, from a Cholesky decomposition.
+    fn solve(&self) -> Weights {
+        let mut lower = vec![[0.0f64; TAPS]; TAPS];
+        for i in 0..TAPS {
+            for j in 0..=i {
+                let damped = if i == j { 1.0 + 1e-4 } else { 1.0 };
+                let mut sum = self.products[i][j] * damped;
+                for k in 0..j {
+                    sum -= lower[i][k] * lower[j][k];
+                }
+                lower[i][j] = if i == j {
+                    sum.max(1e-6).sqrt()
+                } else {
+                    sum / lower[j][j]
+                };
+            }
+        }
+        let mut x = self.with_error;
+        for i in 0..TAPS {
+            for k in 0..i {
+                x[i] -= lower[i][k] * x[k];
+            }
+            x[i] /= lower[i][i];
+        }
+        for i in (0..TAPS).rev() {
+            for k in i + 1..TAPS {
+                x[i] -= lower[k][i] * x[k];
+            }
+            x[i] /= lower[i][i];
+        }
+        let mut weights = Filter::NONE.weights;
+        let all = weights.as_flattened_mut().as_flattened_mut();
+        for (w, x) in all.iter_mut().zip(x) {
+            let unit = f64::from(1 << WEIGHT_BITS);
+            *w = (x * unit).round().clamp(-127.0, 127.0) as i8;
+        }
+        weights
+    }
+
+    /// Decibels that weights gain.
+    fn gain(&self, weights: &Weights) -> f64 {
+        let unit = f64::from(1 << WEIGHT_BITS);
+        let weights = weights.as_flattened().as_flattened();
+        let x: Vec<f64> = weights.iter().map(|&w| f64::from(w) / unit).collect();
+        let mut after = self.error;
+        for i in 0..TAPS {
+            after -= 2.0 * x[i] * self.with_error[i] - self.products[i][i] * x[i] * x[i];
+            for j in 0..i {
+                after += 2.0 * self.products[i][j] * x[i] * x[j];
+            }
+        }
+        10.0 * (self.error.max(1e-9) / after.max(1e-9)).log10()
+    }
+}
+
+/// Sums of the differences of a voxel to opposite neighbours, held within each limit.
+fn taps(working: &[i32], [nx, ny, nz]: [usize; 3], place: usize, limit: f32) -> [f32; TAPS] {
+    let at = [place % nx, place / nx % ny, place / nx / ny];
+    let (extent, stride) = ([nx, ny, nz], [1, nx, nx * ny]);
+    let mut taps = [0.0; TAPS];
+    let here = working[place] as f32;
+    for axis in 0..3 {
+        for d in 1..=REACH {
+            let ahead = place + (extent[axis] - 1 - at[axis]).min(d) * stride[axis];
+            let behind = place - at[axis].min(d) * stride[axis];
+            let (a, b) = (working[ahead] as f32 - here, working[behind] as f32 - here);
+            let start = (axis * REACH + d - 1) * LIMITS.len();
+            for (tap, l) in taps[start..].iter_mut().zip(LIMITS) {
+                let limit = limit * l as f32;
+                *tap = a.clamp(-limit, limit) + b.clamp(-limit, limit);
+            }
+        }
+    }
+    taps
+}
