@@ -19,7 +19,7 @@ use crate::encode::{
     GridWanted, LevelError, ModelChoice, PlainSize, Preset, Task, encode_block, encode_plain_block,
     fitted_weights, forward, grid_models, quantise,
 };
-use crate::model::{BlockModel, GridModel, Precision, Residual, ValueMap, WaveletModel};
+use crate::model::{BlockModel, Filters, GridModel, Precision, Residual, ValueMap, WaveletModel};
 use crate::volume::DType;
 
 pub use crate::codec::mixing;
@@ -198,6 +198,12 @@ impl BlockLab {
             filter: None,
         };
         (self.model, self.wide) = wavelet_models(q_min, q_max, 1.0, wanted);
+        self
+    }
+
+    /// The same with filters.
+    pub fn with_filters(mut self, filters: Filters) -> Self {
+        (self.model.filters, self.wide.filters) = (Some(filters), Some(filters));
         self
     }
 

@@ -34,6 +34,8 @@ type Weights = [[[i8; LIMITS.len()]; REACH]; 3];
 pub(crate) struct FilterShape {
     /// For each quality: limit in steps of that quality, and weights.
     each: [(f64, Weights); 8],
+    /// Whether the 32-bit twin has filters too: it is used more than now and then.
+    pub(crate) twin: bool,
 }
 
 impl FilterShape {
@@ -102,9 +104,11 @@ impl FilterSample<'_> {
         let decoded: Vec<Decoded> = decoded.into_iter().flatten().collect();
         let main = self.plan.model;
         let usual = |d: &&Decoded| d.wide == (self.plan.model == self.plan.wide);
+        let twin = decoded.iter().any(|d| !usual(&d));
         let decoded: Vec<&Decoded> = decoded.iter().filter(usual).collect();
         let mut found = FilterShape {
             each: [(1.0, Filter::NONE.weights); 8],
+            twin,
         };
         let mut gain = 0.0;
         for quality in 0..main.qualities {
@@ -116,7 +120,8 @@ impl FilterSample<'_> {
         }
         let bytes: usize = decoded.iter().map(|d| d.bytes).sum();
         let saved = gain * WORTH * bytes as f64 / share;
-        let cost = Filter::BYTES * usize::from(main.qualities);
+        let records = 1 + usize::from(twin);
+        let cost = records * Filter::BYTES * usize::from(main.qualities);
         Ok((saved > 2.0 * cost as f64).then_some(found))
     }
 

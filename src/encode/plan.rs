@@ -115,9 +115,8 @@ pub(crate) fn wavelet_models(
         filters: filter.map(|f| f.filters(&m)).filter(|_| m.has_room_for_filters()),
         ..m
     };
-    // The twin is for few blocks; a filter of its own would take more bytes than it saves.
-    if narrow == wide {
-        (filtered(wide), filtered(wide))
+    if narrow == wide || filter.is_some_and(|f| f.twin) {
+        (filtered(narrow), filtered(wide))
     } else {
         (filtered(narrow), wide)
     }

@@ -592,7 +592,7 @@ impl Loops for RoundAll<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::Coder;
+    use crate::model::{Coder, Filter, Filters};
     use proptest::prelude::*;
 
     /// Steep at one end, flat at the other.
@@ -659,10 +659,22 @@ mod tests {
             dims in [1usize..=70, 1usize..=66, 1usize..=40],
             lod in 0usize..5,
             seed in proptest::collection::vec(prop_oneof![-40i16..40, any::<i16>()], 1..97),
+            limit in prop_oneof![1u32..4000, Just(1 << 24)],
+            weights in proptest::collection::vec(any::<i8>(), 36),
         ) {
             let shape = BlockShape { dims, depth: 4 };
-            for (curve, reversible) in [(None, false), (Some(CURVE), false), (None, true)] {
-                let of = |precision| WaveletModel { curve, reversible, ..model(precision) };
+            let mut filter = Filter { limit, ..Filter::NONE };
+            let taps = filter.weights.as_flattened_mut().as_flattened_mut();
+            taps.copy_from_slice(&weights);
+            let filters = Some(Filters::new([filter; 8]));
+            for (curve, reversible, filters) in [
+                (None, false, None),
+                (Some(CURVE), false, None),
+                (None, true, None),
+                (None, false, filters),
+                (Some(CURVE), false, filters),
+            ] {
+                let of = |precision| WaveletModel { curve, reversible, filters, ..model(precision) };
                 let (narrow, wide) = (of(Precision::I16), of(Precision::I32));
                 for level in CpuLevel::available() {
                     prop_assert_eq!(

@@ -195,3 +195,74 @@ fn add_row<E: Filtered>(
         E::add(sum, v, [a, b], taps);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The formula of the specification, voxel by voxel, in integers without bounds.
+    fn oracle(filter: &Filter, precision: Precision, dims: [usize; 3], u: &[i64]) -> Vec<i64> {
+        let limits = filter.limits(precision).map(i64::from);
+        let stride = [1, dims[0], dims[0] * dims[1]];
+        let at = |i: usize| [0, 1, 2].map(|a| i / stride[a] % dims[a]);
+        let voxel = |i: usize| {
+            let mut sum = 0;
+            for (axis, by_distance) in filter.weights.iter().enumerate() {
+                for (d, weights) in (1..).zip(by_distance) {
+                    let p = at(i)[axis];
+                    let ahead = i + (dims[axis] - 1 - p).min(d) * stride[axis];
+                    let behind = i - p.min(d) * stride[axis];
+                    for (&w, t) in weights.iter().zip(limits) {
+                        let held = |j: usize| (u[j] - u[i]).clamp(-t, t);
+                        sum += i64::from(w) * (held(ahead) + held(behind));
+                    }
+                }
+            }
+            u[i] + ((sum + 64) >> 7)
+        };
+        (0..u.len()).map(voxel).collect()
+    }
+
+    fn run<E: Filtered>(filter: &Filter, dims: [usize; 3], values: &[i64], ends: Ends) -> Vec<i64> {
+        let mut values: Vec<E> = values.iter().map(|&v| E::saturate(v)).collect();
+        let mut out = vec![E::default(); values.len()];
+        ApplyFilter {
+            filter,
+            ends,
+            dims,
+            values: &mut values,
+            out: &mut out,
+        }
+        .run();
+        out.iter().map(|&v| i64::from(v.into())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn filters_are_those_of_the_text(
+            dims in [1usize..9, 1usize..7, 1usize..6],
+            seed in proptest::collection::vec(prop_oneof![-300i64..300, -40_000i64..40_000], 1..60),
+            limit in prop_oneof![1u32..100, 1u32..20_000, Just(1 << 24)],
+            weights in proptest::collection::vec(any::<i8>(), 36),
+            wide in any::<bool>(),
+        ) {
+            let mut filter = Filter { limit, ..Filter::NONE };
+            filter.weights.as_flattened_mut().as_flattened_mut().copy_from_slice(&weights);
+            prop_assert_eq!(Filter::from_bytes(&filter.to_bytes()).unwrap(), filter);
+            let voxels = dims.iter().product();
+            let values: Vec<i64> = (0..voxels).map(|i| seed[i * 7 % seed.len()]).collect();
+            let ends = Ends(-20_000, 31_000);
+            let u: Vec<i64> = values.iter().map(|v| (*v).clamp(ends.0, ends.1)).collect();
+            let (found, precision, most) = if wide {
+                (run::<i32>(&filter, dims, &values, ends), Precision::I32, i64::from(i32::MAX))
+            } else {
+                (run::<i16>(&filter, dims, &values, ends), Precision::I16, i64::from(i16::MAX))
+            };
+            let expected = oracle(&filter, precision, dims, &u).into_iter();
+            let expected: Vec<i64> = expected.map(|v| v.clamp(-most - 1, most)).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

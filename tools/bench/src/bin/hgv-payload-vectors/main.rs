@@ -14,7 +14,7 @@ use hgv::backend::{Backend, BlockJob, LayerStep};
 use hgv::bench_api::{BlockLab, LabCurve, LabPayload};
 use hgv::codec::mask::{Class, encode_mask};
 use hgv::encode::Preset;
-use hgv::model::{BlockModel, NON_FINITE, Precision, WaveletModel};
+use hgv::model::{BlockModel, Filter, Filters, NON_FINITE, Precision, WaveletModel};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -42,6 +42,8 @@ struct Recipe {
     overdrive: u64,
     /// Shares of the range that the segments of a value curve rise, in 1/256; none without a curve.
     curve: Option<[u16; 16]>,
+    /// Smallest limit of the filters of all qualities, in working units; none without filters.
+    filter: Option<u32>,
     /// The best preset has coder M.
     preset: Preset,
 }
@@ -60,6 +62,7 @@ const PLAIN: Recipe = Recipe {
     noise: 600,
     overdrive: 1,
     curve: None,
+    filter: None,
     preset: Preset::Balanced,
 };
 
@@ -396,6 +399,85 @@ fn recipes() -> Vec<Recipe> {
             ..PLAIN
         },
         Recipe {
+            name: "filter-i16-q1",
+            dims: [64, 40, 37],
+            step: 14.0,
+            noise: 3000,
+            filter: Some(3),
+            ..PLAIN
+        },
+        Recipe {
+            name: "filter-i16-q3",
+            dims: [33, 17, 2],
+            step: 3.0,
+            levels: 3,
+            filter: Some(1),
+            ..PLAIN
+        },
+        Recipe {
+            name: "filter-i32-q2",
+            dims: [33, 17, 5],
+            range: floats,
+            step: 5000.0,
+            levels: 2,
+            mask: true,
+            filter: Some(40),
+            ..PLAIN
+        },
+        Recipe {
+            name: "filter-coarse-units-i16",
+            dims: [30, 20, 10],
+            range: (0, 65_535),
+            step: 600.0,
+            filter: Some(1),
+            ..PLAIN
+        },
+        Recipe {
+            name: "filter-curve-i16-q2",
+            dims: [40, 33, 20],
+            step: 6.0,
+            levels: 2,
+            filter: Some(2),
+            curve: Some(STEPS),
+            ..PLAIN
+        },
+        Recipe {
+            name: "filter-curve-coarse-units-i16",
+            dims: [30, 20, 10],
+            range: (0, 65_535),
+            step: 600.0,
+            filter: Some(1),
+            curve: Some(ROOT),
+            ..PLAIN
+        },
+        Recipe {
+            name: "filter-curve-i32",
+            dims: [19, 17, 5],
+            range: floats,
+            step: 5000.0,
+            filter: Some(900),
+            curve: Some(ROOT),
+            ..PLAIN
+        },
+        Recipe {
+            name: "filter-lossless-i16-q2",
+            dims: [20, 22, 24],
+            range: (-2000, 2000),
+            step: 12.0,
+            levels: 2,
+            lossless: true,
+            filter: Some(4),
+            ..PLAIN
+        },
+        Recipe {
+            name: "filter-wrap-i16",
+            dims: [20, 13, 9],
+            step: 0.2,
+            overdrive: 4096,
+            filter: Some(9000),
+            ..PLAIN
+        },
+        Recipe {
             name: "curve-wrap-i16",
             dims: [20, 13, 9],
             step: 4.0,
@@ -590,6 +672,10 @@ fn lab(recipe: &Recipe) -> BlockLab {
         None if recipe.reversible => lab.with_reversible(recipe.range),
         None => lab,
     };
+    let lab = match recipe.filter {
+        Some(limit) => lab.with_filters(filters(limit)),
+        None => lab,
+    };
     if recipe.steps.is_empty() {
         return lab;
     }
@@ -600,6 +686,18 @@ fn lab(recipe: &Recipe) -> BlockLab {
             .map(|&(lod, quality)| LayerStep { lod, quality })
             .collect(),
     )
+}
+
+/// Filters that smooth what differs little, other ones for each quality.
+fn filters(limit: u32) -> Filters {
+    Filters::new((0..8u32).map(|quality| Filter {
+        limit: (limit << (2 * (7 - quality))).min(1 << 24),
+        weights: std::array::from_fn(|axis| {
+            std::array::from_fn(|distance| {
+                std::array::from_fn(|n| [23, 11, -9, 3][n] - (5 * axis + 4 * distance) as i8 + quality as i8)
+            })
+        }),
+    }))
 }
 
 /// Number of layers that give `lod` at `quality`.
