@@ -164,7 +164,10 @@ mod tests {
         // and that only across the radius: a third of the pairs.
         let around = field(|p| 0.02 * ((p[0] + 380.0).powi(2) + p[1].powi(2)).sqrt());
         let expected = 1.0 / 400.0 / std::f64::consts::PI / 3.0;
-        assert!((around.complexity() / expected - 1.0).abs() < 0.1, "{around:?}");
+        assert!(
+            (around.complexity() / expected - 1.0).abs() < 0.1,
+            "{around:?}"
+        );
     }
 
     #[test]
@@ -172,14 +175,17 @@ mod tests {
         let mut state = 1u64;
         let noise: Vec<f32> = (0..40 * 40 * 40)
             .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 (state >> 40) as f32 / (1 << 24) as f32
             })
             .collect();
         let c = Turning::of(&noise, [40; 3]).complexity();
         assert!((c - 0.5).abs() < 0.005, "{c}");
         // The sign of each component changes every one or two voxels.
-        let zigzag = field(|p| ((p[0] * 2.0).sin() + (p[1] * 2.0).sin() + (p[2] * 2.0).sin()) / 6.0);
+        let zigzag =
+            field(|p| ((p[0] * 2.0).sin() + (p[1] * 2.0).sin() + (p[2] * 2.0).sin()) / 6.0);
         assert!(zigzag.complexity() > 0.3, "{}", zigzag.complexity());
     }
 

@@ -151,7 +151,9 @@ fn check(source: &dyn VoxelSource, options: &AnalyzeOptions) -> Result<()> {
         )));
     }
     if options.patches == 0 {
-        return Err(Error::argument("0 patches to analyze, at least 1 is needed"));
+        return Err(Error::argument(
+            "0 patches to analyze, at least 1 is needed",
+        ));
     }
     match options.range {
         Some((min, max)) if !(min <= max && (max - min).is_finite()) => Err(Error::argument(

@@ -87,7 +87,11 @@ impl Layer {
     pub(super) fn energies(&self) -> Vec<Cell> {
         let n = self.cells();
         let span = |a: usize, i: usize| {
-            let end = if i + 1 == n[a] { self.extent[a] } else { (i + 1) * CELL };
+            let end = if i + 1 == n[a] {
+                self.extent[a]
+            } else {
+                (i + 1) * CELL
+            };
             i * CELL..end
         };
         let mut out = Vec::with_capacity(n.iter().product());

@@ -36,7 +36,10 @@ impl Network {
         let network: Self =
             serde_json::from_str(text).map_err(|e| unfit(&format!("no weights: {e}")))?;
         if network.version != VERSION {
-            return Err(unfit(&format!("version {}, not {VERSION}", network.version)));
+            return Err(unfit(&format!(
+                "version {}, not {VERSION}",
+                network.version
+            )));
         }
         network.check(inputs, outputs)?;
         Ok(network)
@@ -54,13 +57,18 @@ impl Network {
         for layer in &self.layers {
             sound &= layer.bias.len() == layer.weights.len()
                 && finite(&layer.bias)
-                && layer.weights.iter().all(|row| row.len() == width && finite(row));
+                && layer
+                    .weights
+                    .iter()
+                    .all(|row| row.len() == width && finite(row));
             width = layer.bias.len();
         }
         if sound && width == outputs && !self.layers.is_empty() {
             Ok(())
         } else {
-            Err(unfit("sizes that do not match, or numbers that are not finite"))
+            Err(unfit(
+                "sizes that do not match, or numbers that are not finite",
+            ))
         }
     }
 

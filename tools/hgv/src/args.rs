@@ -399,7 +399,11 @@ pub(crate) struct AnalyzeArgs {
     #[arg(value_name = "INPUT")]
     pub(crate) input: PathBuf,
     /// Least SSIM at levels of detail 0, 1, 2, 3 to predict parameters for
-    #[arg(long, value_name = "S0,S1,S2,S3", default_value = "0.95,0.97,0.98,0.99")]
+    #[arg(
+        long,
+        value_name = "S0,S1,S2,S3",
+        default_value = "0.95,0.97,0.98,0.99"
+    )]
     pub(crate) ssim: SsimTarget,
     /// Write a page with pictures
     #[arg(long, value_name = "OUT.html")]

@@ -66,8 +66,9 @@ pub(crate) fn run(args: &AnalyzeArgs, context: &Context) -> Result<Outcome> {
     let scratch = args.scratch.as_deref();
     let input = Input::open(&args.input, &args.raw, None, scratch, context)?;
     let source = input.source()?;
-    let (analysis, prediction) =
-        backend_api::analyze(source.as_ref(), context.threads, &|p| context.progress.update(p))?;
+    let (analysis, prediction) = backend_api::analyze(source.as_ref(), context.threads, &|p| {
+        context.progress.update(p)
+    })?;
     context.progress.clear();
     let json = Json {
         input: args.input.display().to_string(),
@@ -76,7 +77,9 @@ pub(crate) fn run(args: &AnalyzeArgs, context: &Context) -> Result<Outcome> {
         complexity: analysis.features.complexity,
         target: Target { ssim: args.ssim.0 },
         predicted: Predicted::new(&analysis, &prediction, args.ssim.0),
-        curve: (0..=24).map(|i| prediction.at(f64::from(i) / 2.0)).collect(),
+        curve: (0..=24)
+            .map(|i| prediction.at(f64::from(i) / 2.0))
+            .collect(),
     };
     if let Some(page) = &args.report {
         let subject = Subject {
@@ -84,7 +87,9 @@ pub(crate) fn run(args: &AnalyzeArgs, context: &Context) -> Result<Outcome> {
             source: source.as_ref(),
             analysis: &analysis,
             prediction: &prediction,
-            parameters: rows(&json).map(|(name, value)| [name.to_owned(), value]).to_vec(),
+            parameters: rows(&json)
+                .map(|(name, value)| [name.to_owned(), value])
+                .to_vec(),
         };
         report::write(page, &report::build(&subject, None)?, context.force)?;
     }
@@ -99,15 +104,30 @@ fn table(json: &Json<'_>) -> String {
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<15} {value}");
     };
-    row("volume", format!("{}: {} {}", json.input, human_extent(a.extent), a.dtype));
+    row(
+        "volume",
+        format!("{}: {} {}", json.input, human_extent(a.extent), a.dtype),
+    );
     row("values", format!("{} to {}", a.min, a.max));
-    row("complexity", list(&f.complexity, "at LOD 0 to 3; 0 smooth, 0.5 noise"));
-    row("flat", format!("{:.1} % of the voxels have no gradient", 100.0 * f.flat));
+    row(
+        "complexity",
+        list(&f.complexity, "at LOD 0 to 3; 0 smooth, 0.5 noise"),
+    );
+    row(
+        "flat",
+        format!("{:.1} % of the voxels have no gradient", 100.0 * f.flat),
+    );
     row("deviation", format!("{:.4} of the range", f.std));
-    row("gradient", format!("{:.4} of the range per voxel, RMS", f.gradient));
+    row(
+        "gradient",
+        format!("{:.4} of the range per voxel, RMS", f.gradient),
+    );
     row("detail", list(&f.detail, "of the range at LOD 0 to 3, RMS"));
     row("noise", format!("{:.5} of the range", f.noise));
-    row("looked at", format!("{} patches, {} voxels", a.patches, a.sampled_voxels));
+    row(
+        "looked at",
+        format!("{} patches, {} voxels", a.patches, a.sampled_voxels),
+    );
     for (name, value) in rows(json) {
         row(name, value);
     }
@@ -128,10 +148,28 @@ fn rows(json: &Json<'_>) -> [(&'static str, String); 6] {
         .map(|s| s.map_or_else(|| "-".into(), |s| format!("{s:.4}")))
         .collect();
     [
-        ("target", format!("SSIM {}", json.target.ssim.map(|s| s.to_string()).join("  "))),
-        ("quality", format!("{:.1} (--quality, preset balanced)", p.quality)),
-        ("step", format!("{:.4} (range / 2^{:.2})", p.step, p.expected.exponent)),
-        ("expected size", format!("{:.1}:1, {:.4} bits/voxel", p.ratio, p.expected.bits_per_voxel)),
+        (
+            "target",
+            format!(
+                "SSIM {}",
+                json.target.ssim.map(|s| s.to_string()).join("  ")
+            ),
+        ),
+        (
+            "quality",
+            format!("{:.1} (--quality, preset balanced)", p.quality),
+        ),
+        (
+            "step",
+            format!("{:.4} (range / 2^{:.2})", p.step, p.expected.exponent),
+        ),
+        (
+            "expected size",
+            format!(
+                "{:.1}:1, {:.4} bits/voxel",
+                p.ratio, p.expected.bits_per_voxel
+            ),
+        ),
         ("expected PSNR", format!("{:.1} dB", p.expected.psnr)),
         ("expected SSIM", ssim.join("  ")),
     ]

@@ -95,9 +95,8 @@ fn page(
     encoded: &EncodeReport,
     context: &Context,
 ) -> Result<String> {
-    let (analysis, prediction) = backend_api::analyze(source, context.threads, &|p| {
-        context.progress.update(p)
-    })?;
+    let (analysis, prediction) =
+        backend_api::analyze(source, context.threads, &|p| context.progress.update(p))?;
     let volume = input::open_hgv(&args.output, context)?;
     let levels = (0..volume.levels())
         .map(|level| {

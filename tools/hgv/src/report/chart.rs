@@ -43,7 +43,11 @@ impl Axis {
     pub(super) fn linear(label: &str, values: impl Iterator<Item = f64> + Clone) -> Self {
         let low = values.clone().fold(f64::INFINITY, f64::min);
         let high = values.fold(f64::NEG_INFINITY, f64::max);
-        let (low, high) = if low < high { (low, high) } else { (low - 0.5, low + 0.5) };
+        let (low, high) = if low < high {
+            (low, high)
+        } else {
+            (low - 0.5, low + 0.5)
+        };
         let step = round_step((high - low) / 5.0);
         let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
         let digits = (-step.log10()).ceil().max(0.0) as usize;
@@ -63,7 +67,10 @@ impl Axis {
             (low, high) = (low.min(v), high.max(v));
         }
         let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
-        let (first, last) = (low.floor() as i32, (high.ceil() as i32).max(low.floor() as i32 + 1));
+        let (first, last) = (
+            low.floor() as i32,
+            (high.ceil() as i32).max(low.floor() as i32 + 1),
+        );
         let tick = |i: i32| (f64::from(i), power(i));
         Self {
             label: label.into(),
@@ -153,10 +160,15 @@ impl Chart {
     fn draw(&self, series: &Series, out: &mut String) {
         let inside = |p: &&[f64; 2]| p.iter().all(|v| v.is_finite());
         let places = series.points.iter().filter(inside);
-        let places: Vec<_> = places.map(|p| (x_of(self, p[0]), y_of(self, p[1]))).collect();
+        let places: Vec<_> = places
+            .map(|p| (x_of(self, p[0]), y_of(self, p[1])))
+            .collect();
         match series.mark {
             Mark::Line => {
-                let path: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+                let path: Vec<_> = places
+                    .iter()
+                    .map(|(x, y)| format!("{x:.1},{y:.1}"))
+                    .collect();
                 let _ = writeln!(
                     out,
                     "<polyline class=\"line s{}\" points=\"{}\"/>",
@@ -178,7 +190,12 @@ impl Chart {
 
     /// Names in the upper left corner, where rising curves are not.
     fn legend(&self, out: &mut String) {
-        for (i, series) in self.series.iter().filter(|s| !s.name.is_empty()).enumerate() {
+        for (i, series) in self
+            .series
+            .iter()
+            .filter(|s| !s.name.is_empty())
+            .enumerate()
+        {
             let (x, y) = (MARGIN[0] + 10.0, MARGIN[1] + 14.0 + 15.0 * i as f64);
             let mark = match series.mark {
                 Mark::Line => format!("<path class=\"line s{}\" d=\"M{x} {y}h16\"/>", series.class),
@@ -201,7 +218,13 @@ impl Chart {
 
 /// A histogram as bars; heights are log10 of the counts, empty bins have none.
 pub(super) fn histogram(counts: &[u64], low: f64, high: f64) -> String {
-    let height = |n: u64| if n == 0 { 0.0 } else { (n as f64).log10() + 0.3 };
+    let height = |n: u64| {
+        if n == 0 {
+            0.0
+        } else {
+            (n as f64).log10() + 0.3
+        }
+    };
     let bins = counts.len().max(1) as f64;
     let chart = Chart {
         title: "Histogram of the values".into(),

@@ -90,7 +90,13 @@ pub(crate) fn write(path: &Path, text: &str, force: bool) -> Result<()> {
 
 fn lead(subject: &Subject<'_>, encoded: Option<&Encoded<'_>>) -> String {
     let a = subject.analysis;
-    let volume = format!("{} {}, values {} to {}", human_extent(a.extent), a.dtype, a.min, a.max);
+    let volume = format!(
+        "{} {}, values {} to {}",
+        human_extent(a.extent),
+        a.dtype,
+        a.min,
+        a.max
+    );
     let file = encoded.map_or_else(String::new, |e| {
         let size = human_bytes(e.report.file_bytes);
         let psnr = human_psnr(e.report.psnr);
@@ -112,7 +118,11 @@ fn aspect(subject: &Subject<'_>, axis: usize) -> f64 {
     let spacing = subject.source.metadata().spacing;
     let [a, b] = PLANES[axis].map(|a| subject.analysis.extent[a] as f64 * spacing[a].abs());
     let aspect = a / b;
-    if aspect.is_finite() { aspect.clamp(0.25, 4.0) } else { 1.0 }
+    if aspect.is_finite() {
+        aspect.clamp(0.25, 4.0)
+    } else {
+        1.0
+    }
 }
 
 /// `x-y at z = 64`.
@@ -135,7 +145,11 @@ fn window(analysis: &Analysis) -> (f64, f64) {
     };
     let low = analysis.min + beyond(&mut analysis.histogram.iter()) * step;
     let high = analysis.max - beyond(&mut analysis.histogram.iter().rev()) * step;
-    if low < high { (low, high) } else { (analysis.min, analysis.max) }
+    if low < high {
+        (low, high)
+    } else {
+        (analysis.min, analysis.max)
+    }
 }
 
 fn grey(subject: &Subject<'_>, axis: usize, plane: &Plane, what: &str) -> Result<String> {
@@ -180,7 +194,9 @@ fn complexity(subject: &Subject<'_>) -> Result<String> {
 }
 
 fn errors(subject: &Subject<'_>, encoded: &Encoded<'_>) -> Result<String> {
-    let decoded = encoded.volume.view(0, encoded.volume.levels().saturating_sub(1))?;
+    let decoded = encoded
+        .volume
+        .view(0, encoded.volume.levels().saturating_sub(1))?;
     let mut out = String::new();
     for axis in [2, 1, 0] {
         let at = middle(subject, axis);
@@ -197,18 +213,30 @@ fn errors(subject: &Subject<'_>, encoded: &Encoded<'_>) -> Result<String> {
 /// Decoded less original, on a scale of what all but half a percent stay within.
 fn difference(subject: &Subject<'_>, axis: usize, a: &Plane, b: &Plane) -> Result<String> {
     let values: Vec<f32> = a.values.iter().zip(&b.values).map(|(a, b)| b - a).collect();
-    let mut sizes: Vec<f32> = values.iter().map(|v| v.abs()).filter(|v| v.is_finite()).collect();
+    let mut sizes: Vec<f32> = values
+        .iter()
+        .map(|v| v.abs())
+        .filter(|v| v.is_finite())
+        .collect();
     sizes.sort_by(f32::total_cmp);
     let most = sizes.get(sizes.len() * 199 / 200).copied().unwrap_or(0.0);
     let most = if most > 0.0 { f64::from(most) } else { 1.0 };
-    let plane = Plane { values, size: a.size };
+    let plane = Plane {
+        values,
+        size: a.size,
+    };
     let uri = picture::data_uri(&plane, -most, most, Colours::Signed)?;
     let caption = format!(
         "Decoded less original, {}. {}",
         place(subject, axis),
         page::scale(&Colours::Signed.gradient(), &short(-most), &short(most))
     );
-    Ok(page::picture(&uri, aspect(subject, axis), "Difference", &caption))
+    Ok(page::picture(
+        &uri,
+        aspect(subject, axis),
+        "Difference",
+        &caption,
+    ))
 }
 
 /// A number with four digits that matter.
@@ -236,17 +264,32 @@ fn measured(subject: &Subject<'_>, encoded: &Encoded<'_>) -> Result<String> {
                 i.to_string(),
                 human_bytes(level.bytes),
                 format!("{:.4}", level.bytes as f64 * 8.0 / voxels),
-                found["psnr"].as_f64().map_or_else(|| "-".into(), |p| format!("{p:.2}")),
-                found["max_abs_error"].as_f64().map_or_else(|| "-".into(), short),
+                found["psnr"]
+                    .as_f64()
+                    .map_or_else(|| "-".into(), |p| format!("{p:.2}")),
+                found["max_abs_error"]
+                    .as_f64()
+                    .map_or_else(|| "-".into(), short),
             ];
             row.extend(ssim_of(found).map(|s| s.map_or_else(|| "-".into(), |s| format!("{s:.4}"))));
             row
         })
         .collect();
     let head = [
-        "level", "bytes", "bits per voxel", "PSNR dB", "largest error", "SSIM", "LOD 1", "LOD 2", "LOD 3",
+        "level",
+        "bytes",
+        "bits per voxel",
+        "PSNR dB",
+        "largest error",
+        "SSIM",
+        "LOD 1",
+        "LOD 2",
+        "LOD 3",
     ];
-    let bits = info.levels.iter().map(|l| (l.bytes as f64 * 8.0 / voxels).max(1e-9).log10());
+    let bits = info
+        .levels
+        .iter()
+        .map(|l| (l.bytes as f64 * 8.0 / voxels).max(1e-9).log10());
     let points: Vec<_> = bits.zip(&encoded.levels).collect();
     Ok(page::table(&head, &rows) + &page::row(&curves(subject, Some(&points))))
 }
@@ -257,7 +300,9 @@ fn ssim_of(comparison: &Value) -> [Option<f64>; 4] {
 
 /// Predicted curves of PSNR and SSIM over bits, and the measured points (log10 of bits, comparison).
 fn curves(subject: &Subject<'_>, points: Option<&[(f64, &Value)]>) -> String {
-    let expected: Vec<Expected> = CURVE.map(|e| subject.prediction.at(f64::from(e) / 2.0)).collect();
+    let expected: Vec<Expected> = CURVE
+        .map(|e| subject.prediction.at(f64::from(e) / 2.0))
+        .collect();
     let bits = |e: &Expected| e.bits_per_voxel.log10();
     let measured = points.unwrap_or_default();
     let line = |name: String, class, value: &dyn Fn(&Expected) -> f64| Series {
@@ -275,19 +320,33 @@ fn curves(subject: &Subject<'_>, points: Option<&[(f64, &Value)]>) -> String {
     let number = |v: &Value| v.as_f64().unwrap_or(f64::NAN);
     let mut psnr = vec![line("predicted".into(), 0, &|e| e.psnr)];
     let mut ssim: Vec<_> = (0..4)
-        .map(|lod| line(format!("SSIM at LOD {lod}, predicted"), lod, &|e| e.ssim[lod].map_or(f64::NAN, decades)))
+        .map(|lod| {
+            line(format!("SSIM at LOD {lod}, predicted"), lod, &|e| {
+                e.ssim[lod].map_or(f64::NAN, decades)
+            })
+        })
         .collect();
     if points.is_some() {
         psnr.push(dots("quality levels, measured", 4, &|v| number(&v["psnr"])));
         ssim.extend((0..4).map(|lod| {
-            let name = if lod == 0 { "quality levels, measured" } else { "" };
-            dots(name, lod, &|v| v["ssim"][lod].as_f64().map_or(f64::NAN, decades))
+            let name = if lod == 0 {
+                "quality levels, measured"
+            } else {
+                ""
+            };
+            dots(name, lod, &|v| {
+                v["ssim"][lod].as_f64().map_or(f64::NAN, decades)
+            })
         }));
     }
     let psnr = chart("PSNR over bits per voxel", "PSNR dB", psnr);
     let mut ssim = chart("SSIM over bits per voxel", "SSIM", ssim);
     for (value, word) in &mut ssim.y.ticks {
-        *word = format!("{:.*}", value.ceil().max(0.0) as usize, 1.0 - 10f64.powf(-*value));
+        *word = format!(
+            "{:.*}",
+            value.ceil().max(0.0) as usize,
+            1.0 - 10f64.powf(-*value)
+        );
     }
     ssim.y.ticks.retain(|(value, _)| value.fract().abs() < 1e-9);
     figure(&psnr.svg()) + &figure(&ssim.svg())
@@ -320,14 +379,26 @@ fn values(subject: &Subject<'_>) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let rows = [
         row("complexity at LOD 0, 1, 2, 3", list(&f.complexity)),
-        row("voxels without a gradient", format!("{:.1} %", 100.0 * f.flat)),
+        row(
+            "voxels without a gradient",
+            format!("{:.1} %", 100.0 * f.flat),
+        ),
         row("standard deviation / range", format!("{:.4}", f.std)),
-        row("RMS of the gradient / range, per voxel", format!("{:.4}", f.gradient)),
+        row(
+            "RMS of the gradient / range, per voxel",
+            format!("{:.4}", f.gradient),
+        ),
         row("detail / range at LOD 0, 1, 2, 3", list(&f.detail)),
-        row("share of energy at high frequencies", format!("{:.4}", f.high_frequency)),
+        row(
+            "share of energy at high frequencies",
+            format!("{:.4}", f.high_frequency),
+        ),
         row("noise / range", format!("{:.5}", f.noise)),
         row("bits of the data", format!("{:.1}", f.depth)),
-        row("looked at", format!("{} patches of up to 64\u{b3} voxels", a.patches)),
+        row(
+            "looked at",
+            format!("{} patches of up to 64\u{b3} voxels", a.patches),
+        ),
     ];
     let histogram = chart::histogram(&a.histogram, a.min, a.max);
     page::row(&(figure(&histogram) + &page::table(&[], &rows)))

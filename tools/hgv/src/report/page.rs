@@ -22,11 +22,17 @@ pub(super) fn escape(text: &str) -> String {
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut out = String::from("<table>\n");
     if !head.is_empty() {
-        let cells: String = head.iter().map(|h| format!("<th>{}</th>", escape(h))).collect();
+        let cells: String = head
+            .iter()
+            .map(|h| format!("<th>{}</th>", escape(h)))
+            .collect();
         let _ = writeln!(out, "<tr>{cells}</tr>");
     }
     for row in rows {
-        let cells: String = row.iter().map(|c| format!("<td>{}</td>", escape(c))).collect();
+        let cells: String = row
+            .iter()
+            .map(|c| format!("<td>{}</td>", escape(c)))
+            .collect();
         let _ = writeln!(out, "<tr>{cells}</tr>");
     }
     out.push_str("</table>\n");

@@ -33,7 +33,11 @@ pub(super) fn slice(source: &dyn VoxelSource, axis: usize, position: u64) -> Res
         let width = extent[plane[0]];
         for row in (band..end).filter(|row| row % step == 0) {
             let start = ((row - band) * width) as usize;
-            values.extend(voxels[start..start + width as usize].iter().step_by(step as usize));
+            values.extend(
+                voxels[start..start + width as usize]
+                    .iter()
+                    .step_by(step as usize),
+            );
         }
     }
     Ok(Plane { values, size })
@@ -98,7 +102,11 @@ const SIGNED: [[u8; 3]; 5] = [
 
 impl Colours {
     fn of(self, t: f32) -> [u8; 3] {
-        let t = if t.is_finite() { t.clamp(0.0, 1.0) } else { 0.0 };
+        let t = if t.is_finite() {
+            t.clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
         match self {
             Self::Grey => [(t * 255.0).round() as u8; 3],
             Self::Heat => between(&HEAT, t),
