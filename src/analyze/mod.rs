@@ -28,7 +28,7 @@
 //! # Cost
 //!
 //! One pass over the volume for its range (none if [`AnalyzeOptions::range`] is given), then at most
-//! [`AnalyzeOptions::patches`] patches of 64^3 voxels: about 0.1 µs of a core for each voxel of them, and
+//! [`AnalyzeOptions::patches`] patches of 64^3 voxels: about 30 ns of a core for each voxel of them, and
 //! 10 MB of memory a thread.
 
 mod direction;

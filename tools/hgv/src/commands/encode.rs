@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hgv::encode::{EncodeOptions, EncodeReport};
+use hgv::encode::{EncodeOptions, EncodeReport, Target};
 use hgv::volume::{Extent, Region, VoxelSource};
 use hgv::{Error, Result};
 use serde::Serialize;
@@ -125,7 +125,7 @@ fn page(
 fn parameters(options: &EncodeOptions, encoded: &EncodeReport) -> Vec<[String; 2]> {
     let row = |name: &str, value: String| [name.to_owned(), value];
     vec![
-        row("target", format!("{:?}", options.target)),
+        row("target", target_words(options.target)),
         row("preset", format!("{:?}", options.preset).to_lowercase()),
         row("model", format!("{:?}", options.model).to_lowercase()),
         row("block", format!("{} voxels", options.block)),
@@ -133,6 +133,20 @@ fn parameters(options: &EncodeOptions, encoded: &EncodeReport) -> Vec<[String; 2
         row("encode passes", encoded.passes.to_string()),
         row("backend", encoded.backend.clone()),
     ]
+}
+
+fn target_words(target: Target) -> String {
+    match target {
+        Target::Quality(q) => format!("quality {q}"),
+        Target::Psnr(db) => format!("PSNR of {db} dB"),
+        Target::Ssim(s) => format!("SSIM of {}", s.map(|v| v.to_string()).join(", ")),
+        Target::Ratio(r) => format!("{r}:1"),
+        Target::Bytes(n) => human_bytes(n),
+        Target::MaxError(e) => format!("no error over {e}"),
+        Target::MaxErrorRel(e) => format!("no error over {e} of the range"),
+        Target::Lossless => "lossless".into(),
+        other => format!("{other:?}"),
+    }
 }
 
 fn encode(

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 280.0;
 /// Space for labels: left, top, right, bottom.
-const MARGIN: [f64; 4] = [58.0, 14.0, 14.0, 46.0];
+const MARGIN: [f64; 4] = [76.0, 14.0, 14.0, 46.0];
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,15 +80,33 @@ impl Axis {
         }
     }
 
+    /// Points are decades of what is missing to 1: `-log10(1 - v)`. Ticks at 0, 0.9, 0.99 ..
+    pub(super) fn towards_one(label: &str, values: impl Iterator<Item = f64>) -> Self {
+        let most = values.fold(1.0, f64::max).ceil();
+        let tick = |i: usize| (i as f64, format!("{:.i$}", 1.0 - 10f64.powi(-(i as i32))));
+        Self {
+            label: label.into(),
+            low: 0.0,
+            high: most,
+            ticks: (0..=most as usize).map(tick).collect(),
+        }
+    }
+
     fn place(&self, value: f64) -> f64 {
         ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 }
 
-/// `0.01`, `1`, `1000`.
+/// `0.01`, `1`, `100k`.
 fn power(exponent: i32) -> String {
+    const UNITS: [&str; 5] = ["", "k", "M", "G", "T"];
     let digits = (-exponent).max(0) as usize;
-    format!("{:.digits$}", 10f64.powi(exponent))
+    let unit = (exponent.max(0) as usize / 3).min(UNITS.len() - 1);
+    format!(
+        "{:.digits$}{}",
+        10f64.powi(exponent - 3 * unit as i32),
+        UNITS[unit]
+    )
 }
 
 /// 1, 2 or 5 times a power of ten, at least `step`.
@@ -272,6 +290,10 @@ mod tests {
         let axis = Axis::logarithmic("x", [-1.3, 0.4].into_iter());
         let words: Vec<_> = axis.ticks.iter().map(|t| t.1.as_str()).collect();
         assert_eq!(words, ["0.01", "0.1", "1", "10"]);
+        assert_eq!([power(3), power(5), power(-3)], ["1k", "100k", "0.001"]);
+        let axis = Axis::towards_one("x", [0.5, 2.2, f64::NAN].into_iter());
+        let words: Vec<_> = axis.ticks.iter().map(|t| t.1.as_str()).collect();
+        assert_eq!(words, ["0", "0.9", "0.99", "0.999"]);
         // No spread, and nothing at all.
         assert!(Axis::linear("x", [2.0].into_iter()).low < 2.0);
         assert_eq!(Axis::logarithmic("x", [].into_iter()).ticks.len(), 2);

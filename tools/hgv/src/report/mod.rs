@@ -71,7 +71,7 @@ pub(crate) fn build(subject: &Subject<'_>, encoded: Option<&Encoded<'_>>) -> Res
 /// [`Error::Io`], [`Error::Exists`].
 pub(crate) fn write(path: &Path, text: &str, force: bool) -> Result<()> {
     let failed = |e| Error::io(path.display().to_string(), e);
-    let mut file = tempfile::NamedTempFile::new_in(paths::folder_of(path)).map_err(failed)?;
+    let mut file = temporary(paths::folder_of(path)).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.flush().map_err(failed)?;
     if force {
@@ -86,6 +86,14 @@ pub(crate) fn write(path: &Path, text: &str, force: bool) -> Result<()> {
         }),
         Err(e) => Err(failed(e.error)),
     }
+}
+
+/// A file without a place yet, with the permissions of any new file.
+fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.prefix(".hgv-report-").tempfile_in(folder)
 }
 
 fn lead(subject: &Subject<'_>, encoded: Option<&Encoded<'_>>) -> String {
@@ -339,16 +347,12 @@ fn curves(subject: &Subject<'_>, points: Option<&[(f64, &Value)]>) -> String {
             })
         }));
     }
-    let psnr = chart("PSNR over bits per voxel", "PSNR dB", psnr);
-    let mut ssim = chart("SSIM over bits per voxel", "SSIM", ssim);
-    for (value, word) in &mut ssim.y.ticks {
-        *word = format!(
-            "{:.*}",
-            value.ceil().max(0.0) as usize,
-            1.0 - 10f64.powf(-*value)
-        );
-    }
-    ssim.y.ticks.retain(|(value, _)| value.fract().abs() < 1e-9);
+    let psnr = chart("PSNR over bits per voxel", psnr, |v| {
+        Axis::linear("PSNR dB", v)
+    });
+    let ssim = chart("SSIM over bits per voxel", ssim, |v| {
+        Axis::towards_one("SSIM", v)
+    });
     figure(&psnr.svg()) + &figure(&ssim.svg())
 }
 
@@ -357,13 +361,13 @@ fn decades(ssim: f64) -> f64 {
     -(1.0 - ssim).max(1e-6).log10()
 }
 
-fn chart(title: &str, label: &str, series: Vec<Series>) -> Chart {
+fn chart(title: &str, series: Vec<Series>, y: impl Fn(std::vec::IntoIter<f64>) -> Axis) -> Chart {
     let all = || series.iter().flat_map(|s| &s.points);
-    let heights = || all().map(|p| p[1]).filter(|v| v.is_finite());
+    let heights = all().map(|p| p[1]).filter(|v| v.is_finite());
     Chart {
         title: title.into(),
         x: Axis::logarithmic("bits per voxel", all().map(|p| p[0])),
-        y: Axis::linear(label, heights()),
+        y: y(heights.collect::<Vec<_>>().into_iter()),
         series,
     }
 }

@@ -99,7 +99,7 @@ fn pages_stand_alone_and_show_every_slice() {
     assert_eq!(page.matches("<svg").count(), 3);
     for word in [
         "Decoded less original",
-        "Quality(30.0)",
+        "quality 30",
         "balanced",
         "prefers-color-scheme: dark",
     ] {
