@@ -31,8 +31,8 @@ impl Computed {
 
     /// A ball of waves, and noise.
     fn voxel(&self, [x, y, z]: [u64; 3]) -> u16 {
-        let hash =
-            (x * 73_856_093 ^ y * 19_349_663 ^ z * 83_492_791).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = ((x * 73_856_093) ^ (y * 19_349_663) ^ (z * 83_492_791))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let wave = (x as f64 / 9.0).sin() + (y as f64 / 14.0).sin() + (z as f64 / 11.0).sin();
         let noise = if self.noise > 0 {
             (hash >> 33) % self.noise

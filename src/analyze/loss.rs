@@ -91,11 +91,10 @@ impl LossSums {
     /// Means; a level that no patch has is like the next finer one.
     pub(super) fn curves(&self) -> LossCurves {
         let cells = |lod: usize| self.cells[lod].max(1) as f64;
-        let mut ssim = [[0.0; EXPONENTS]; LODS];
-        for lod in 0..LODS {
+        let ssim = std::array::from_fn(|lod| {
             let from = (0..=lod).rev().find(|&l| self.cells[l] > 0).unwrap_or(0);
-            ssim[lod] = self.ssim[from].map(|s| (s / cells(from)).max(FLOOR).log10());
-        }
+            self.ssim[from].map(|s| (s / cells(from)).max(FLOOR).log10())
+        });
         let bits = std::array::from_fn(|e| {
             let all: f64 = (0..LODS).map(|l| self.bits[l][e] / cells(l)).sum();
             all.max(1e-6).log2()

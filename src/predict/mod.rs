@@ -4,30 +4,35 @@
 //! from the outside: `tools/bench/predictor` encodes volumes, and trains. Nothing here is part of the file format;
 //! a search that starts from a prediction still measures what it promises.
 //!
-//! The network has two hidden layers. It is asked once for each exponent `log2(range / step)` from 0 to 12 in
-//! quarters, and corrects the expected losses of [`crate::analyze::LossCurves`]: SSIM at four levels of detail,
-//! PSNR and bits per voxel. So four SSIM targets at once, a PSNR or a size are met by looking along a curve that only
-//! rises.
+//! Two small networks, each the mean of four that were trained from different random starts. One is asked once for
+//! each exponent `log2(range / step)` from 0 to 12 in quarters, and corrects the expected losses of
+//! [`crate::analyze::LossCurves`]: SSIM at four levels of detail, PSNR and bits per voxel, curves that only rise. The other is
+//! given the four SSIM targets and the same description of the volume, and answers the exponent that meets them: on
+//! volumes left out of training it was closer than a look along the curves (`tools/bench/results/predictor.md`).
 //!
 //! The model kind and the size of hash tables are not predicted, because there is nothing to choose: wavelets took
 //! fewer bytes than grids on every volume measured, and dense grids fewer than hashed ones.
 
 mod network;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::analyze::{Analysis, EXPONENTS, Features, LODS, LossCurves};
+use crate::{Error, Result};
 use network::Network;
 
 /// Weights, made by `tools/bench/predictor/train.py`.
 const WEIGHTS: &str = include_str!("weights.json");
 
+/// Version of the weights file that this code reads.
+const VERSION: u32 = 1;
 /// Exponents for which there is a prediction: 0 to 12 in quarters.
 const STEPS: usize = 4 * (EXPONENTS - 1) + 1;
-/// Numbers that the network is given, in the order of [`inputs`].
-const INPUTS: usize = 20;
-/// Numbers that it answers: SSIM at four levels of detail, PSNR, bits.
+/// Numbers that the first network is given, in the order of [`inputs`].
+const INPUTS: usize = 13;
+/// Numbers that the other network is given: the same where the uncorrected curves meet the targets, and these.
+const AIMED_INPUTS: usize = INPUTS + LODS;
+/// Numbers that the first answers: SSIM at four levels of detail, PSNR, bits.
 const OUTPUTS: usize = LODS + 2;
 /// `-log10(1 - SSIM)` beyond which nothing is told apart.
 const FINEST: f64 = 6.0;
@@ -49,73 +54,105 @@ pub struct Expected {
 }
 
 /// Predicted quality and size of encodes with preset balanced, over the exponent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Prediction {
-    /// Rows of [`OUTPUTS`] numbers, each at least as large as in the row before: `-log10(1 - SSIM)` at four
-    /// levels of detail, PSNR in dB, log2 of bits per voxel.
-    rows: Vec<[f64; OUTPUTS]>,
+    features: Features,
+    /// The expected losses as they are, and corrected.
+    plain: Curves,
+    corrected: Curves,
+    networks: Networks,
     /// Which levels of detail have SSIM.
     has_ssim: [bool; LODS],
 }
 
-/// Predicts what encodes of the volume with preset balanced come to. Takes well under a millisecond.
+/// What is in the weights file.
+#[derive(Debug, Clone, Deserialize)]
+struct Networks {
+    version: u32,
+    /// Corrects the curves.
+    curves: Network,
+    /// Answers an exponent, less the one at which the plain curves meet the targets.
+    exponent: Network,
+}
+
+/// Rows of [`OUTPUTS`] numbers for rising exponents, each at least as large as in the row before:
+/// `-log10(1 - SSIM)` at four levels of detail, PSNR in dB, log2 of bits per voxel.
+#[derive(Debug, Clone)]
+struct Curves(Vec<[f64; OUTPUTS]>);
+
+/// Predicts what encodes of the volume with preset balanced come to. Takes about a millisecond.
 ///
 /// # Errors
 /// [`crate::Error::Unsupported`] if the weights that were built in do not fit this version.
 pub fn predict(analysis: &Analysis) -> Result<Prediction> {
-    let network = Network::parse(WEIGHTS, INPUTS, OUTPUTS)?;
+    let networks = Networks::parse(WEIGHTS)?;
     let shortest = analysis.extent.into_iter().min().unwrap_or(0);
-    Ok(Prediction::new(
-        &network,
-        &analysis.features,
-        std::array::from_fn(|lod| shortest >> lod >= WINDOW),
-    ))
+    let has_ssim = std::array::from_fn(|lod| shortest >> lod >= WINDOW);
+    Ok(Prediction::new(networks, &analysis.features, has_ssim))
+}
+
+impl Networks {
+    fn parse(text: &str) -> Result<Self> {
+        let unfit = |why| Error::Unsupported(format!("the weights of the predictor have {why}"));
+        let networks: Self =
+            serde_json::from_str(text).map_err(|e| unfit(format!("no such form: {e}")))?;
+        if networks.version != VERSION {
+            return Err(unfit(format!(
+                "version {}, not {VERSION}",
+                networks.version
+            )));
+        }
+        if networks.curves.fits(INPUTS, OUTPUTS) && networks.exponent.fits(AIMED_INPUTS, 1) {
+            Ok(networks)
+        } else {
+            Err(unfit(
+                "sizes that do not match, or numbers that are not finite".into(),
+            ))
+        }
+    }
 }
 
 impl Prediction {
-    fn new(network: &Network, features: &Features, has_ssim: [bool; LODS]) -> Self {
-        let mut rows: Vec<[f64; OUTPUTS]> = Vec::with_capacity(STEPS);
-        for i in 0..STEPS {
-            let mut row = expected(network, features, exponent_of(i));
-            if let Some(last) = rows.last() {
-                for (value, before) in row.iter_mut().zip(last) {
-                    *value = value.max(*before);
-                }
-            }
-            rows.push(row);
+    fn new(networks: Networks, features: &Features, has_ssim: [bool; LODS]) -> Self {
+        Self {
+            plain: Curves::new(|exponent| clamped(base(&features.curves, exponent))),
+            corrected: Curves::new(|exponent| expected(&networks.curves, features, exponent)),
+            features: features.clone(),
+            networks,
+            has_ssim,
         }
-        Self { rows, has_ssim }
     }
 
-    /// The smallest exponent log2(range / step) whose SSIM meets all four targets, 0 to 12; targets of
-    /// levels of detail that have no SSIM do not count. 12 if none does.
+    /// The exponent log2(range / step) that meets four SSIM targets at once, 0 to 12; targets of levels of
+    /// detail that have no SSIM do not count. It is as often a little too low as too high.
     pub fn exponent_for_ssim(&self, wanted: [f64; LODS]) -> f64 {
-        let needed = |lod: usize| self.first(lod, decades(wanted[lod]));
-        (0..LODS)
-            .filter(|&lod| self.has_ssim[lod])
-            .map(needed)
-            .fold(0.0, f64::max)
+        let wanted = wanted.map(decades);
+        let lods = (0..LODS).filter(|&lod| self.has_ssim[lod]);
+        let plain = lods
+            .map(|lod| self.plain.first(lod, wanted[lod]))
+            .fold(0.0, f64::max);
+        let based = base(&self.features.curves, plain);
+        let mut given = inputs(&self.features, plain, &based).to_vec();
+        given.extend(wanted.map(|w| w.clamp(0.0, FINEST)));
+        let more: f64 = self.networks.exponent.run(&given).iter().sum();
+        (plain + more).clamp(0.0, exponent_of(STEPS - 1))
     }
 
     /// The smallest exponent that has this PSNR in dB, 0 to 12.
     pub fn exponent_for_psnr(&self, db: f64) -> f64 {
-        self.first(LODS, db)
+        self.corrected.first(LODS, db)
     }
 
     /// The exponent that takes this many bits per voxel, 0 to 12.
     pub fn exponent_for_bits(&self, bits_per_voxel: f64) -> f64 {
-        self.first(LODS + 1, bits_per_voxel.max(1e-6).log2())
+        self.corrected
+            .first(LODS + 1, bits_per_voxel.max(1e-6).log2())
     }
 
     /// What an encode at `exponent` comes to; outside 0 to 12 that at the nearer end.
     pub fn at(&self, exponent: f64) -> Expected {
         let exponent = exponent.clamp(0.0, exponent_of(STEPS - 1));
-        let row: [f64; OUTPUTS] = {
-            let i = (exponent * 4.0).floor().min(STEPS as f64 - 2.0);
-            let (low, high) = (&self.rows[i as usize], &self.rows[i as usize + 1]);
-            let t = exponent * 4.0 - i;
-            std::array::from_fn(|o| low[o] + t * (high[o] - low[o]))
-        };
+        let row = self.corrected.at(exponent);
         let ssim = |lod: usize| self.has_ssim[lod].then(|| 1.0 - 10f64.powf(-row[lod]));
         Expected {
             exponent,
@@ -124,16 +161,40 @@ impl Prediction {
             bits_per_voxel: row[LODS + 1].exp2(),
         }
     }
+}
 
-    /// Where output `o` first reaches `value`.
+impl Curves {
+    fn new(row_at: impl Fn(f64) -> [f64; OUTPUTS]) -> Self {
+        let mut rows: Vec<[f64; OUTPUTS]> = Vec::with_capacity(STEPS);
+        for i in 0..STEPS {
+            let mut row = row_at(exponent_of(i));
+            if let Some(last) = rows.last() {
+                for (value, before) in row.iter_mut().zip(last) {
+                    *value = value.max(*before);
+                }
+            }
+            rows.push(row);
+        }
+        Self(rows)
+    }
+
+    /// The row at an exponent from 0 to 12.
+    fn at(&self, exponent: f64) -> [f64; OUTPUTS] {
+        let i = (exponent * 4.0).floor().min(STEPS as f64 - 2.0);
+        let (low, high) = (&self.0[i as usize], &self.0[i as usize + 1]);
+        let t = exponent * 4.0 - i;
+        std::array::from_fn(|o| low[o] + t * (high[o] - low[o]))
+    }
+
+    /// Where output `o` first reaches `value`; the last exponent if it never does.
     fn first(&self, o: usize, value: f64) -> f64 {
-        let Some(i) = self.rows.iter().position(|row| row[o] >= value) else {
+        let Some(i) = self.0.iter().position(|row| row[o] >= value) else {
             return exponent_of(STEPS - 1);
         };
         if i == 0 {
             return 0.0;
         }
-        let (low, high) = (self.rows[i - 1][o], self.rows[i][o]);
+        let (low, high) = (self.0[i - 1][o], self.0[i][o]);
         exponent_of(i - 1) + 0.25 * (value - low) / (high - low)
     }
 }
@@ -161,7 +222,11 @@ fn decades(ssim: f64) -> f64 {
 fn expected(network: &Network, features: &Features, exponent: f64) -> [f64; OUTPUTS] {
     let base = base(&features.curves, exponent);
     let correction = network.run(&inputs(features, exponent, &base));
-    let mut row = std::array::from_fn(|o| base[o] + correction[o]);
+    clamped(std::array::from_fn(|o| base[o] + correction[o]))
+}
+
+/// SSIM from 0 to what is told apart.
+fn clamped(mut row: [f64; OUTPUTS]) -> [f64; OUTPUTS] {
     for decades in &mut row[..LODS] {
         *decades = decades.clamp(0.0, FINEST);
     }
@@ -179,31 +244,11 @@ fn base(curves: &LossCurves, exponent: f64) -> [f64; OUTPUTS] {
 
 /// What the network is given, before it is normalised.
 fn inputs(f: &Features, exponent: f64, base: &[f64; OUTPUTS]) -> [f64; INPUTS] {
-    let log = |v: f64| v.max(1.0 / 262_144.0).log2();
     let [c0, c1, c2, c3] = f.complexity;
-    let slope = |lod: usize| log(f.detail[lod]) - log(f.detail[lod + 1]);
     let [b0, b1, b2, b3, psnr, bits] = *base;
+    let spare = (f.depth - exponent).clamp(-2.0, 6.0);
     [
-        exponent,
-        c0,
-        c1,
-        c2,
-        c3,
-        f.flat,
-        log(f.std),
-        log(f.gradient),
-        log(f.high_frequency),
-        (log(f.noise) + exponent).clamp(-8.0, 8.0),
-        (f.depth - exponent).clamp(-2.0, 6.0),
-        slope(0),
-        slope(1),
-        slope(2),
-        b0,
-        b1,
-        b2,
-        b3,
-        psnr,
-        bits,
+        exponent, c0, c1, c2, c3, f.flat, spare, b0, b1, b2, b3, psnr, bits,
     ]
 }
 

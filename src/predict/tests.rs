@@ -95,12 +95,14 @@ fn wrong_weights_are_refused() {
     assert!(refused(&|v| v["version"] = 2.into()));
     assert!(refused(&|v| v["mean"] = serde_json::json!([0.0])));
     assert!(refused(&|v| v["scale"][0] = 0.0.into()));
-    assert!(refused(&|v| v["layers"] = serde_json::json!([])));
     assert!(refused(
-        &|v| v["layers"][0]["bias"] = serde_json::json!([1.0])
+        &|v| v["members"][0]["layers"] = serde_json::json!([])
     ));
     assert!(refused(
-        &|v| v["layers"][0]["weights"][0] = serde_json::json!([1.0])
+        &|v| v["members"][0]["layers"][0]["bias"] = serde_json::json!([1.0])
+    ));
+    assert!(refused(
+        &|v| v["members"][1]["layers"][0]["weights"][0] = serde_json::json!([1.0])
     ));
     assert!(Network::parse("{", INPUTS, OUTPUTS).is_err());
 }

@@ -4,14 +4,14 @@
     train.py --points points.csv --features features.csv --weights weights.json --vectors vectors.json --report predictor.md
 
 * points, features   from collect.py
-* weights            what `src/predict` reads: a network of two hidden layers, in JSON
+* weights            what `src/predict` reads: networks of two hidden layers, in JSON
 * vectors            features and what this script's forward pass makes of them, for the test of `src/predict`
 * report             leave-one-volume-out tables, in Markdown
 
-For each file and exponent log2(range / step) there is one example. The network corrects the expected losses that
-`hgv analyze` computes without an encode (`curves` of its features); inputs and outputs are those of
-`src/predict/mod.rs`, and `inputs` and `base` below are the same functions. Beside it, two that need less or more:
-the curves alone (no training), and a network that is given the four targets and answers the exponent.
+For each file and exponent log2(range / step) there is one example. Four networks, whose mean counts, correct the
+expected losses that `hgv analyze` computes without an encode (`curves` of its features); four others are given the four
+SSIM targets too and answer the exponent. Both are shipped: the first for PSNR, size and expected figures, the others for
+SSIM targets. Inputs and outputs are those of `src/predict/mod.rs`; `inputs` and `base` below are the same functions.
 
 Volumes whose group is in --generated train but are no rows of the tables. Plain numpy, seeded: the same files give
 the same weights on one machine. About two minutes.
@@ -28,7 +28,13 @@ LODS = 4
 EXPONENTS = 13
 FINEST = 6.0
 HIDDEN = [16, 16]
-STEPS = 1500
+STEPS = 600
+DECAY = 3e-4
+SEEDS = range(1, 5)
+# Encodes whose every SSIM has more decades than USUAL (0.998) count as RARE.
+USUAL, RARE = 2.7, 0.1
+# Octaves that a predicted first guess is made finer than predicted.
+CAUTION = 0.2
 GRID = np.arange(0, 12.01, 0.25)
 TARGETS = [
     (0.80, 0.85, 0.90, 0.95),
@@ -75,22 +81,22 @@ def base(features, exponent):
 
 
 def inputs(features, exponent, based):
-    log = lambda name: np.log2(max(features[name], 2.0**-18))
-    slope = lambda k: log(f"detail.{k}") - log(f"detail.{k + 1}")
-    return np.array([
-        exponent,
-        *(features[f"complexity.{k}"] for k in range(LODS)),
-        features["flat"],
-        log("std"),
-        log("gradient"),
-        log("high_frequency"),
-        np.clip(log("noise") + exponent, -8, 8),
-        np.clip(features["depth"] - exponent, -2, 6),
-        slope(0),
-        slope(1),
-        slope(2),
-        *based,
-    ])
+    complexity = [features[f"complexity.{k}"] for k in range(LODS)]
+    return np.array([exponent, *complexity, features["flat"], np.clip(features["depth"] - exponent, -2, 6), *based])
+
+
+class Ensemble:
+    """Networks trained from different random starts; their mean answer counts."""
+
+    def __init__(self, sizes, seeds):
+        self.members = [Network(sizes, seed) for seed in seeds]
+
+    def train(self, x, y, weight):
+        for member in self.members:
+            member.train(x, y, weight, STEPS, DECAY)
+
+    def run(self, x):
+        return np.mean([member.run(x) for member in self.members], 0)
 
 
 class Network:
@@ -120,7 +126,7 @@ class Network:
     def train(self, x, y, weight, steps, decay):
         """`y` in units of the outputs' scale, NaN where nothing was measured; Huber loss."""
         self.normalise(x)
-        known = np.isfinite(y)
+        known = np.isfinite(y) * 1.0
         y = np.where(known, y, 0)
         share = weight[:, None] * known / (weight.sum() * y.shape[1])
         moments = [[np.zeros_like(p), np.zeros_like(p)] for layer in self.layers for p in layer]
@@ -213,21 +219,22 @@ def crossing(x, y, value):
     return float(x[i - 1] + (x[i] - x[i - 1]) * (value - y[i - 1]) / (y[i] - y[i - 1]))
 
 
-def train_curves(files, features, measured, seed):
-    x, y, groups = [], [], []
+def train_curves(files, features, measured):
+    x, y, groups, share = [], [], [], []
     for key in files:
         for row in measured[key]:
             based = base(features[key], row[0])
             x.append(inputs(features[key], row[0], based))
             y.append((row[1:] - based) / OUTPUT_SCALE)
             groups.append(key[0])
-    network = Network([len(x[0]), *HIDDEN, len(OUTPUT_SCALE)], seed)
-    network.train(np.array(x), np.array(y), group_weights(groups), STEPS, 1e-4)
+            share.append(1.0 if np.nanmin(row[1 : 1 + LODS]) <= USUAL else RARE)
+    network = Ensemble([len(x[0]), *HIDDEN, len(OUTPUT_SCALE)], SEEDS)
+    network.train(np.array(x), np.array(y), group_weights(groups) * np.array(share))
     return Curves(network)
 
 
-def train_direct(files, features, measured, seed):
-    random = np.random.default_rng(seed)
+def train_direct(files, features, measured):
+    random = np.random.default_rng(0)
     x, y, groups = [], [], []
     for key in files:
         has = np.isfinite(measured[key][0, 1 : 1 + LODS])
@@ -238,8 +245,8 @@ def train_direct(files, features, measured, seed):
                 x.append(Direct.inputs(features[key], wanted, has))
                 y.append([exponent - x[-1][0]])
                 groups.append(key[0])
-    network = Network([len(x[0]), *HIDDEN, 1], seed)
-    network.train(np.array(x), np.array(y), group_weights(groups), STEPS, 1e-4)
+    network = Ensemble([len(x[0]), *HIDDEN, 1], SEEDS)
+    network.train(np.array(x), np.array(y), group_weights(groups))
     return Direct(network)
 
 
@@ -253,36 +260,39 @@ def truth(rows, wanted, has):
     return meeting(rows[:, 0], rising, wanted, has) if inside else None
 
 
+def at(rows, exponent):
+    """Decades of SSIM at an exponent by the measured rows, extended at the ends."""
+    i = int(np.clip(np.searchsorted(rows[:, 0], exponent) - 1, 0, len(rows) - 2))
+    t = (exponent - rows[i, 0]) / (rows[i + 1, 0] - rows[i, 0])
+    return np.clip(rows[i, 1 : 1 + LODS] + t * (rows[i + 1, 1 : 1 + LODS] - rows[i, 1 : 1 + LODS]), 0, FINEST)
+
+
 def margin(rows, exponent, wanted, has):
-    """Smallest SSIM over target at an exponent, by the measured rows, extended at the ends."""
-    out = []
-    for k in range(LODS):
-        if has[k]:
-            y = rows[:, 1 + k]
-            i = int(np.clip(np.searchsorted(rows[:, 0], exponent) - 1, 0, len(rows) - 2))
-            slope = (y[i + 1] - y[i]) / (rows[i + 1, 0] - rows[i, 0])
-            out.append(1 - 10.0 ** -max(y[i] + slope * (exponent - rows[i, 0]), 0) - wanted[k])
-    return min(out)
+    """Smallest SSIM over target at an exponent."""
+    found = 1 - 10.0 ** -at(rows, exponent)
+    return min(found[k] - wanted[k] for k in range(LODS) if has[k])
 
 
-def passes(start, gap):
-    """Encodes until the smallest margin is within 0 to 0.01: steps of 1.5 octaves until the target lies between two, then halves."""
-    met = missed = None
-    x = start
+def passes(start, rows, wanted, has):
+    """Encodes that a secant search takes from a first guess, by the measured rows.
+
+    It is over when the smallest margin is at least 0, at most 0.01 and at most half of what the target leaves to 1. It looks
+    for 0.03 decades of 1 - SSIM over the target, first by the usual slope of 0.35 decades an octave.
+    """
+    low, high = -4.0, 16.0
+    x, last = start, None
     for count in range(1, 15):
-        g = gap(x)
-        if 0 <= g <= 0.01:
+        over = [(v, k) for k, v in enumerate(at(rows, x) - decades(wanted)) if has[k]]
+        f, k = min(over)
+        g = margin(rows, x, wanted, has)
+        if 0 <= g <= min(0.01, 0.5 * max(1 - w for w, h in zip(wanted, has) if h)) and f <= np.log10(2):
             return count
-        if g >= 0:
-            met = x if met is None else min(met, x)
-        else:
-            missed = x if missed is None else max(missed, x)
-        if met is not None and missed is not None:
-            if abs(met - missed) < 0.004:
-                return count
-            x = (met + missed) / 2
-        else:
-            x += -1.5 if g >= 0 else 1.5
+        low, high = (x, high) if f < 0 else (low, x)
+        slope = 0.35 if last is None or abs(x - last[0]) < 1e-9 else np.clip((f - last[1]) / (x - last[0]), 0.05, 2)
+        last = (x, f)
+        x = x + (0.03 - f) / slope
+        if not low < x < high:
+            x = (low + high) / 2
     return 14
 
 
@@ -298,7 +308,8 @@ def evaluate(predictor, files, features, measured):
             right = truth(rows, wanted, has)
             if right is not None:
                 guess = predictor.exponent(features[key], wanted, has)
-                out.append([guess - right, margin(rows, guess, wanted, has), passes(guess, lambda e: margin(rows, e, wanted, has))])
+                start = guess + (0 if isinstance(predictor, Fixed) else CAUTION)
+                out.append([guess - right, margin(rows, guess, wanted, has), passes(start, rows, wanted, has)])
     return np.array(out).reshape(-1, 3)
 
 
@@ -316,22 +327,25 @@ def curve_errors(predictor, files, features, measured):
     return [np.sqrt(np.mean(np.square(v))) if v else np.nan for v in (psnr, bits, ssim)]
 
 
+def without_complexity(features):
+    return {key: {n: 0.0 if n.startswith("complexity") else v for n, v in f.items()} for key, f in features.items()}
+
+
 def leave_one_out(real, files, features, measured):
     """Per group, results of each predictor on its files, trained on all others."""
     out = {}
     for group in real:
         rest = [k for k in files if k[0] != group]
         own = [k for k in files if k[0] == group]
-        curves = train_curves(rest, features, measured, 1)
-        direct = train_direct(rest, features, measured, 1)
-        tests = {"fixed": Fixed(), "curves": Curves(), "direct": direct, "network": curves}
-        out[group] = {
-            name: {
-                "whole": evaluate(p, [k for k in own if k[1] == "whole"], features, measured),
-                "patches": evaluate(p, [k for k in own if k[1] != "whole"], features, measured),
-            }
-            for name, p in tests.items()
-        }
+        curves = train_curves(rest, features, measured)
+        direct = train_direct(rest, features, measured)
+        blind = train_direct(rest, without_complexity(features), measured)
+        tests = {"fixed": Fixed(), "plain": Curves(), "curves": curves, "blind": blind, "direct": direct}
+        wholes, patches = [k for k in own if k[1] == "whole"], [k for k in own if k[1] != "whole"]
+        out[group] = {}
+        for name, p in tests.items():
+            given = without_complexity(features) if name == "blind" else features
+            out[group][name] = {"whole": evaluate(p, wholes, given, measured), "patches": evaluate(p, patches, given, measured)}
         out[group]["errors"] = curve_errors(curves, own, features, measured)
         print(group, *(f"{n} {mean(out[group][n]['patches'], 0)}" for n in tests), flush=True)
     return out
@@ -344,7 +358,7 @@ def mean(values, column, absolute=True):
     return f"{v.mean():.3f}" if column == 1 else f"{v.mean():.2f}"
 
 
-NAMES = ["fixed", "curves", "direct", "network"]
+NAMES = ["fixed", "plain", "curves", "blind", "direct"]
 
 
 def table(found, part):
@@ -378,16 +392,18 @@ def summary(every):
 HEAD = """# The predictor, measured
 
 Made by `tools/bench/predictor/train.py` from `points.csv` and `features.csv` beside it (`collect.py` makes them:
-preset balanced, 64³ blocks, three quality levels). Each volume in turn is left out of training altogether; the network
-that is shipped is trained on all of them, and on generated volumes, which are in no table.
+preset balanced, 64³ blocks, three quality levels). Each volume in turn is left out of training altogether; the
+networks that are shipped are trained on all of them, and on generated volumes, which are in no table.
 
 * error: absolute difference of the exponent log2(range / step) to the one that just meets the four SSIM targets by
   the measured curves, mean over cases (a file and one of {count} sets of targets, {targets}; those that
   the measured curves do not reach are left out);
-* passes: encodes of the volume until the smallest of the four margins is within 0 to 0.01, simulated on the measured
-  curves: from the first guess in steps of 1.5 octaves until the target lies between two, then halving;
-* fixed: range / 64, always. curves: the expected losses of `hgv analyze`, without training. direct: a network of the
-  same size that is given features and targets and answers the exponent. network: what is shipped.
+* passes: encodes of the volume that a secant search takes, simulated on the measured curves: until the smallest of
+  the four margins is at least 0, at most 0.01, and no SSIM that decides leaves more than half of what its target
+  allows. Predicted first guesses are made {caution} octaves finer, since a miss costs a pass and a little too much quality does not;
+* fixed: range / 64, always. plain: where the expected losses of `hgv analyze` meet the targets, without training. curves:
+  where these meet them as corrected by networks. direct: networks that are given features and targets and answer the
+  exponent; it is what `predict` answers for SSIM. blind: the same without the complexity.
 """
 
 
@@ -395,16 +411,16 @@ def write_report(path, found, files):
     whole, every_whole = table(found, "whole")
     patches, every_patches = table(found, "patches")
     sets = "; ".join(", ".join(f"{v:g}" for v in t) for t in TARGETS)
-    lines = [HEAD.format(count=len(TARGETS), targets=sets), "## Volumes of up to 256³", "", *summary(every_whole), "", *whole]
+    lines = [HEAD.format(count=len(TARGETS), targets=sets, caution=CAUTION), "## Volumes of up to 256³", "", *summary(every_whole), "", *whole]
     lines += ["", "## Patches of 128³ (64³ of the small volumes)", "", *summary(every_patches), "", *patches]
-    lines += ["", "## The curves themselves", "", "Root mean squared error of what the network predicts at the exponents that were encoded, on the volume left out.", ""]
+    lines += ["", "## The curves themselves", "", "Root mean squared error of what the corrected curves say at the exponents that were encoded, on the volume left out.", ""]
     lines += ["| volume | PSNR dB | log2 bits per voxel | SSIM where it is 0.8 or more |", "|---|---:|---:|---:|"]
     for group, results in found.items():
         psnr, bits, ssim = results["errors"]
         lines.append(f"| {group} | {psnr:.2f} | {bits:.2f} | {ssim:.4f} |")
     rms = np.sqrt(np.mean(np.square([r["errors"] for r in found.values()]), 0))
     lines.append(f"| **all** | **{rms[0]:.2f}** | **{rms[1]:.2f}** | **{rms[2]:.4f}** |")
-    lines += ["", f"{len(files)} files, of which {sum(k[1] == 'whole' for k in files)} whole volumes; hidden layers of {HIDDEN[0]} and {HIDDEN[1]}.", ""]
+    lines += ["", f"{len(files)} files, of which {sum(k[1] == 'whole' for k in files)} whole volumes; {len(SEEDS)} networks with hidden layers of {HIDDEN[0]} and {HIDDEN[1]}.", ""]
     path.write_text("\n".join(lines))
 
 
@@ -414,15 +430,22 @@ def rounded(values):
     return [float(f"{v:.6g}") for v in values]
 
 
-def write_weights(path, network):
-    """Rounds the network to what the file holds, so that vectors come from the same numbers."""
-    network.mean, network.scale = np.array(rounded(network.mean)), np.array(rounded(network.scale))
-    for layer in network.layers:
-        layer[0] = np.array([rounded(row) for row in layer[0]])
-        layer[1] = np.array(rounded(layer[1]))
-    layers = [{"weights": w.tolist(), "bias": b.tolist()} for w, b in network.layers]
-    content = {"version": 1, "mean": network.mean.tolist(), "scale": network.scale.tolist(), "layers": layers, "output_scale": OUTPUT_SCALE.tolist()}
-    path.write_text(json.dumps(content, separators=(",", ":")).replace("],[", "],\n[").replace('],"', '],\n"') + "\n")
+def content(ensemble, scale):
+    """The JSON form of networks. Rounds them to what it holds, so that vectors come from the same numbers."""
+    members = []
+    for network in ensemble.members:
+        network.mean, network.scale = np.array(rounded(network.mean)), np.array(rounded(network.scale))
+        for layer in network.layers:
+            layer[0] = np.array([rounded(row) for row in layer[0]])
+            layer[1] = np.array(rounded(layer[1]))
+        members.append({"layers": [{"weights": w.tolist(), "bias": b.tolist()} for w, b in network.layers]})
+    first = ensemble.members[0]
+    return {"mean": first.mean.tolist(), "scale": first.scale.tolist(), "members": members, "output_scale": scale}
+
+
+def write_weights(path, curves, direct):
+    both = {"version": 1, "curves": content(curves.network, OUTPUT_SCALE.tolist()), "exponent": content(direct.network, [1.0])}
+    path.write_text(json.dumps(both, separators=(",", ":")).replace("],[", "],\n[").replace('],"', '],\n"') + "\n")
 
 
 def nested(features):
@@ -438,9 +461,13 @@ def nested(features):
     return as_lists(out)
 
 
-def write_vectors(path, predictor, files, features):
-    chosen = [k for i, k in enumerate(files) if i % (len(files) // 3) == 0][:3]
-    cases = [{"features": nested(features[k]), "rows": [[e, *predictor.row(features[k], e)] for e in (0.0, 2.75, 6.5, 12.0)]} for k in chosen]
+def write_vectors(path, curves, direct, files, features):
+    cases = []
+    for key in files[:: len(files) // 3][:3]:
+        f = features[key]
+        rows = [[e, *curves.row(f, e)] for e in (0.0, 2.75, 6.5, 12.0)]
+        targets = [[*wanted, direct.exponent(f, wanted, [True] * LODS)] for wanted in TARGETS]
+        cases.append({"features": nested(f), "rows": rows, "targets": targets})
     path.write_text(json.dumps(cases) + "\n")
 
 
@@ -455,9 +482,9 @@ def main():
     real = sorted({g for g, _ in files} - set(args.generated.split(",")))
     found = leave_one_out(real, files, features, measured)
     write_report(args.report, found, files)
-    final = train_curves(files, features, measured, 1)
-    write_weights(args.weights, final.network)
-    write_vectors(args.vectors, final, files, features)
+    curves, direct = train_curves(files, features, measured), train_direct(files, features, measured)
+    write_weights(args.weights, curves, direct)
+    write_vectors(args.vectors, curves, direct, files, features)
 
 
 if __name__ == "__main__":
