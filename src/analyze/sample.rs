@@ -32,18 +32,11 @@ fn parts(extent: Extent, most: u64) -> [u64; 3] {
     let mut parts = extent.map(|e| (e / SIDE).max(1));
     let count = |p: &[u64; 3]| p.iter().fold(1u64, |n, &k| n.saturating_mul(k));
     while count(&parts) > most {
-        let longest = parts.iter().copied().max().unwrap_or(1);
-        // All at once where they are far too many, one by one near the end.
-        let fewer = if count(&parts) > most.saturating_mul(64) {
-            longest / 2
-        } else {
-            longest - 1
-        };
-        for p in &mut parts {
-            *p = (*p).min(fewer);
-            if fewer == longest - 1 && *p == fewer {
-                break;
-            }
+        // Half where they are far too many, one less near the end.
+        let far = count(&parts) > most.saturating_mul(64);
+        let longest = parts.iter_mut().max();
+        if let Some(longest) = longest {
+            *longest = if far { *longest / 2 } else { *longest - 1 };
         }
     }
     parts
