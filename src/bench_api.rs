@@ -140,6 +140,7 @@ impl BlockLab {
         lossless: bool,
     ) -> Self {
         let wanted = WaveletWanted {
+            reversible: false,
             levels,
             residual: if lossless {
                 Residual::Step(1)
@@ -174,12 +175,26 @@ impl BlockLab {
     /// The same along a curve, for the range and step that it was made with.
     pub fn with_curve(mut self, choice: &LabCurve, (q_min, q_max): (i32, i32), step: f64) -> Self {
         let wanted = WaveletWanted {
+            reversible: self.model.reversible,
             levels: self.model.qualities,
             residual: self.model.residual,
             coder: self.model.coder,
             curve: choice.0.as_ref(),
         };
         (self.model, self.wide) = wavelet_models(q_min, q_max, step, wanted);
+        self
+    }
+
+    /// The same with a reversible transform, for the range that it was made with.
+    pub fn with_reversible(mut self, (q_min, q_max): (i32, i32)) -> Self {
+        let wanted = WaveletWanted {
+            reversible: true,
+            levels: self.model.qualities,
+            residual: self.model.residual,
+            coder: self.model.coder,
+            curve: None,
+        };
+        (self.model, self.wide) = wavelet_models(q_min, q_max, 1.0, wanted);
         self
     }
 

@@ -147,9 +147,17 @@ fn malformed_curves_have_their_exact_errors() {
         payload[at..at + bytes.len()].copy_from_slice(bytes);
         payload
     };
+    let reversible = |frac_bits: u8, step: u64| {
+        let head = [0, 0, frac_bits, 1, 8, 5, 32, 0];
+        [head.to_vec(), step.to_le_bytes().to_vec()].concat()
+    };
+    assert_eq!(error(&reversible(0, 1 << 16)), None);
     let cut = record()[..WITH_CURVE - 1].to_vec();
     let cases = [
-        ("4-curve-reserved-flag", of(6, &[32 | 4])),
+        ("4-curve-reserved-flag", of(6, &[64 | 4])),
+        ("4-reversible-curve", of(2, &[0, 1, 8, 5, 32 | 4])),
+        ("4-reversible-unit", reversible(1, 1 << 16)),
+        ("4-reversible-step", reversible(0, 1 << 17)),
         ("4-curve-flag-alone", of(6, &[0])),
         ("4-curve-short", cut),
         ("4-curve-missing", record()[..WaveletModel::BYTES].to_vec()),
@@ -195,6 +203,7 @@ fn record() -> Vec<u8> {
         recon_more: 5,
         residual: Residual::None,
         mask: false,
+        reversible: false,
         curve: Some(Curve {
             start: -1000,
             segment_log2: 9,

@@ -15,6 +15,7 @@ pub struct Quantiser {
     doublings: u32,
     recon_one: i64,
     recon_more: i64,
+    reversible: bool,
 }
 
 impl Quantiser {
@@ -25,11 +26,15 @@ impl Quantiser {
             doublings: 2 * u32::from(model.qualities.saturating_sub(1).saturating_sub(quality)),
             recon_one: i64::from(model.recon_one),
             recon_more: i64::from(model.recon_more),
+            reversible: model.reversible,
         }
     }
 
     /// Step of a band in 1/256 of a working unit.
     pub fn step(&self, shape: &BlockShape, band: &Band) -> i64 {
+        if self.reversible {
+            return 256 << self.doublings;
+        }
         band_step(self.step_q16, shape.gain_depth(band), shape.parts(band)) << self.doublings
     }
 

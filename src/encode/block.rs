@@ -1,6 +1,7 @@
 //! One block: voxels in, layers out, with the errors that the decoder's own output has.
 
 use super::curve::{Forgiven, Positions};
+use super::exact;
 use super::forward::forward;
 use super::grid::{self, GridBuffers, GridPlan};
 use super::plan::ModelUse;
@@ -194,6 +195,14 @@ impl Block<'_> {
         lines: &mut Vec<f32>,
         buffers: &mut Buffers<E>,
     ) {
+        if model.reversible {
+            let centre = self.range.centre();
+            let mut exact: Vec<i32> = self.values.iter().map(|&v| v as i32 - centre).collect();
+            exact::split(&mut exact, &self.shape, model.precision);
+            coefficients.clear();
+            coefficients.extend(exact.iter().map(|&c| c as f32));
+            return;
+        }
         let positions = Positions::new(model, self.range);
         let mut aims = std::mem::take(&mut buffers.aims);
         aims.clear();
@@ -382,6 +391,9 @@ impl Block<'_> {
         coefficients: &[f32],
         indices: &[E],
     ) -> bool {
+        if model.reversible {
+            return max > 0.0;
+        }
         let unit = model.unit();
         let (step, range) = (model.step_q16 as f64 / 65_536.0 * unit, self.range);
         if max > JUMP_STEPS * step && max > JUMP * (f64::from(range.hi) - f64::from(range.lo)) {

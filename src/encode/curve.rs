@@ -311,6 +311,7 @@ impl<'a> Trial<'a> {
         let sample = self.sample;
         let step = self.step * octave.exp2();
         let wanted = WaveletWanted {
+            reversible: false,
             levels: 1,
             residual: Residual::None,
             coder: Coder::R,

@@ -100,6 +100,7 @@ fn overviews(
         progress,
         block_log2: u32::from(shape.block_log2),
         residual: Residual::None,
+        reversible: false,
         curve: None,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;

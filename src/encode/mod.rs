@@ -6,6 +6,7 @@
 
 mod block;
 mod curve;
+mod exact;
 mod forward;
 mod grid;
 mod masked;
@@ -83,6 +84,7 @@ pub fn encode(
         progress,
         block_log2: options.block.ilog2(),
         residual: crate::model::Residual::None,
+        reversible: false,
         curve: None,
     };
     job.curve = curve::choose(&job, target::expected_step(&job, options.target))?;

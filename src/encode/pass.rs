@@ -38,6 +38,8 @@ pub(crate) struct Job<'a> {
     pub(crate) progress: &'a ProgressFn<'a>,
     pub(crate) block_log2: u32,
     pub(crate) residual: Residual,
+    /// Whether blocks of tier 0 have a reversible transform.
+    pub(crate) reversible: bool,
     /// Value curve of the wavelet models.
     pub(crate) curve: Option<CurveShape>,
 }
@@ -117,6 +119,7 @@ impl Job<'_> {
         let wanted = WaveletWanted {
             levels,
             residual: self.residual,
+            reversible: self.reversible,
             coder: coder(self.options.preset),
             curve: self.curve.as_ref(),
         };

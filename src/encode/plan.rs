@@ -36,6 +36,8 @@ pub(crate) fn coder(preset: Preset) -> Coder {
 /// Half the range of values, in working units, that 16-bit arithmetic has room for: the gain of
 /// a merge (1.86), the sum of two neighbours (2) and overshoot (2.1) stay under 32768.
 const NARROW_HALF_RANGE: f64 = 4096.0;
+/// The same for a reversible transform, whose low-pass values grow by up to 1.86 a split.
+const EXACT_HALF_RANGE: f64 = 1024.0;
 /// The same for 32 bits, leaving room for coefficient sums.
 const WIDE_HALF_RANGE: f64 = (1u64 << 26) as f64;
 /// Rounding inside the 16-bit transform has an RMS of about this many working units; steps over
@@ -48,6 +50,8 @@ pub(crate) struct WaveletWanted<'a> {
     /// Quality levels.
     pub(crate) levels: u8,
     pub(crate) residual: Residual,
+    /// Integers come back without their residual; asks for a step of 1.
+    pub(crate) reversible: bool,
     pub(crate) coder: Coder,
     pub(crate) curve: Option<&'a CurveShape>,
 }
@@ -63,6 +67,7 @@ pub(crate) fn wavelet_models(
     let WaveletWanted {
         levels,
         residual,
+        reversible,
         coder,
         curve,
     } = wanted;
@@ -80,7 +85,18 @@ pub(crate) fn wavelet_models(
         residual,
         mask: false,
         curve: None,
+        reversible: false,
     };
+    if reversible {
+        let exact = |precision| WaveletModel {
+            step_q16: 1 << 16,
+            reversible,
+            ..model(precision, 0)
+        };
+        let narrow = half <= EXACT_HALF_RANGE;
+        let wide = exact(Precision::I32);
+        return (if narrow { exact(Precision::I16) } else { wide }, wide);
+    }
     let wide = model(Precision::I32, bits(WIDE_HALF_RANGE).min(12));
     let narrow_bits = bits(NARROW_HALF_RANGE);
     let fine_enough = step * f64::from(narrow_bits).exp2() >= NARROW_MIN_STEP;
@@ -148,6 +164,7 @@ impl Models {
     ) -> Self {
         let overview = WaveletWanted {
             residual: Residual::None,
+            reversible: false,
             ..wanted
         };
         Self {

@@ -346,26 +346,41 @@ fn with_residual(
         curve: None,
         ..*job
     };
-    finish(job, cheapest_step(job, size)?, path, 1)
+    let (bytes, step) = cheapest_step(job, size)?;
+    let reversible = &Job {
+        reversible: true,
+        ..*job
+    };
+    // Grids have no reversible transform.
+    let may = residual == Residual::Step(1) && job.options.model != ModelChoice::Hashgrid;
+    if may && sample_bytes(reversible, 0.0)? < bytes {
+        return finish(reversible, 1.0, path, 1);
+    }
+    finish(job, step, path, 1)
 }
 
-/// Octaves between the steps that [`cheapest_step`] tries first.
-const OCTAVES: f64 = 2.0;
-
-/// The step under a residual of steps of `size` that makes a sample smallest. Wavelets stand for
-/// grids, which take far longer and end at much the same step.
-fn cheapest_step(job: &Job<'_>, size: f64) -> Result<f64> {
+/// Bytes of a sample at log2 of a step, with wavelets, which stand for grids: those take far longer
+/// and end at much the same step.
+fn sample_bytes(job: &Job<'_>, x: f64) -> Result<u64> {
     let options = job.options.clone().with_model(ModelChoice::Dense);
     let job = &Job {
         options: &options,
         ..*job
     };
     let sample = job.sample(24)?;
+    Ok(job.measure(x.exp2(), &sample)?.layer_bytes.iter().sum())
+}
+
+/// Octaves between the steps that [`cheapest_step`] tries first.
+const OCTAVES: f64 = 2.0;
+
+/// The step under a residual of steps of `size` that makes a sample smallest, and the bytes of that
+/// sample.
+fn cheapest_step(job: &Job<'_>, size: f64) -> Result<(u64, f64)> {
     let span = f64::from(job.scan.q_max) - f64::from(job.scan.q_min) + 3.0;
     let finest = (0.75 * size).log2().max(job.finest());
     let most = span.log2().max(finest);
-    let bytes =
-        |x: f64| -> Result<u64> { Ok(job.measure(x.exp2(), &sample)?.layer_bytes.iter().sum()) };
+    let bytes = |x: f64| sample_bytes(job, x);
     let mut best = (bytes(finest)?, finest);
     let mut x = finest;
     while x + OCTAVES <= most {
@@ -379,7 +394,7 @@ fn cheapest_step(job: &Job<'_>, size: f64) -> Result<f64> {
             }
         }
     }
-    Ok(best.1.exp2())
+    Ok((best.0, best.1.exp2()))
 }
 
 /// The one of fewer bytes; the first of equals.

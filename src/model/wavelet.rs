@@ -48,6 +48,9 @@ pub struct WaveletModel {
     pub mask: bool,
     /// What makes voxels of working values; `None`: they are proportional.
     pub curve: Option<Curve>,
+    /// Whether integers come back exactly: every band has a step of one working unit, and no gain
+    /// is applied between splits.
+    pub reversible: bool,
 }
 
 impl WaveletModel {
@@ -55,6 +58,8 @@ impl WaveletModel {
     pub const KIND: u8 = 1;
     /// Bytes of the record without a curve and a step of the residual.
     pub const BYTES: usize = 16;
+    /// Flag of a reversible transform.
+    const REVERSIBLE: u8 = 1 << 5;
 
     /// The same with a step `factor` times as large, within what a record can say.
     #[must_use]
@@ -80,8 +85,10 @@ impl WaveletModel {
         b[3] = self.qualities;
         b[4] = self.recon_one;
         b[5] = self.recon_more;
-        b[6] =
-            self.residual.flags() | u8::from(self.mask) << 1 | u8::from(self.curve.is_some()) << 2;
+        b[6] = self.residual.flags()
+            | u8::from(self.mask) << 1
+            | u8::from(self.curve.is_some()) << 2
+            | if self.reversible { Self::REVERSIBLE } else { 0 };
         Le::write_u64(&mut b[8..16], self.step_q16);
         b.extend(self.curve.iter().flat_map(Curve::to_bytes));
         b.extend(self.residual.tail().into_iter().flatten());
@@ -130,8 +137,9 @@ impl WaveletModel {
                 [] => None,
                 curve => Some(Curve::from_bytes(curve)?),
             },
+            reversible: flags & Self::REVERSIBLE != 0,
         };
-        if flags & !(Residual::FLAGS | 6) != 0 || b[7] != 0 {
+        if flags & !(Residual::FLAGS | Self::REVERSIBLE | 6) != 0 || b[7] != 0 {
             return Err(bad("reserved bits are set".into()));
         }
         if !(-16..=24).contains(&model.frac_bits) || !(1..=8).contains(&model.qualities) {
@@ -146,6 +154,13 @@ impl WaveletModel {
             || model.recon_more > 127
         {
             return Err(bad("step or reconstruction point out of range".into()));
+        }
+        let plain = model.frac_bits == 0 && model.step_q16 == 1 << 16 && model.curve.is_none();
+        if model.reversible && !plain {
+            return Err(bad(
+                "a reversible transform with fractional bits, another step than 1, or a curve"
+                    .into(),
+            ));
         }
         Ok(model)
     }

@@ -58,12 +58,15 @@ class Model:
             raise Reject("a model record has 16 bytes, with a curve 54")
         (self.coder, precision, self.frac_bits, self.qualities, self.recon_one, self.recon_more, flags, reserved,
          self.step_q16) = struct.unpack("<BBbBBBBBQ", record[:16])
-        if self.coder > 1 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG | 4) or reserved != 0:
+        if self.coder > 1 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG | 4 | 32) or reserved != 0:
             raise Reject("model record: coder, precision or reserved bits")
         if not (-16 <= self.frac_bits <= 24 and 1 <= self.qualities <= 8):
             raise Reject("model record: frac_bits or qualities")
         if self.recon_one > 127 or self.recon_more > 127 or not 1 <= self.step_q16 <= 1 << 48:
             raise Reject("model record: step or reconstruction points")
+        self.reversible = flags & 32 == 32
+        if self.reversible and (self.frac_bits != 0 or self.step_q16 != 1 << 16 or curved):
+            raise Reject("model record: a reversible transform with another unit, step or a curve")
         self.mask = flags & 2 == 2
         self.curve = Curve(record[16:]) if curved else None
         self.bits = 32 if precision else 16
@@ -174,6 +177,8 @@ GAIN_LOW = (57500, 39707, 27789, 19591, 13842)
 
 def band_step(model, shape, q, depth, b):
     """Step of a band in 1/256 of a working unit; b = 0 is the coarsest band."""
+    if model.reversible:
+        return 256 << 2 * (model.qualities - 1 - q)
     e = shape.splits - 1 if b == 0 else depth
     t = model.step_q16
     for a in range(3):
@@ -219,9 +224,11 @@ class Transform:
         if bits == 16:
             self.u2, self.p2, self.u1, self.p1 = 14533, 28931, 1736, 19206
             self.gain = (None, 7542, 16821, 28235)
+            self.shrink = (None, 26637, 21653, 17602)
         else:
             self.u2, self.p2, self.u1, self.p1 = 952423713, 1896037097, 113773938, 1258713915
             self.gain = (None, 494295126, 1102364191, 1850395009)
+            self.shrink = (None, 1745674567, 1419046751, 1153533265)
 
     def wrap(self, v):
         return ((v + self.wrapped) & self.mask) - self.wrapped
@@ -245,17 +252,21 @@ class Transform:
         line[0::2], line[1::2] = e, o
         return line
 
-    def inverse(self, w, shape, lod):
+    def inverse(self, w, shape, lod, reversible=False):
         for depth in reversed(range(lod, shape.splits)):
             box = shape.box(depth)
             axes = sum(n > 1 for n in box)
-            if axes:
+            if axes and not reversible:
                 c = self.gain[axes]
                 for row in shape.rows((0, 0, 0), shape.box(depth + 1)):
                     w[row] = [self.wrap(v + self.mul(v, c)) for v in w[row]]
             for a in (2, 1, 0):
                 if box[a] > 1:
                     self.merge_axis(w, shape, box, a)
+        for depth in reversed(range(lod if reversible else 0)):
+            axes = sum(n > 1 for n in shape.box(depth))
+            for row in shape.rows((0, 0, 0), shape.box(lod)):
+                w[row] = [self.mul(v, self.shrink[axes]) for v in w[row]] if axes else w[row]
 
     def merge_axis(self, w, shape, box, a):
         ends = tuple(1 if i == a else n for i, n in enumerate(box))

@@ -87,7 +87,7 @@ class Coefficients:
     def working(self, layers, lod):
         """Working values after so many layers: sections 11 and 12."""
         w = working_values(self.model, self.shape, self.quality_of[layers - 1], self.k, lod)
-        Transform(self.model.bits).inverse(w, self.shape, lod)
+        Transform(self.model.bits).inverse(w, self.shape, lod, self.model.reversible)
         return [v for row in self.shape.rows((0, 0, 0), self.shape.box(lod)) for v in w[row]]
 
     def decode_layer(self, number, data):

@@ -3,7 +3,7 @@
 use super::CpuLevel;
 use super::grid::{GridScratch, evaluate, fill_inputs, skip_sums};
 use super::layers::{Mask, Parts, check_prefix};
-use super::simd::{self, Loops, Working};
+use super::simd::{self, Gain, Loops, Working};
 use crate::backend::{Backend, BlockJob, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
 use crate::codec::grid::decode_grid_layer;
@@ -131,7 +131,12 @@ impl CpuBackend {
                 },
             );
         }
-        simd::inverse(self.level, indices, scratch, &shape, lod);
+        let gain = if model.reversible {
+            Gain::LastOfAll
+        } else {
+            Gain::EachSplit
+        };
+        simd::inverse(self.level, indices, scratch, &shape, lod, gain);
     }
 
     /// Runs plain loops as built for the vectors of this machine. Same results.
@@ -580,6 +585,7 @@ mod tests {
             residual: Residual::None,
             mask: false,
             curve: None,
+            reversible: false,
         }
     }
 
@@ -622,8 +628,8 @@ mod tests {
             seed in proptest::collection::vec(prop_oneof![-40i16..40, any::<i16>()], 1..97),
         ) {
             let shape = BlockShape { dims, depth: 4 };
-            for curve in [None, Some(CURVE)] {
-                let of = |precision| WaveletModel { curve, ..model(precision) };
+            for (curve, reversible) in [(None, false), (Some(CURVE), false), (None, true)] {
+                let of = |precision| WaveletModel { curve, reversible, ..model(precision) };
                 let (narrow, wide) = (of(Precision::I16), of(Precision::I32));
                 for level in CpuLevel::available() {
                     prop_assert_eq!(

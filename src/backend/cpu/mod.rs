@@ -16,5 +16,5 @@ pub use block::{CpuBackend, Scratch};
 pub(crate) use grid::GridScratch;
 pub use level::CpuLevel;
 pub(crate) use parts::GridParts;
+pub(crate) use simd::{Constant, Loops, PREDICT_1, PREDICT_2, UPDATE_1, UPDATE_2, Working};
 pub(crate) use simd::{FloatLoops, Floats, LANES, fma, with_floats};
-pub(crate) use simd::{Loops, Working};

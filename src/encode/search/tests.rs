@@ -110,6 +110,7 @@ fn error(search: &mut Search<'_>, indices: &[i32]) -> f64 {
 fn with_task<T>(dims: [usize; 3], levels: u8, f: impl FnOnce(Task<'_>) -> T) -> T {
     let shape = BlockShape { dims, depth: 4 };
     let wanted = WaveletWanted {
+        reversible: false,
         levels,
         residual: Residual::None,
         coder: Coder::R,

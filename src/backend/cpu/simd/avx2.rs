@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Loops;
-use super::generic;
+use super::generic::{self, Gain};
 use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
 
@@ -15,9 +15,10 @@ pub(super) unsafe fn inverse<E: Working>(
     scratch: &mut [E],
     shape: &BlockShape,
     lod: usize,
+    gain: Gain,
 ) {
     // SAFETY: passed on from the caller.
-    unsafe { generic::inverse::<E::Avx2>(values, scratch, shape, lod) }
+    unsafe { generic::inverse::<E::Avx2>(values, scratch, shape, lod, gain) }
 }
 
 /// Plain loops, built with AVX2.

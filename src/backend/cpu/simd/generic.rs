@@ -4,13 +4,23 @@
 //! lifted at once, so a register holds neighbours in x; along x a register holds neighbours of
 //! the line itself.
 
-use super::lanes::{Constant, GAIN, Lanes, PREDICT_1, PREDICT_2, UPDATE_1, UPDATE_2};
+use super::lanes::{Constant, GAIN, Lanes, PREDICT_1, PREDICT_2, SHRINK, UPDATE_1, UPDATE_2};
 use crate::codec::bands::BlockShape;
 
 /// Longest axis of a block.
 pub(super) const MAX_SIDE: usize = 128;
 /// Room for half a line and the widest register's overhang, with a cell before and after.
 const LINE: usize = MAX_SIDE / 2 + 64 + 2;
+
+/// Where the gain of the low-pass corner comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gain {
+    /// Before each merge, so that low-pass voxels are means.
+    EachSplit,
+    /// Nowhere, so that every step can be undone without loss; what is left at a level of detail is
+    /// divided by it.
+    LastOfAll,
+}
 
 /// The four lifting constants in registers.
 #[derive(Clone, Copy)]
@@ -80,21 +90,25 @@ pub(super) unsafe fn inverse<V: Lanes>(
     scratch: &mut [V::E],
     shape: &BlockShape,
     lod: usize,
+    gain: Gain,
 ) {
     let strides = [1, shape.dims[0], shape.dims[0] * shape.dims[1]];
     for depth in (lod..shape.depth).rev() {
         let whole = shape.dims_at(depth);
         // SAFETY: boxes at every depth lie inside the block, whose size the caller vouches for.
         unsafe {
-            scale_low::<V>(
-                values.as_mut_ptr(),
-                shape.dims_at(depth + 1),
-                whole,
-                strides,
-            );
+            if gain == Gain::EachSplit {
+                let low = shape.dims_at(depth + 1);
+                scale_low::<V>(values.as_mut_ptr(), low, whole, strides);
+            }
             merge_rows::<V>(values.as_mut_ptr(), scratch.as_mut_ptr(), whole, strides);
             merge_lines::<V>(values.as_mut_ptr(), whole, strides);
         }
+    }
+    for depth in (0..lod).rev().filter(|_| gain == Gain::LastOfAll) {
+        let (low, whole) = (shape.dims_at(lod), shape.dims_at(depth));
+        // SAFETY: as above.
+        unsafe { shrink::<V>(values.as_mut_ptr(), low, whole, strides) };
     }
 }
 
@@ -147,6 +161,28 @@ unsafe fn scale_row<V: Lanes>(row: *mut V::E, n: usize, gain: Constant) {
             let v = <Plain<V> as Lanes>::load(row.add(x));
             v.add(v.mul(c)).store(row.add(x));
             x += 1;
+        }
+    }
+}
+
+/// Divides the corner `low` by the gain of the axes that are split in the box `whole`.
+///
+/// # Safety
+/// As [`inverse`], for the pointer.
+unsafe fn shrink<V: Lanes>(p: *mut V::E, low: [usize; 3], whole: [usize; 3], strides: [usize; 3]) {
+    let Some(axes) = whole.iter().filter(|&&n| n > 1).count().checked_sub(1) else {
+        return;
+    };
+    for z in 0..low[2] {
+        for y in 0..low[1] {
+            for x in 0..low[0] {
+                // SAFETY: the low box lies inside the block; one lane needs no instructions.
+                unsafe {
+                    let p = p.add(z * strides[2] + y * strides[1] + x);
+                    let c = <Plain<V> as Lanes>::splat(SHRINK[axes]);
+                    <Plain<V> as Lanes>::load(p).mul(c).store(p);
+                }
+            }
         }
     }
 }

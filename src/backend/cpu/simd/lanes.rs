@@ -54,6 +54,22 @@ pub(crate) const GAIN: [Constant; 3] = [
     },
 ];
 
+/// One over the low-pass gain to the power of 1, 2, 3 axes.
+pub(crate) const SHRINK: [Constant; 3] = [
+    Constant {
+        q15: 26_637,
+        q31: 1_745_674_567,
+    },
+    Constant {
+        q15: 21_653,
+        q31: 1_419_046_751,
+    },
+    Constant {
+        q15: 17_602,
+        q31: 1_153_533_265,
+    },
+];
+
 /// Working values that the kernels come in.
 pub(crate) trait Working: Coefficient {
     /// One value as a register of one lane.

@@ -16,7 +16,8 @@ use super::CpuLevel;
 use crate::codec::bands::BlockShape;
 
 pub(crate) use fused::{FloatLoops, Floats, LANES, fma, with_floats};
-pub(crate) use lanes::Working;
+pub(crate) use generic::Gain;
+pub(crate) use lanes::{Constant, PREDICT_1, PREDICT_2, UPDATE_1, UPDATE_2, Working};
 
 /// Inverse transform of a block down to in-block level of detail `lod`, in place:
 /// `values` holds working values in nested band order and ends up with the low-pass voxels of
@@ -30,6 +31,7 @@ pub(super) fn inverse<E: Working>(
     scratch: &mut Vec<E>,
     shape: &BlockShape,
     lod: usize,
+    gain: Gain,
 ) {
     // The kernels write through pointers: this is the bound that makes them sound.
     assert!(
@@ -44,18 +46,18 @@ pub(super) fn inverse<E: Working>(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level is only ever made from `CpuLevel::available`, which asks the CPU.
         CpuLevel::Avx512 if CpuLevel::available().contains(&level) => unsafe {
-            avx512::inverse(values, scratch, shape, lod)
+            avx512::inverse(values, scratch, shape, lod, gain)
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         CpuLevel::Avx2 if CpuLevel::available().contains(&level) => unsafe {
-            avx2::inverse(values, scratch, shape, lod)
+            avx2::inverse(values, scratch, shape, lod, gain)
         },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: NEON is part of every aarch64 CPU that Rust's std runs on.
-        CpuLevel::Neon => unsafe { neon::inverse(values, scratch, shape, lod) },
+        CpuLevel::Neon => unsafe { neon::inverse(values, scratch, shape, lod, gain) },
         // SAFETY: plain Rust registers exist everywhere; bounds are asserted above.
-        _ => unsafe { generic::inverse::<E::Plain>(values, scratch, shape, lod) },
+        _ => unsafe { generic::inverse::<E::Plain>(values, scratch, shape, lod, gain) },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::generic;
+use super::generic::{self, Gain};
 use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
 
@@ -14,9 +14,10 @@ pub(super) unsafe fn inverse<E: Working>(
     scratch: &mut [E],
     shape: &BlockShape,
     lod: usize,
+    gain: Gain,
 ) {
     // SAFETY: passed on from the caller.
-    unsafe { generic::inverse::<E::Neon>(values, scratch, shape, lod) }
+    unsafe { generic::inverse::<E::Neon>(values, scratch, shape, lod, gain) }
 }
 
 #[derive(Clone, Copy)]

@@ -29,6 +29,8 @@ struct Recipe {
     step: f64,
     levels: u8,
     lossless: bool,
+    /// Whether the transform is reversible; the step means nothing then.
+    reversible: bool,
     /// Whether some voxels are not finite.
     mask: bool,
     /// Layer table, in-block level of detail and quality; empty for the usual one.
@@ -52,6 +54,7 @@ const PLAIN: Recipe = Recipe {
     step: 8.0,
     levels: 1,
     lossless: false,
+    reversible: false,
     mask: false,
     steps: &[],
     noise: 600,
@@ -194,6 +197,30 @@ fn recipes() -> Vec<Recipe> {
             levels: 3,
             lossless: true,
             ..PLAIN
+        },
+        Recipe {
+            name: "reversible-i16-q1",
+            dims: [33, 17, 5],
+            range: (-128, 127),
+            lossless: true,
+            reversible: true,
+            ..PLAIN
+        },
+        Recipe {
+            name: "reversible-i32-q3",
+            dims: [26, 23, 21],
+            range: (0, 65_535),
+            levels: 3,
+            reversible: true,
+            ..PLAIN
+        },
+        Recipe {
+            name: "mixing-reversible-i16-q2",
+            dims: [1, 40, 29],
+            levels: 2,
+            lossless: true,
+            reversible: true,
+            ..MIXING
         },
         Recipe {
             name: "lossless-i32-noise",
@@ -560,6 +587,7 @@ fn lab(recipe: &Recipe) -> BlockLab {
             let curve = LabCurve::of_rises(rises.map(|r| f64::from(r) / 256.0));
             lab.with_curve(&curve, recipe.range, recipe.step)
         }
+        None if recipe.reversible => lab.with_reversible(recipe.range),
         None => lab,
     };
     if recipe.steps.is_empty() {

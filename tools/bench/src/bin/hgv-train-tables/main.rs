@@ -98,37 +98,44 @@ fn main() -> Result<(), String> {
     std::fs::write(&out, file).map_err(|e| format!("{out}: {e}"))
 }
 
-/// Symbols of a volume: a sample of its blocks at seven steps, one and three levels, lossless too.
+/// Steps as powers of two of the range, and quality levels.
+const STEPS: [(f64, u8); 10] = [
+    (2.5, 1),
+    (3.5, 1),
+    (4.5, 1),
+    (5.5, 1),
+    (6.5, 1),
+    (7.5, 1),
+    (9.0, 1),
+    (4.0, 3),
+    (5.5, 3),
+    (7.0, 3),
+];
+/// Presets that use coder R: their indices differ, for one of them searches for cheaper ones.
+const PRESETS: [Preset; 2] = [Preset::Fast, Preset::Balanced];
+
+/// Symbols of a volume: a sample of its blocks at all steps under each preset, lossless too.
 fn collect(
     volume: &LabVolume,
     fixed: &mut [[f32; SYMBOLS]],
     bands: &mut Vec<Band>,
 ) -> Result<(), String> {
-    let span = f64::from(volume.range.1) - f64::from(volume.range.0);
+    let (lo, hi) = volume.range;
+    let span = f64::from(hi) - f64::from(lo);
     for (i, dims, values) in volume.sample(24) {
-        for (j, levels) in [1, 1, 1, 1, 1, 1, 1, 3, 3, 3, 1].into_iter().enumerate() {
-            let lossless = j == 10;
-            if lossless && (volume.voxel_bytes > 2 || i % 2 == 1) {
-                continue;
+        let mut count = |step, levels, preset, lossless| {
+            let lab = BlockLab::new(lo, hi, step, levels, 6, preset, lossless);
+            let counters = lab.statistics(dims, &values).map_err(|e| e.to_string())?;
+            counters.into_iter().for_each(|c| add(c, fixed, bands));
+            Ok::<_, String>(())
+        };
+        for (exponent, levels) in STEPS {
+            for preset in PRESETS {
+                count(span * f64::exp2(-exponent), levels, preset, false)?;
             }
-            let exponent = [2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 9.0, 4.0, 5.5, 7.0, 7.0][j];
-            let step = if lossless {
-                3.0
-            } else {
-                span * f64::exp2(-exponent)
-            };
-            let lab = BlockLab::new(
-                volume.range.0,
-                volume.range.1,
-                step,
-                levels,
-                6,
-                Preset::Balanced,
-                lossless,
-            );
-            for counter in lab.statistics(dims, &values).map_err(|e| e.to_string())? {
-                add(counter, fixed, bands);
-            }
+        }
+        if volume.voxel_bytes <= 2 && i % 2 == 0 {
+            count(3.0, 1, Preset::Balanced, true)?;
         }
     }
     Ok(())
