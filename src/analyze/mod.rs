@@ -16,9 +16,9 @@
 //! ```
 //!
 //! and 0 if there is no such pair. A ramp or a flat volume has 0, white noise 0.5: directions without
-//! relation are 90 degrees apart in the mean. It has no unit and depends on voxels alone, never on their spacing, nor on a linear change of the values
-//! (but a reversed one leaves it, too). It is also given for levels of detail 1, 2 and 3, whose voxels are
-//! means of 2^3, 4^3 and 8^3: noise has 0.5 at level 0 and leaves the coarser ones, structure stays.
+//! relation are 90 degrees apart in the mean. It has no unit and depends on voxels alone: never on their spacing,
+//! nor on a linear change of the values. It is also given for levels of detail 1, 2 and 3, whose voxels are means of 2^3, 4^3
+//! and 8^3: noise has 0.5 at level 0 and leaves the coarser ones, structure stays.
 //!
 //! # Expected loss
 //!
