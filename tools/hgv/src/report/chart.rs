@@ -244,7 +244,7 @@ pub(super) fn histogram(counts: &[u64], low: f64, high: f64) -> String {
         }
     };
     let bins = counts.len().max(1) as f64;
-    let chart = Chart {
+    let mut chart = Chart {
         title: "Histogram of the values".into(),
         x: Axis {
             low,
@@ -261,6 +261,8 @@ pub(super) fn histogram(counts: &[u64], low: f64, high: f64) -> String {
         },
         series: Vec::new(),
     };
+    let (first, last) = (chart.x.low, chart.x.high);
+    chart.x.ticks.retain(|t| (first..=last).contains(&t.0));
     let mut out = chart.svg();
     out.truncate(out.len() - "</svg>\n".len());
     let step = (chart.x.high - chart.x.low) / bins;
