@@ -393,7 +393,7 @@ Examples:
 
 Complexity is how much the direction of the gradient changes between neighbouring voxels: 0 in a ramp,
 0.5 in noise. It is given for levels of detail 0 to 3. Predictions come from a small network that was
-trained on encodes with --preset balanced; they are what `hgv encode` starts its search from.")]
+trained on encodes with --preset balanced.")]
 pub(crate) struct AnalyzeArgs {
     /// Volume to analyze: any readable volume or .hgv file
     #[arg(value_name = "INPUT")]
