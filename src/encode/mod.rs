@@ -85,6 +85,7 @@ pub fn encode(
         block_log2: options.block.ilog2(),
         residual: crate::model::Residual::None,
         reversible: false,
+        rough: false,
         curve: None,
     };
     job.curve = curve::choose(&job, target::expected_step(&job, options.target))?;
