@@ -341,7 +341,7 @@ impl BlockLab {
                 target,
             );
         }
-        if let Some(effort) = Effort::of_preset(self.preset).filter(|_| !model.residual.is_some()) {
+        if let Some(effort) = Effort::of_preset(self.preset).filter(|_| !model.reversible) {
             let task = Task {
                 coefficients: &c,
                 shape,

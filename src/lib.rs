@@ -85,6 +85,9 @@ pub mod backend;
 pub mod codec;
 pub mod model;
 
+pub mod analyze;
+pub mod predict;
+
 pub mod decode;
 pub mod encode;
 pub mod quality;

@@ -24,7 +24,7 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) wide: WaveletModel,
     pub(crate) steps: &'a [LayerStep],
     pub(crate) preset: Preset,
-    /// Search for better indices; not where a residual follows.
+    /// Search for better indices; not where they are exact.
     pub(crate) search: Option<search::Effort>,
     pub(crate) cpu: CpuBackend,
     /// Smallest representable range that holds `lo..=hi`.
@@ -312,7 +312,7 @@ impl Block<'_> {
                 target,
             );
         }
-        if let Some(effort) = self.plan.search.filter(|_| !model.residual.is_some()) {
+        if let Some(effort) = self.plan.search.filter(|_| !model.reversible) {
             let task = search::Task {
                 coefficients,
                 shape: self.shape,

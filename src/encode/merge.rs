@@ -101,6 +101,7 @@ fn overviews(
         block_log2: u32::from(shape.block_log2),
         residual: Residual::None,
         reversible: false,
+        rough: false,
         curve: None,
         filter: None,
     };

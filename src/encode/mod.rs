@@ -86,6 +86,7 @@ pub fn encode(
         block_log2: options.block.ilog2(),
         residual: crate::model::Residual::None,
         reversible: false,
+        rough: false,
         curve: None,
         filter: None,
     };

@@ -41,6 +41,8 @@ pub(crate) struct Job<'a> {
     pub(crate) residual: Residual,
     /// Whether blocks of tier 0 have a reversible transform.
     pub(crate) reversible: bool,
+    /// Whether sizes need to be about right only: no search for better indices.
+    pub(crate) rough: bool,
     /// Value curve of the wavelet models.
     pub(crate) curve: Option<CurveShape>,
     /// Filters of the wavelet models of tier 0.
@@ -548,7 +550,7 @@ impl Job<'_> {
             wide,
             steps,
             preset: self.options.preset,
-            search: Effort::of(self.options),
+            search: Effort::of_preset(self.options.preset).filter(|_| !self.rough),
             cpu: self.cpu,
             range,
             want_coarsest,
@@ -610,7 +612,7 @@ impl Job<'_> {
             threads,
             1 << (3 * self.block_log2),
             self.scan.values.dtype.size() as u64,
-            self.grid_choice().work_bytes(self.levels()) + Effort::work_bytes(self.options),
+            self.grid_choice().work_bytes(self.levels()) + Effort::work_bytes(self.options.preset),
         )
     }
 }

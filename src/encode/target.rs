@@ -360,12 +360,13 @@ fn with_residual(
     finish(job, step, path, 1)
 }
 
-/// Bytes of a sample at log2 of a step, with wavelets, which stand for grids: those take far longer
-/// and end at much the same step.
+/// About the bytes of a sample at log2 of a step, with wavelets, which stand for grids: those take far
+/// longer and end at much the same step. So do indices from a search.
 fn sample_bytes(job: &Job<'_>, x: f64) -> Result<u64> {
     let options = job.options.clone().with_model(ModelChoice::Dense);
     let job = &Job {
         options: &options,
+        rough: true,
         ..*job
     };
     let sample = job.sample(24)?;

@@ -150,6 +150,19 @@ fn starts(extent: Extent) -> Vec<[u64; 2]> {
         .collect()
 }
 
+/// Smallest and largest finite value of a volume, on the threads of the caller's pool; (0, 0) if there is none.
+pub(crate) fn value_range(
+    source: &dyn VoxelSource,
+    progress: &CompareProgress,
+) -> Result<(f64, f64)> {
+    let meter = Meter {
+        done: AtomicU64::new(0),
+        total: Region::whole(source.extent()).voxels(),
+        progress,
+    };
+    bounds(source, &meter)
+}
+
 /// Smallest and largest finite value; (0, 0) if there is none.
 fn bounds(source: &dyn VoxelSource, meter: &Meter) -> Result<(f64, f64)> {
     let found = starts(source.extent())

@@ -3,7 +3,7 @@
 use crate::volume::DType;
 
 /// Converts little-endian voxels to floats.
-pub(super) fn to_f32(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+pub(crate) fn to_f32(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     match dtype {
         DType::Uint8 => {
             for (o, &b) in out.iter_mut().zip(bytes) {
@@ -78,19 +78,19 @@ impl Bounds {
 
 /// Maps values to `(v - min) / range`; values that are not finite become 0.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
+pub(crate) struct Scale {
     min: f64,
     factor: f64,
 }
 
 impl Scale {
     /// The scale of a volume whose values span `range` from `min` on. A range of 0 counts as 1.
-    pub(super) fn new(min: f64, range: f64) -> Self {
+    pub(crate) fn new(min: f64, range: f64) -> Self {
         let factor = if range > 0.0 { 1.0 / range } else { 1.0 };
         Self { min, factor }
     }
 
-    pub(super) fn apply(self, values: &mut [f32]) {
+    pub(crate) fn apply(self, values: &mut [f32]) {
         for v in values {
             let finite = v.abs() <= f32::MAX;
             let scaled = ((f64::from(*v) - self.min) * self.factor) as f32;

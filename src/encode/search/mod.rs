@@ -13,8 +13,8 @@ mod metric;
 #[cfg(test)]
 mod tests;
 
+use super::Preset;
 use super::plan::lambda;
-use super::{EncodeOptions, Preset, Target};
 use crate::Result;
 use crate::backend::cpu::CpuBackend;
 use crate::codec::bands::BlockShape;
@@ -50,18 +50,9 @@ impl Effort {
         })
     }
 
-    /// For what is asked of an encode. A search trades large errors of few voxels for small ones
-    /// of many, which costs bytes where the largest error counts.
-    pub(crate) fn of(options: &EncodeOptions) -> Option<Self> {
-        match options.target {
-            Target::MaxError(_) | Target::MaxErrorRel(_) => None,
-            _ => Self::of_preset(options.preset),
-        }
-    }
-
     /// Bytes that it works with for each voxel of a block.
-    pub(crate) fn work_bytes(options: &EncodeOptions) -> u64 {
-        Self::of(options).map_or(0, |_| WORK_BYTES)
+    pub(crate) fn work_bytes(preset: Preset) -> u64 {
+        Self::of_preset(preset).map_or(0, |_| WORK_BYTES)
     }
 }
 

@@ -6,7 +6,9 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use hgv::analyze::{Analysis, AnalyzeOptions};
 use hgv::encode::{EncodeOptions, EncodeReport, Progress};
+use hgv::predict::Prediction;
 use hgv::volume::{DType, Extent, Metadata, VoxelSource};
 use hgv::{Result, Volume};
 use serde::Serialize;
@@ -140,6 +142,18 @@ pub(crate) fn compare(
     let comparison = quality::compare(a, b, &options, &report)?;
     serde_json::to_value(&comparison)
         .map_err(|e| hgv::Error::argument(format!("the comparison has no JSON form: {e}")))
+}
+
+/// Complexity and statistics of `source`, and what encodes of it should come to.
+pub(crate) fn analyze(
+    source: &dyn VoxelSource,
+    threads: usize,
+    progress: OnProgress<'_>,
+) -> Result<(Analysis, Prediction)> {
+    let options = AnalyzeOptions::default().with_threads(threads);
+    let analysis = hgv::analyze::analyze(source, &options, progress)?;
+    let prediction = hgv::predict::predict(&analysis)?;
+    Ok((analysis, prediction))
 }
 
 /// `source` reduced to level of detail `lod` by the filter that `file` states.

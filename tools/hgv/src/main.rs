@@ -13,6 +13,7 @@ mod output;
 mod paths;
 mod polled;
 mod progress;
+mod report;
 mod slabs;
 mod values;
 

@@ -43,6 +43,25 @@ pub(crate) fn check_hgv_output<'a>(
     )))
 }
 
+/// [`check_output`] of a page with pictures: under another name no browser would show it.
+///
+/// # Errors
+/// As [`check_output`].
+pub(crate) fn check_page_output<'a>(
+    output: &Path,
+    others: impl IntoIterator<Item = &'a Path>,
+    force: bool,
+) -> Result<()> {
+    let name = output.to_string_lossy().to_ascii_lowercase();
+    if !name.ends_with(".html") && !name.ends_with(".htm") {
+        return Err(Error::argument(format!(
+            "{}: the name of the report must end in .html",
+            output.display()
+        )));
+    }
+    check_output(output, others, force)
+}
+
 /// Whether a name is that of a .hgv file, finished or not.
 pub(crate) fn is_hgv(path: &Path) -> bool {
     let name = path.to_string_lossy().to_ascii_lowercase();

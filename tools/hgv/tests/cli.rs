@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "cli/analyze.rs"]
+mod analyze;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
 #[path = "cli/crash.rs"]

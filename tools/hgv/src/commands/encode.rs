@@ -1,18 +1,21 @@
 //! `hgv encode`: a volume file into a .hgv file.
 
-use hgv::Result;
-use hgv::encode::{EncodeOptions, EncodeReport};
+use std::path::Path;
+
+use hgv::encode::{EncodeOptions, EncodeReport, Target};
 use hgv::volume::{Extent, Region, VoxelSource};
+use hgv::{Error, Result};
 use serde::Serialize;
 
 use super::{Context, Outcome, mvoxels_per_second};
 use crate::args::EncodeArgs;
 use crate::backend_api;
 use crate::crop::CroppedSource;
-use crate::input::Input;
+use crate::input::{self, Input};
 use crate::output::{human_bytes, human_extent, human_psnr};
 use crate::paths;
 use crate::progress;
+use crate::report::{self, Encoded, Subject};
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -29,6 +32,9 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> Result<Outcome> {
     let options = options(args, context)?;
     paths::check_input(&args.input)?;
     paths::check_hgv_output(&args.output, [args.input.as_path()], context.force)?;
+    if let Some(report) = &args.report {
+        refuse_report(args, report, context)?;
+    }
     let scratch = args
         .coding
         .scratch
@@ -70,6 +76,79 @@ fn options(args: &EncodeArgs, context: &Context) -> Result<EncodeOptions> {
     Ok(options)
 }
 
+/// Checks the place of the page before any work.
+fn refuse_report(args: &EncodeArgs, page: &Path, context: &Context) -> Result<()> {
+    if args.coding.shard.is_some() {
+        return Err(Error::argument(
+            "--report shows a whole volume, not a --shard of it",
+        ));
+    }
+    let others = [args.input.as_path(), args.output.as_path()];
+    paths::check_page_output(page, others, context.force)
+}
+
+/// The page of `--report`.
+fn page(
+    source: &dyn VoxelSource,
+    args: &EncodeArgs,
+    options: &EncodeOptions,
+    encoded: &EncodeReport,
+    context: &Context,
+) -> Result<String> {
+    let (analysis, prediction) =
+        backend_api::analyze(source, context.threads, &|p| context.progress.update(p))?;
+    let volume = input::open_hgv(&args.output, context)?;
+    let levels = (0..volume.levels())
+        .map(|level| {
+            let view = volume.view(0, level)?;
+            backend_api::compare(source, &view, context.threads, &|p| {
+                context.progress.update(p)
+            })
+        })
+        .collect::<Result<_>>()?;
+    let subject = Subject {
+        name: args.input.display().to_string(),
+        source,
+        analysis: &analysis,
+        prediction: &prediction,
+        parameters: parameters(options, encoded),
+    };
+    let encoded = Encoded {
+        name: args.output.display().to_string(),
+        volume: &volume,
+        report: encoded,
+        levels,
+    };
+    report::build(&subject, Some(&encoded))
+}
+
+fn parameters(options: &EncodeOptions, encoded: &EncodeReport) -> Vec<[String; 2]> {
+    let row = |name: &str, value: String| [name.to_owned(), value];
+    vec![
+        row("target", target_words(options.target)),
+        row("preset", format!("{:?}", options.preset).to_lowercase()),
+        row("model", format!("{:?}", options.model).to_lowercase()),
+        row("block", format!("{} voxels", options.block)),
+        row("quality levels", options.levels.to_string()),
+        row("encode passes", encoded.passes.to_string()),
+        row("backend", encoded.backend.clone()),
+    ]
+}
+
+fn target_words(target: Target) -> String {
+    match target {
+        Target::Quality(q) => format!("quality {q}"),
+        Target::Psnr(db) => format!("PSNR of {db} dB"),
+        Target::Ssim(s) => format!("SSIM of {}", s.map(|v| v.to_string()).join(", ")),
+        Target::Ratio(r) => format!("{r}:1"),
+        Target::Bytes(n) => human_bytes(n),
+        Target::MaxError(e) => format!("no error over {e}"),
+        Target::MaxErrorRel(e) => format!("no error over {e} of the range"),
+        Target::Lossless => "lossless".into(),
+        other => format!("{other:?}"),
+    }
+}
+
 fn encode(
     source: &dyn VoxelSource,
     args: &EncodeArgs,
@@ -79,8 +158,12 @@ fn encode(
     let report = backend_api::encode(source, &args.output, options, &|p| {
         context.progress.update(p)
     })?;
-    context.progress.clear();
     let seconds = context.seconds();
+    if let Some(path) = &args.report {
+        let page = page(source, args, options, &report, context)?;
+        report::write(path, &page, context.force)?;
+    }
+    context.progress.clear();
     let speed = mvoxels_per_second(Region::whole(source.extent()).voxels(), seconds);
     let json = Json {
         output: args.output.display().to_string(),

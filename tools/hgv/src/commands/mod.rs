@@ -1,6 +1,7 @@
 //! What each command does. A command parses nothing and draws nothing itself: it joins inputs,
 //! the library and the output.
 
+mod analyze;
 mod compare;
 mod decode;
 mod encode;
@@ -73,6 +74,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Info(args) => info::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Compare(args) => compare::run(args, context),
+        Command::Analyze(args) => analyze::run(args, context),
         Command::Recover(args) => recover::run(args, context),
         Command::Merge(args) => merge::run(args, context),
     }

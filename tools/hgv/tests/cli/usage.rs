@@ -2,8 +2,8 @@
 
 use crate::support::Work;
 
-const COMMANDS: [&str; 7] = [
-    "encode", "decode", "info", "verify", "compare", "recover", "merge",
+const COMMANDS: [&str; 8] = [
+    "encode", "decode", "info", "verify", "compare", "analyze", "recover", "merge",
 ];
 
 #[test]
@@ -54,6 +54,7 @@ fn encode_help_lists_the_contract() {
         "--scratch",
         "--nan-mask",
         "--cast",
+        "--report",
         "fast",
         "balanced",
         "best",
@@ -71,7 +72,7 @@ fn usage_errors_are_one_line_and_exit_2() {
     let work = Work::new();
     for words in [
         "",
-        "analyze a.nrrd",
+        "analyze",
         "serve .",
         "encode",
         "encode a.nrrd",
