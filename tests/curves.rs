@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use common::{Sample, file_bytes};
 use hgv::encode::{EncodeOptions, ModelChoice, Preset, Target, encode, merge};
 use hgv::format::model::ModelRecord;
-use hgv::model::{Coder, Curve, Precision, Residual, SEGMENTS, WaveletModel};
+use hgv::model::{Coder, Curve, Filter, Precision, Residual, SEGMENTS, WaveletModel};
 use hgv::volume::{DType, MemoryVolume, Metadata, Region, VoxelSource};
 use hgv::writer::{BlockPayload, BlockRecord, FilePlan, WriterOptions, recover};
 use hgv::{Limits, Volume};
@@ -153,8 +153,19 @@ fn malformed_curves_have_their_exact_errors() {
     };
     assert_eq!(error(&reversible(0, 1 << 16)), None);
     let cut = record()[..WITH_CURVE - 1].to_vec();
+    let filter_of = |limit: u32| {
+        let mut payload = filtered();
+        payload[WITH_CURVE..WITH_CURVE + 4].copy_from_slice(&limit.to_le_bytes());
+        payload
+    };
+    // Segments of 2^9 with 4 fractional bits have room for 12 of working values.
+    let mut no_room = filtered();
+    no_room[2] = 13;
+    let tail = &filtered()[WITH_CURVE..];
+    let mut reversible_filter = [&reversible(0, 1 << 16), tail].concat();
+    reversible_filter[6] |= 64;
     let cases = [
-        ("4-curve-reserved-flag", of(6, &[64 | 4])),
+        ("4-curve-reserved-flag", of(6, &[128 | 4])),
         ("4-reversible-curve", of(2, &[0, 1, 8, 5, 32 | 4])),
         ("4-reversible-unit", reversible(1, 1 << 16)),
         ("4-reversible-step", reversible(0, 1 << 17)),
@@ -168,8 +179,19 @@ fn malformed_curves_have_their_exact_errors() {
         ("4-curve-fraction-low", of(21, &(-17i8).to_le_bytes())),
         ("4-curve-no-shift", of(21, &(-9i8).to_le_bytes())),
         ("4-curve-flat", of(22, &[0; 2 * SEGMENTS])),
+        ("4-filter-missing", of(6, &[64 | 4])),
+        ("4-filter-long", [filtered(), vec![0]].concat()),
+        (
+            "4-filter-short",
+            filtered()[..filtered().len() - 1].to_vec(),
+        ),
+        ("4-filter-limit-0", filter_of(0)),
+        ("4-filter-limit-high", filter_of((1 << 24) + 1)),
+        ("4-filter-no-room", no_room),
+        ("4-filter-reversible", reversible_filter),
     ];
     assert_eq!(error(&record()), None);
+    assert_eq!(error(&filtered()), None);
     let line = |(name, payload): &(&str, Vec<u8>)| {
         let error = error(payload).unwrap_or_else(|| "accepted".into());
         format!("{name}: {error}\n")
@@ -204,6 +226,7 @@ fn record() -> Vec<u8> {
         residual: Residual::None,
         mask: false,
         reversible: false,
+        filters: None,
         curve: Some(Curve {
             start: -1000,
             segment_log2: 9,
@@ -212,6 +235,13 @@ fn record() -> Vec<u8> {
         }),
     };
     model.to_bytes()
+}
+
+/// The same with a filter.
+fn filtered() -> Vec<u8> {
+    let mut payload = [record(), Filter::NONE.to_bytes().to_vec()].concat();
+    payload[6] |= 64;
+    payload
 }
 
 /// A file of one block without coefficients.

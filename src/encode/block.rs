@@ -9,7 +9,7 @@ use super::quantise::quantise;
 use super::search;
 use super::sums::{BandError, MinMax, SquaredError};
 use crate::Result;
-use crate::backend::cpu::{CpuBackend, Reconstruction, Filtered};
+use crate::backend::cpu::{CpuBackend, Filtered, Reconstruction};
 use crate::backend::{LayerStep, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
 use crate::codec::{CoefficientState, Quantiser, encode_layer};

@@ -85,12 +85,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::backend::ValueRange;
-    use crate::backend::cpu::{CpuBackend, Reconstruction, Working};
+    use crate::backend::cpu::{CpuBackend, Filtered, Reconstruction};
     use crate::encode::plan::{WaveletWanted, wavelet_models};
     use crate::model::{Coder, Residual, WaveletModel};
     use proptest::prelude::*;
 
-    fn decoded<E: Working>(
+    fn decoded<E: Filtered>(
         model: &WaveletModel,
         shape: BlockShape,
         split: &[i32],

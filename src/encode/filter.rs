@@ -41,10 +41,16 @@ pub(crate) struct FilterShape {
 impl FilterShape {
     /// The filters of a model.
     pub(crate) fn filters(&self, model: &WaveletModel) -> Filters {
-        Filters::new((0..model.qualities).zip(&self.each).map(|(quality, (limit, weights))| Filter {
-            limit: (limit * step(model, quality)).round().clamp(1.0, 16_777_216.0) as u32,
-            weights: *weights,
-        }))
+        Filters::new(
+            (0..model.qualities)
+                .zip(&self.each)
+                .map(|(quality, (limit, weights))| Filter {
+                    limit: (limit * step(model, quality))
+                        .round()
+                        .clamp(1.0, 16_777_216.0) as u32,
+                    weights: *weights,
+                }),
+        )
     }
 }
 
@@ -141,7 +147,11 @@ impl FilterSample<'_> {
             return Ok(None);
         };
         let wide = wide || self.plan.model == self.plan.wide;
-        let model = if wide { &self.plan.wide } else { &self.plan.model };
+        let model = if wide {
+            &self.plan.wide
+        } else {
+            &self.plan.model
+        };
         let Ends(low, high) = Ends::new(model, range);
         let held = |w: i32| i64::from(w).clamp(low, high) as i32;
         let working = (0..model.qualities).map(|quality| {
@@ -229,10 +239,8 @@ impl Equations {
         for i in 0..TAPS {
             for j in 0..=i {
                 let damped = if i == j { 1.0 + 1e-4 } else { 1.0 };
-                let mut sum = self.products[i][j] * damped;
-                for k in 0..j {
-                    sum -= lower[i][k] * lower[j][k];
-                }
+                let pairs = lower[i][..j].iter().zip(&lower[j][..j]);
+                let sum = self.products[i][j] * damped - pairs.map(|(a, b)| a * b).sum::<f64>();
                 lower[i][j] = if i == j {
                     sum.max(1e-6).sqrt()
                 } else {

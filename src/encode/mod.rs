@@ -6,8 +6,8 @@
 
 mod block;
 mod curve;
-mod filter;
 mod exact;
+mod filter;
 mod forward;
 mod grid;
 mod masked;

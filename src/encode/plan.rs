@@ -112,7 +112,9 @@ pub(crate) fn wavelet_models(
     let along = |m| curve.map_or(m, |shape| along(m, shape, (q_min, q_max)));
     let (narrow, wide) = (along(narrow), along(wide));
     let filtered = |m: WaveletModel| WaveletModel {
-        filters: filter.map(|f| f.filters(&m)).filter(|_| m.has_room_for_filters()),
+        filters: filter
+            .map(|f| f.filters(&m))
+            .filter(|_| m.has_room_for_filters()),
         ..m
     };
     if narrow == wide || filter.is_some_and(|f| f.twin) {

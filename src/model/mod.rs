@@ -18,6 +18,10 @@ pub use wavelet::{Coder, Precision, WaveletModel};
 
 /// The model of a block, of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a file has a handful of them; a wavelet model is copied from block to block"
+)]
 pub enum BlockModel {
     /// One dense level at voxel resolution, stored as wavelet coefficients.
     Wavelet(WaveletModel),

@@ -100,7 +100,11 @@ impl WaveletModel {
             | u8::from(self.mask) << 1
             | u8::from(self.curve.is_some()) << 2
             | if self.reversible { Self::REVERSIBLE } else { 0 }
-            | if self.filters.is_some() { Self::FILTERS } else { 0 };
+            | if self.filters.is_some() {
+                Self::FILTERS
+            } else {
+                0
+            };
         Le::write_u64(&mut b[8..16], self.step_q16);
         b.extend(self.curve.iter().flat_map(Curve::to_bytes));
         b.extend(self.filters.iter().flat_map(|f| f.to_bytes(self.qualities)));

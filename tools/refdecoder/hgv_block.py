@@ -45,11 +45,14 @@ class Curve:
         inside = ((r - self.below[i]) << self.t) // self.rise[i] if self.rise[i] else 0
         return (i << self.t) + inside
 
-    def value(self, p):
+    def risen(self, p):
         p = max(0, min(16 << self.t, p))
-        i, shift = min(p >> self.t, 15), self.t + self.e
-        rise = (self.below[i] << self.t) + self.rise[i] * (p - (i << self.t))
-        return self.start + ((rise + (1 << (shift - 1))) >> shift)
+        i = min(p >> self.t, 15)
+        return (self.below[i] << self.t) + self.rise[i] * (p - (i << self.t))
+
+    def value(self, p):
+        shift = self.t + self.e
+        return self.start + ((self.risen(p) + (1 << (shift - 1))) >> shift)
 
 
 class Filter:
@@ -81,6 +84,8 @@ class Model:
             raise Reject("model record: a reversible transform with another unit or step, a curve or filters")
         self.mask = flags & 2 == 2
         self.curve = Curve(record[16:54]) if curved else None
+        if filters and curved and self.curve.t + self.curve.e - self.frac_bits < 1:
+            raise Reject("model record: filters in finer units than the curve has")
         self.filters = [Filter(record[end + 40 * i:][:40]) for i in range(filters)]
         self.bits = 32 if precision else 16
         self.top = (1 << (self.bits - 1)) - 1
@@ -293,12 +298,18 @@ class Transform:
 # Section 13: voxels
 
 
+def straight(model, w, lo, hi):
+    """Working values that lie on a curve as they were without one."""
+    curve, f, centre = model.curve, model.frac_bits, (lo + hi) >> 1
+    origin = (curve.position(lo) + curve.position(hi)) >> 1
+    if f < 0:
+        return [model.sat((curve.value(v + origin) - centre + (1 << (-f - 1))) >> -f) for v in w]
+    shift = curve.t + curve.e - f
+    return [model.sat(((curve.risen(v + origin) + (1 << (shift - 1))) >> shift) + ((curve.start - centre) << f)) for v in w]
+
+
 def ends_of(model, lo, hi):
     """Ends of the range in working units."""
-    if model.curve:
-        low, high = model.curve.position(lo), model.curve.position(hi)
-        centre = (low + high) >> 1
-        return low - centre, high + 1 - centre
     centre, f = (lo + hi) >> 1, model.frac_bits
     if f >= 0:
         return (lo - centre) << f, (hi - centre) << f
@@ -308,6 +319,8 @@ def ends_of(model, lo, hi):
 def filtered(model, quality, dims, w, lo, hi):
     """Working values of a block, in raster order, after its filter."""
     filter = model.filters[quality]
+    if model.curve:
+        w = straight(model, w, lo, hi)
     most = (1 << 14) - 1 if model.bits == 16 else 1 << 29
     limits = [min(filter.limit * n, most) for n in (1, 3, 8, 24)]
     low, high = (model.sat(end) for end in ends_of(model, lo, hi))
@@ -325,9 +338,9 @@ def filtered(model, quality, dims, w, lo, hi):
     return out
 
 
-def to_range(model, w, lo, hi):
+def to_range(model, w, lo, hi, straightened=False):
     curve = getattr(model, "curve", None)
-    if curve:
+    if curve and not straightened:
         origin = (curve.position(lo) + curve.position(hi)) >> 1
         return [max(lo, min(hi, curve.value(v + origin))) for v in w]
     f, centre = model.frac_bits, (lo + hi) >> 1

@@ -448,9 +448,10 @@ def decode_block(model, dims, block_log2, value_range, steps, layers, lod, expon
             data, residual = split(data)
         block.decode_layer(number, data)
     w = block.working(len(layers), lod)
-    if lod == 0 and getattr(model, "filters", None):
+    use_filter = lod == 0 and bool(getattr(model, "filters", None))
+    if use_filter:
         w = filtered(model, block.quality_of[len(layers) - 1], dims, w, lo, hi)
-    out = to_range(model, w, lo, hi)
+    out = to_range(model, w, lo, hi, straightened=use_filter)
     if model.residual and lod == 0 and len(layers) == len(steps):
         r = Residual(dims, out, residual).decode() if residual else [0] * len(out)
         out = add_residual(model.residual, out, r, lo, hi, exponent)

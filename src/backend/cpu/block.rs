@@ -94,7 +94,9 @@ impl CpuBackend {
         out.clear();
         out.resize(shape.dims_at(lod).iter().product(), 0);
         let rounding = match &model.curve {
-            Some(curve) if filters.is_none() => Rounding::along::<E>(curve, range, shape.dims_at(lod).iter().product()),
+            Some(curve) if filters.is_none() => {
+                Rounding::along::<E>(curve, range, shape.dims_at(lod).iter().product())
+            }
             _ => Rounding::new::<E>(model.frac_bits, range),
         };
         simd::with_vectors(

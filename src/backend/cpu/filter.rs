@@ -156,9 +156,11 @@ impl<E: Filtered> Loops for ApplyFilter<'_, E> {
                 for d in 1..=REACH {
                     let (ahead, behind) = (&padded[REACH + d..][..nx], &padded[REACH - d..][..nx]);
                     add_row(sums, here, ahead, behind, &taps[0][d - 1]);
-                    let (ahead, behind) = (row((y + d).min(ny - 1), z), row(y.saturating_sub(d), z));
+                    let (ahead, behind) =
+                        (row((y + d).min(ny - 1), z), row(y.saturating_sub(d), z));
                     add_row(sums, here, ahead, behind, &taps[1][d - 1]);
-                    let (ahead, behind) = (row(y, (z + d).min(nz - 1)), row(y, z.saturating_sub(d)));
+                    let (ahead, behind) =
+                        (row(y, (z + d).min(nz - 1)), row(y, z.saturating_sub(d)));
                     add_row(sums, here, ahead, behind, &taps[2][d - 1]);
                 }
                 let out = &mut self.out[(z * ny + y) * nx..][..nx];

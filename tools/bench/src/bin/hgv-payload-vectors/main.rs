@@ -472,9 +472,10 @@ fn recipes() -> Vec<Recipe> {
         Recipe {
             name: "filter-wrap-i16",
             dims: [20, 13, 9],
-            step: 0.2,
-            overdrive: 4096,
-            filter: Some(9000),
+            step: 4.0,
+            levels: 2,
+            overdrive: 20,
+            filter: Some(900),
             ..PLAIN
         },
         Recipe {
@@ -694,7 +695,9 @@ fn filters(limit: u32) -> Filters {
         limit: (limit << (2 * (7 - quality))).min(1 << 24),
         weights: std::array::from_fn(|axis| {
             std::array::from_fn(|distance| {
-                std::array::from_fn(|n| [23, 11, -9, 3][n] - (5 * axis + 4 * distance) as i8 + quality as i8)
+                std::array::from_fn(|n| {
+                    [23, 11, -9, 3][n] - (5 * axis + 4 * distance) as i8 + quality as i8
+                })
             })
         }),
     }))
