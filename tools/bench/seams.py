@@ -93,14 +93,15 @@ class Point:
             full[where] = values
         return self.volume.unform(full, self.codec.form)
 
-    def nearest(self, target, tries=9):
+    def nearest(self, target, guess=None, tries=9):
         """The quality index whose ratio is within 2 % of a target, or the nearest one tried."""
         c = self.codec
         off = lambda u: math.log(self.ratio(u) / target)
         lo, hi, u = c.umin, c.umax, c.u0
-        known = [k for k in self.done if k is not None]
-        if known:
-            u = min(known, key=lambda k: abs(off(k)))
+        if guess is not None:
+            u = guess
+        elif self.done:
+            u = min(self.done, key=lambda k: abs(off(k)))
         for _ in range(tries):
             if abs(off(u)) < 0.02:
                 break
@@ -128,10 +129,10 @@ def crop(a, limit):
     return np.ascontiguousarray(a[:z, y:y + small.shape[1], x:x + small.shape[2]], dtype=small.dtype)
 
 
-def rows(volume, codec, targets):
+def rows(volume, codec, targets, guesses={}):
     point = Point(volume, codec)
     for target in targets:
-        u = point.nearest(target)
+        u = point.nearest(target, guesses.get(target))
         decoded = point.decoded(u)
         error = decoded.astype(np.float64) - volume.data.astype(np.float64)
         psnr = 20 * math.log10(volume.range / math.sqrt((error ** 2).mean()))
@@ -144,7 +145,8 @@ def sweep(args):
     names, targets = args.codecs.split(","), [float(r) for r in args.ratios.split(",")]
     codecs = [c for c in peers.CODECS if c.name in names]
     out = Path(args.out)
-    have = {(r["dataset"], r["codec"]) for r in csv.DictReader(out.open())} if out.exists() else set()
+    done = list(csv.DictReader(out.open())) if out.exists() else []
+    have = {(r["dataset"], r["codec"]) for r in done}
     with out.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         if not have:
@@ -153,7 +155,12 @@ def sweep(args):
             for kind in codecs:
                 if (volume.name, kind.name) in have or not kind().usable(volume.data.shape):
                     continue
-                for _, row in rows(volume, kind(), targets):
+                guesses = {}
+                if issubclass(kind, peers.Hgv):      # Another preset's quality is a good start.
+                    own = [r for r in done if r["dataset"] == volume.name and r["codec"].startswith("hgv")]
+                    guesses = {float(r["target"]): float(r["param"]) for r in own}
+                for _, row in rows(volume, kind(), targets, guesses):
+                    done.append(row)
                     writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
                     print(*(f"{v:.3f}" if isinstance(v, float) else v for v in row.values()), file=sys.stderr)
                 file.flush()

@@ -83,3 +83,38 @@ fn squares(errors: &[f32], dims: [usize; 3], axis: usize) -> (f32, f32) {
 fn sum(values: impl Iterator<Item = f32>) -> f32 {
     values.sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only faces to neighbours count more, and only where errors inside are alike.
+    #[test]
+    fn smooth_errors_count_more_at_faces_to_neighbours() {
+        let shape = BlockShape {
+            dims: [32, 20, 8],
+            depth: 3,
+        };
+        let smooth: Vec<f32> = (0..shape.voxels())
+            .map(|i| ((i % 32) as f32 * 0.3).cos())
+            .collect();
+        let mut seed = 1u32;
+        let noise: Vec<f32> = (0..shape.voxels())
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 8) as f32 / (1 << 24) as f32 - 0.5
+            })
+            .collect();
+        let beside = [[true, false], [false, false], [true, true]];
+        let [x, y, z] = Weights::new(&smooth, shape, beside).0;
+        assert_eq!((x[0], x[1], x[31]), (MOST, 1.0, 1.0));
+        assert!(y.iter().all(|&w| w == 1.0));
+        // Nothing steps along z at all: there is nothing to compare a face with.
+        assert_eq!((z[0], z[7]), (1.0, 1.0));
+        let Weights(even) = Weights::new(&noise, shape, [[true; 2]; 3]);
+        assert!(even.iter().flatten().all(|&w| w == 1.0));
+        let mut voxels = vec![1.0; shape.voxels()];
+        Weights([x, y, z]).apply(&mut voxels);
+        assert_eq!((voxels[0], voxels[32], voxels[1]), (MOST, MOST, 1.0));
+    }
+}
