@@ -39,7 +39,7 @@ def measure(args):
     with tempfile.TemporaryDirectory() as folder, args.out.open("a", newline="") as file:
         for volume in rd_quick.crops(args.data, Path(folder)):
             wanted = sorted(steps[volume.stem]) or rd_quick.steps(binary, volume)
-            for name, _ in ROWS:
+            for name in args.rows.split(","):
                 if (volume.stem, name) in have:
                     continue
                 rows = rd_quick.run(binary, name, volume, "--steps", ",".join(map(str, wanted)), blocks=args.blocks)
@@ -93,6 +93,7 @@ def main():
     ap.add_argument("data", nargs="*", help="volume or folder")
     ap.add_argument("--out", type=Path, default=Path("ablation.csv"))
     ap.add_argument("--blocks", type=int, default=rd_quick.BLOCKS)
+    ap.add_argument("--rows", default=",".join(name for name, _ in ROWS))
     ap.add_argument("--steps", type=Path, default=rd_quick.HERE / "results/rd-quick.csv")
     ap.add_argument("--binary", type=Path, help="hgv-rd, if it is built already")
     ap.add_argument("--table", metavar="CSV", help="print the tables of measured rows")
