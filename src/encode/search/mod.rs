@@ -2,8 +2,9 @@
 //!
 //! Coefficients are chosen one at a time, each by what the block then costs as a whole: bits with
 //! all contexts that see it ([`field`]), and error with what the others leave ([`metric`], [`gram`]),
-//! for the transform is not orthogonal. At faces to other blocks errors count more ([`border`]). Nothing here is normative; floating-point operations are
-//! in a fixed order and none is a library call, so that every machine chooses the same.
+//! for the transform is not orthogonal. At faces to other blocks errors count more ([`border`]).
+//! Nothing here is normative; floating-point operations are in a fixed order and none is a library
+//! call, so that every machine chooses the same.
 
 mod border;
 mod choice;
