@@ -16,7 +16,7 @@ from pathlib import Path
 import bdrate, peers, rd_quick
 
 ROWS = (("dense-fast", "wavelets, coder R, plain dead zone (fast)"),
-        ("dense", "+ rate-distortion search (balanced)"),
+        ("dense", "+ rate-distortion search, dead zone by neighbours, clamped voxels set free (balanced)"),
         ("dense-m", "+ coder M"),
         ("dense-best", "+ search of four rounds and groups"),
         ("curve-best", "+ value curve"),

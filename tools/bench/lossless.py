@@ -64,14 +64,14 @@ def largest_error(a, b):
     return max(float(error), np.finfo(np.float64).tiny)
 
 
-def measurements(a, binary):
+def measurements(a, binary, presets):
     """Name, bound, and a function to bytes and voxels, of everything that is measured."""
     for name, run in GENERAL.items():
         yield name, 0.0, lambda run=run: run(a)
-    for preset in PRESETS:
+    for preset in presets:
         options = ("--preset", preset)
         yield f"hgv {preset}", 0.0, lambda o=options: hgv(binary, a, *o, "--lossless")
-    for preset in PRESETS:
+    for preset in presets:
         options = ("--preset", preset, "--max-error-rel", str(BOUND))
         yield f"hgv {preset}, {BOUND}", BOUND, lambda o=options: hgv(binary, a, *o)
 
@@ -85,7 +85,7 @@ def sweep(args):
             writer.writerow(COLUMNS)
         for name, a in volumes(args):
             head = [name, a.dtype, "x".join(map(str, a.shape[::-1])), a.nbytes]
-            for codec, bound, run in measurements(a, args.hgv):
+            for codec, bound, run in measurements(a, args.hgv, args.presets.split(",")):
                 if (name, codec) in have:
                     continue
                 size, back = run()
@@ -144,6 +144,7 @@ def main():
     ap.add_argument("--hgv", default="target/release/hgv")
     ap.add_argument("--out", default="lossless.csv")
     ap.add_argument("--crop", type=int, default=256)
+    ap.add_argument("--presets", default=",".join(PRESETS))
     ap.add_argument("--only", help="part of the name of the volume")
     ap.add_argument("--table", metavar="CSV", help="print the tables of measured rows")
     args = ap.parse_args()
