@@ -452,7 +452,12 @@ impl Job<'_> {
         values: &[f32],
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
-        let dims = grid.region(block).extent().map(|n| n as usize);
+        let region = grid.region(block);
+        let dims = region.extent().map(|n| n as usize);
+        let plan = &BlockPlan {
+            search: (plan.search).map(|effort| effort.beside(neighbours(grid, &region))),
+            ..*plan
+        };
         let shape = BlockShape {
             dims,
             depth: plan_depth(self.block_log2),
@@ -614,6 +619,11 @@ impl Job<'_> {
 }
 
 /// Transform levels of a block.
+/// Whether there is a block before and after this one, along x, y and z.
+fn neighbours(grid: &BlockGrid, region: &Region) -> [[bool; 2]; 3] {
+    [0, 1, 2].map(|a| [region.start[a] > 0, region.end[a] < grid.extent[a]])
+}
+
 fn plan_depth(block_log2: u32) -> usize {
     (block_log2 - 2) as usize
 }
