@@ -101,6 +101,7 @@ fn overviews(
         block_log2: u32::from(shape.block_log2),
         residual: Residual::None,
         curve: None,
+        spectrum: None,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
     let voxels = job.tier_voxels(&shape.tiers[1], output)?;

@@ -73,6 +73,7 @@ pub fn encode(
     // Every bit comes back, also of what is not finite.
     let allow = options.nan_mask || options.target == Target::Lossless;
     let scan = scan::scan(source, allow, &pool, progress)?;
+    let spectrum;
     let mut job = pass::Job {
         source,
         options,
@@ -84,7 +85,10 @@ pub fn encode(
         block_log2: options.block.ilog2(),
         residual: crate::model::Residual::None,
         curve: None,
+        spectrum: None,
     };
+    spectrum = target::survey(&job, options.target)?;
+    job.spectrum = spectrum.as_ref();
     job.curve = curve::choose(&job, target::expected_step(&job, options.target))?;
     target::encode_to(&job, options.target, path)
 }

@@ -197,8 +197,12 @@ pub struct EncodeReport {
     pub psnr: Option<f64>,
     /// Largest absolute error of the last level.
     pub max_abs_error: f64,
-    /// Encode passes over the volume that the target took.
+    /// Encodes of the whole volume that the target took.
     pub passes: u32,
+    /// What the target cost in encodes of the whole volume: voxels coded, those of samples and of
+    /// `passes` included, over voxels of the volume; a voxel that was transformed but not coded
+    /// counts as a tenth.
+    pub cost: f64,
     /// Backend that did the work, such as `cpu (avx2)`.
     pub backend: String,
 }
