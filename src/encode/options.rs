@@ -9,13 +9,15 @@ pub enum Target {
     /// Open loop, 0..=100: one step size for the whole volume, no search. Integers of few values
     /// come back exactly at the upper end.
     Quality(f64),
-    /// At least this PSNR in dB over the whole volume.
+    /// At least this PSNR in dB over the whole volume, by at most 0.3 dB more. Integers for which no
+    /// step is fine enough come back exactly.
     Psnr(f64),
-    /// At least these SSIM values at levels of detail 0, 1, 2, 3 (mean-downsampled decode).
+    /// At least these SSIM values at levels of detail 0, 1, 2, 3 (mean-downsampled decode), one of them
+    /// by at most 0.01 more. Integers as with [`Target::Psnr`].
     Ssim([f64; 4]),
-    /// At most `extent x dtype bytes / ratio` bytes.
+    /// At most `extent x dtype bytes / ratio` bytes, by at most 5 % less.
     Ratio(f64),
-    /// At most this many bytes.
+    /// At most this many bytes, by at most 5 % less.
     Bytes(u64),
     /// No voxel is off by more than this: a residual keeps the bound, in one encode.
     MaxError(f64),

@@ -1,0 +1,104 @@
+//! Bounds on the error of every voxel, down to none: a residual keeps them, in one encode.
+
+use std::path::Path;
+
+use super::super::pass::Job;
+use super::super::{EncodeReport, ModelChoice};
+use super::finish;
+use crate::Result;
+use crate::model::Residual;
+
+/// The largest step that a model record can give a residual.
+const LARGEST_RESIDUAL_STEP: f64 = 16_777_216.0;
+/// Octaves between the steps that [`cheapest_step`] tries first.
+const OCTAVES: f64 = 2.0;
+/// Share of the volume that all its trials together may code, and most blocks of one.
+const SHARE: f64 = 0.2;
+const BLOCKS: u64 = 24;
+
+/// No voxel is off by more than `bound`, in units of `q`: a residual sees to that. A bound that leaves
+/// no room is lossless.
+pub(super) fn to_bound(job: &Job<'_>, path: &Path, bound: f64) -> Result<EncodeReport> {
+    let step = if job.source.dtype().is_float() {
+        // Rounding in the bound must not let a voxel out.
+        (2.0 * bound * (1.0 - 1e-12)).floor()
+    } else if bound < 1.0 {
+        0.0
+    } else {
+        2.0 * bound.floor() + 1.0
+    };
+    if step < 1.0 {
+        return lossless(job, path);
+    }
+    let step = step.min(LARGEST_RESIDUAL_STEP);
+    with_residual(job, Residual::Step(step as u32), step, path)
+}
+
+pub(super) fn lossless(job: &Job<'_>, path: &Path) -> Result<EncodeReport> {
+    let residual = if job.source.dtype().is_float() {
+        Residual::FloatBits
+    } else {
+        Residual::Step(1)
+    };
+    with_residual(job, residual, 1.0, path)
+}
+
+/// One encode whose residual keeps the bound, whatever the step under it.
+fn with_residual(
+    job: &Job<'_>,
+    residual: Residual,
+    size: f64,
+    path: &Path,
+) -> Result<EncodeReport> {
+    let job = &Job {
+        residual,
+        curve: None,
+        ..*job
+    };
+    let (step, cost) = cheapest_step(job, size)?;
+    let report = finish(job, step, path)?;
+    Ok(EncodeReport {
+        cost: report.cost + cost,
+        ..report
+    })
+}
+
+/// The step under a residual of steps of `size` that makes a sample smallest, and what finding it
+/// cost. Wavelets stand for grids, which take far longer and end at much the same step.
+fn cheapest_step(job: &Job<'_>, size: f64) -> Result<(f64, f64)> {
+    let options = job.options.clone().with_model(ModelChoice::Dense);
+    let job = &Job {
+        options: &options,
+        ..*job
+    };
+    let span = job.span() + 2.0;
+    let finest = (0.75 * size).log2().max(job.limits().0);
+    let most = span.log2().max(finest);
+    let trials = ((most - finest) / OCTAVES).floor() + 5.0;
+    let affordable = (SHARE / trials * job.block_count() as f64) as u64;
+    let sample = job.sample(affordable.clamp(1, BLOCKS))?;
+    let mut cost = 0.0;
+    let mut bytes = |x: f64| -> Result<u64> {
+        cost += job.share_of(&sample);
+        Ok(job.measure(x.exp2(), &sample)?.layer_bytes.iter().sum())
+    };
+    let mut best = (bytes(finest)?, finest);
+    let mut x = finest;
+    while x + OCTAVES <= most {
+        x += OCTAVES;
+        best = smaller(best, (bytes(x)?, x));
+    }
+    for by in [OCTAVES / 2.0, OCTAVES / 4.0] {
+        for x in [best.1 - by, best.1 + by] {
+            if (finest..=most).contains(&x) {
+                best = smaller(best, (bytes(x)?, x));
+            }
+        }
+    }
+    Ok((best.1.exp2(), cost))
+}
+
+/// The one of fewer bytes; the first of equals.
+fn smaller(a: (u64, f64), b: (u64, f64)) -> (u64, f64) {
+    if b.0 < a.0 { b } else { a }
+}
