@@ -26,7 +26,11 @@ fn field([w, h, d]: [u64; 3]) -> Vec<f64> {
         let wave = (x / 5.0).sin() * (y / 9.0).cos() + (z / 4.0 + x / 11.0).sin();
         let edge = if x + 2.0 * y > z + 90.0 { 0.3 } else { 0.0 };
         let inside = x > 30.0;
-        let value = if inside { 0.35 + wave * 0.12 + edge + noise * 0.06 } else { 0.0 };
+        let value = if inside {
+            0.35 + wave * 0.12 + edge + noise * 0.06
+        } else {
+            0.0
+        };
         out.push(value.clamp(0.0, 1.0));
     }
     out
@@ -95,7 +99,11 @@ fn hold(dtype: DType, preset: Preset) {
     }
     for target in [Target::Ratio(12.0), Target::Bytes((raw / 40.0) as u64)] {
         let encoded = run(&source, target, preset);
-        let most = if let Target::Ratio(r) = target { raw / r } else { (raw / 40.0).floor() };
+        let most = if let Target::Ratio(r) = target {
+            raw / r
+        } else {
+            (raw / 40.0).floor()
+        };
         let size = std::fs::metadata(&encoded.path).unwrap().len();
         let short = 1.0 - size as f64 / most;
         assert!((0.0..=0.05).contains(&short), "{short}, {dtype} {preset:?}");
@@ -105,7 +113,10 @@ fn hold(dtype: DType, preset: Preset) {
     let found = compared(&source, &encoded).ssim;
     let margins = found.iter().zip(SSIM).map(|(s, w)| s.unwrap() - w);
     let margin = margins.fold(1.0, f64::min);
-    assert!((0.0..=0.01).contains(&margin), "{found:?}, {dtype} {preset:?}");
+    assert!(
+        (0.0..=0.01).contains(&margin),
+        "{found:?}, {dtype} {preset:?}"
+    );
     assert!(encoded.report.cost <= 3.2, "{:?}", encoded.report);
 }
 

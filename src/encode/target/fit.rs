@@ -42,6 +42,12 @@ impl Corrections {
         self.sampled(x, correction);
     }
 
+    /// Octaves from 2^x to the nearest measurement; at most 1.
+    pub(super) fn distance(&self, x: f64) -> f64 {
+        let all = self.points.iter().map(|p| (p.0 - x).abs());
+        all.fold(1.0, f64::min)
+    }
+
     /// What to add at 2^x.
     pub(super) fn at(&self, x: f64) -> Figures {
         let after = self.points.partition_point(|p| p.0 <= x);

@@ -12,7 +12,7 @@ use super::trial::Trial;
 use crate::Result;
 
 /// Share of the volume that one look at a sample may code.
-pub(super) const SAMPLE_SHARE: f64 = 0.06;
+pub(super) const SAMPLE_SHARE: f64 = 0.05;
 /// Looks at samples.
 const LOOKS: usize = 2;
 /// A second look is not worth it within this many octaves.
@@ -45,6 +45,9 @@ pub(super) trait Goal {
 
     /// Whether such figures are where a search should end.
     fn reached(&self, figures: &Figures) -> bool;
+
+    /// What figures are off by, an octave from where they were measured.
+    fn doubt(&self) -> f64;
 
     /// Whether coarse steps meet it, else fine ones.
     fn coarse_meets(&self) -> bool;
@@ -87,8 +90,11 @@ pub(super) fn closed_loop(
 impl Search<'_> {
     /// The step at which the goal should be reached, by all that is known.
     fn next(&self, goal: &dyn Goal) -> f64 {
-        self.bracket
-            .solve(|x| goal.reached(&plus(&goal.modelled(x), &self.corrections.at(x))))
+        self.bracket.solve(|x| {
+            let doubt = goal.doubt() * self.corrections.distance(x);
+            let expected = plus(&goal.modelled(x), &self.corrections.at(x));
+            goal.reached(&expected.map(|f| f + doubt))
+        })
     }
 
     /// Looks at samples from `start` on.

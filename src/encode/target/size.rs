@@ -178,6 +178,10 @@ impl Goal for Additive<'_> {
         }
     }
 
+    fn doubt(&self) -> f64 {
+        0.02
+    }
+
     fn coarse_meets(&self) -> bool {
         matches!(self.wanted, Wanted::Bytes { .. })
     }

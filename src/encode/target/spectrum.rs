@@ -28,6 +28,11 @@ const LEFT: f64 = 0.095;
 const SIGN_BITS: f64 = 1.5;
 /// What contexts of the coder leave of bits that say where coefficients are.
 const CONTEXTS: f64 = 0.82;
+/// Bits of a coefficient for each octave that it is over the smallest that is coded: a coder of
+/// layers takes more than one.
+const OCTAVE_BITS: f64 = 1.3;
+/// What blocks that are not the same all over take from SSIM, beside a block that is.
+const UNEVEN: f64 = 1.3;
 /// C2 of SSIM for values of range 1.
 const C2: f64 = 0.03 * 0.03;
 
@@ -91,7 +96,7 @@ impl Fate {
             let coded = ((steps - DEAD.0) / (DEAD.1 - DEAD.0)).clamp(0.0, 1.0);
             fate.coded[bin] = coded;
             fate.error[bin] = ((1.0 - coded) * steps * steps + coded * LEFT) * step * step;
-            fate.bits[bin] = CONTEXTS * SIGN_BITS + (steps / 0.7).max(1.0).log2();
+            fate.bits[bin] = CONTEXTS * SIGN_BITS + OCTAVE_BITS * (steps / 0.7).max(1.0).log2();
         }
         fate
     }
@@ -184,7 +189,7 @@ impl BlockSpectrum {
         for (lod, out) in dissimilarity.iter_mut().enumerate() {
             let error = sum(&errors, lod, DEPTHS);
             let spread = 2.0 * sum(&self.energy, lod, lod + 3) - error;
-            *out = self.voxels * error / (spread.max(error) + C2);
+            *out = self.voxels * UNEVEN * error / (spread.max(error) + C2);
         }
         Outcome {
             bytes: bits / 8.0,
