@@ -5,8 +5,10 @@ use std::path::Path;
 use super::super::pass::Job;
 use super::super::{EncodeReport, ModelChoice};
 use super::finish;
+use super::patch::Patch;
 use crate::Result;
 use crate::model::Residual;
+use crate::volume::{Extent, Region};
 
 /// The largest step that a model record can give a residual.
 const LARGEST_RESIDUAL_STEP: f64 = 16_777_216.0;
@@ -15,6 +17,9 @@ const OCTAVES: f64 = 2.0;
 /// Share of the volume that all its trials together may code, and most blocks of one.
 const SHARE: f64 = 0.2;
 const BLOCKS: u64 = 24;
+/// A volume of fewer blocks is tried in its middle third only, of at least so many voxels a side.
+const FEW: u64 = 27;
+const LEAST_SIDE: u64 = 16;
 
 /// No voxel is off by more than `bound`, in units of `q`: a residual sees to that. A bound that leaves
 /// no room is lossless.
@@ -67,8 +72,15 @@ fn with_residual(
 /// cost. Wavelets stand for grids, which take far longer and end at much the same step.
 fn cheapest_step(job: &Job<'_>, size: f64) -> Result<(f64, f64)> {
     let options = job.options.clone().with_model(ModelChoice::Dense);
+    let whole = job.voxels();
+    let middle = Patch {
+        inner: job.source,
+        region: middle(job.source.extent()),
+    };
+    let few = job.block_count() < FEW;
     let job = &Job {
         options: &options,
+        source: if few { &middle } else { job.source },
         ..*job
     };
     let span = job.span() + 2.0;
@@ -76,12 +88,29 @@ fn cheapest_step(job: &Job<'_>, size: f64) -> Result<(f64, f64)> {
     let most = span.log2().max(finest);
     let trials = ((most - finest) / OCTAVES).floor() + 5.0;
     let affordable = (SHARE / trials * job.block_count() as f64) as u64;
-    let sample = job.sample(affordable.clamp(1, BLOCKS))?;
+    let wanted = if few { BLOCKS } else { affordable };
+    let sample = job.sample(wanted.clamp(1, BLOCKS))?;
     let mut cost = 0.0;
-    let mut bytes = |x: f64| -> Result<u64> {
-        cost += job.share_of(&sample);
+    let bytes = |x: f64| -> Result<u64> {
+        cost += job.share_of(&sample) * job.voxels() / whole;
         Ok(job.measure(x.exp2(), &sample)?.layer_bytes.iter().sum())
     };
+    let best = cheapest(finest, most, bytes)?;
+    Ok((best.exp2(), cost))
+}
+
+/// The middle third along each axis.
+fn middle(extent: Extent) -> Region {
+    let side = extent.map(|n| (n / 3).max(LEAST_SIDE).min(n));
+    let start = [0, 1, 2].map(|a| (extent[a] - side[a]) / 2);
+    Region {
+        start,
+        end: [0, 1, 2].map(|a| start[a] + side[a]),
+    }
+}
+
+/// Where from `finest` to `most` there are fewest `bytes`, coarsely, then finely.
+fn cheapest(finest: f64, most: f64, mut bytes: impl FnMut(f64) -> Result<u64>) -> Result<f64> {
     let mut best = (bytes(finest)?, finest);
     let mut x = finest;
     while x + OCTAVES <= most {
@@ -95,7 +124,7 @@ fn cheapest_step(job: &Job<'_>, size: f64) -> Result<(f64, f64)> {
             }
         }
     }
-    Ok((best.1.exp2(), cost))
+    Ok(best.1)
 }
 
 /// The one of fewer bytes; the first of equals.

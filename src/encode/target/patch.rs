@@ -136,9 +136,9 @@ fn encode_patch(
 }
 
 /// A box of a volume as a volume.
-struct Patch<'a> {
-    inner: &'a dyn VoxelSource,
-    region: Region,
+pub(super) struct Patch<'a> {
+    pub(super) inner: &'a dyn VoxelSource,
+    pub(super) region: Region,
 }
 
 impl VoxelSource for Patch<'_> {
