@@ -25,7 +25,7 @@ fn field([w, h, d]: [u64; 3]) -> Vec<f64> {
         let noise = (state >> 40) as f64 / (1 << 24) as f64 - 0.5;
         let wave = (x / 5.0).sin() * (y / 9.0).cos() + (z / 4.0 + x / 11.0).sin();
         let edge = if x + 2.0 * y > z + 90.0 { 0.3 } else { 0.0 };
-        let inside = x > 30.0;
+        let inside = x > 30.0 || w < 30;
         let value = if inside {
             0.35 + wave * 0.12 + edge + noise * 0.06
         } else {

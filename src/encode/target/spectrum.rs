@@ -9,6 +9,7 @@ use super::super::pass::Job;
 use crate::Result;
 use crate::codec::Quantiser;
 use crate::codec::bands::BlockShape;
+use crate::encode::Preset;
 use crate::encode::forward::forward;
 
 /// Levels of detail that SSIM is about, and splits that are kept apart; the last one holds all
@@ -20,8 +21,10 @@ const PER_OCTAVE: usize = 4;
 const LOWEST: i32 = -22;
 const BINS: usize = 100;
 
-/// Up to how many steps a magnitude surely becomes 0, and from where on it surely does not.
+/// Up to how many steps a magnitude surely becomes 0, and from where on it surely does not: without
+/// a search for better indices, and with one, which gives up what costs more than it brings.
 const DEAD: (f64, f64) = (0.5, 0.8);
+const DEAD_SEARCHED: (f64, f64) = (0.6, 1.0);
 /// Squared error of a coefficient that is coded, in squares of the step.
 const LEFT: f64 = 0.095;
 /// Bits of a coefficient that is coded, beside those that say where: sign and smallest magnitude.
@@ -65,6 +68,7 @@ pub(crate) struct Spectrum {
     /// Range of values, in units of `q`.
     span: f64,
     integers: bool,
+    dead: (f64, f64),
 }
 
 /// How coefficients of each bin fare at a step.
@@ -85,7 +89,7 @@ fn magnitude(bin: usize) -> f64 {
 
 impl Fate {
     /// For a step as a share of the range.
-    fn new(step: f64) -> Self {
+    fn new(step: f64, dead: (f64, f64)) -> Self {
         let mut fate = Self {
             coded: [0.0; BINS],
             error: [0.0; BINS],
@@ -93,7 +97,7 @@ impl Fate {
         };
         for bin in 0..BINS {
             let steps = magnitude(bin) / step;
-            let coded = ((steps - DEAD.0) / (DEAD.1 - DEAD.0)).clamp(0.0, 1.0);
+            let coded = ((steps - dead.0) / (dead.1 - dead.0)).clamp(0.0, 1.0);
             fate.coded[bin] = coded;
             fate.error[bin] = ((1.0 - coded) * steps * steps + coded * LEFT) * step * step;
             fate.bits[bin] = CONTEXTS * SIGN_BITS + OCTAVE_BITS * (steps / 0.7).max(1.0).log2();
@@ -269,12 +273,16 @@ impl Spectrum {
             blocks,
             span,
             integers: !job.source.dtype().is_float(),
+            dead: match job.options.preset {
+                Preset::Fast => DEAD,
+                Preset::Balanced | Preset::Best => DEAD_SEARCHED,
+            },
         })
     }
 
     /// What a step of 2^x, in units of `q`, does to each block.
     fn outcomes(&self, x: f64) -> impl Iterator<Item = Outcome> {
-        let fate = Fate::new(x.exp2() / self.span);
+        let fate = Fate::new(x.exp2() / self.span, self.dead);
         let all = self.blocks.iter();
         all.map(move |b| b.outcome(&fate, self.span, self.integers))
     }
