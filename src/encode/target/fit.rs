@@ -42,10 +42,10 @@ impl Corrections {
         self.sampled(x, correction);
     }
 
-    /// Octaves from 2^x to the nearest measurement; at most 1.
-    pub(super) fn distance(&self, x: f64) -> f64 {
-        let all = self.points.iter().map(|p| (p.0 - x).abs());
-        all.fold(1.0, f64::min)
+    /// The measured step that is nearest to 2^x.
+    pub(super) fn nearest(&self, x: f64) -> Option<f64> {
+        let measured = self.points.iter().map(|p| p.0);
+        measured.min_by(|a, b| (a - x).abs().total_cmp(&(b - x).abs()))
     }
 
     /// What to add at 2^x.

@@ -17,6 +17,8 @@ pub(super) const SAMPLE_SHARE: f64 = 0.05;
 const LOOKS: usize = 2;
 /// A second look is not worth it within this many octaves.
 const NEAR: f64 = 0.2;
+/// What a modelled change of a figure may be off by, as a share of it.
+const DOUBT: f64 = 0.08;
 /// Most encodes of the whole volume.
 const PASSES: u32 = 8;
 
@@ -45,9 +47,6 @@ pub(super) trait Goal {
 
     /// Whether such figures are where a search should end.
     fn reached(&self, figures: &Figures) -> bool;
-
-    /// What figures are off by, an octave from where they were measured.
-    fn doubt(&self) -> f64;
 
     /// Whether coarse steps meet it, else fine ones.
     fn coarse_meets(&self) -> bool;
@@ -91,9 +90,12 @@ impl Search<'_> {
     /// The step at which the goal should be reached, by all that is known.
     fn next(&self, goal: &dyn Goal) -> f64 {
         self.bracket.solve(|x| {
-            let doubt = goal.doubt() * self.corrections.distance(x);
-            let expected = plus(&goal.modelled(x), &self.corrections.at(x));
-            goal.reached(&expected.map(|f| f + doubt))
+            let modelled = goal.modelled(x);
+            let expected = plus(&modelled, &self.corrections.at(x));
+            let near = self.corrections.nearest(x).map(|x| goal.modelled(x));
+            let change = minus(&modelled, &near.unwrap_or(modelled));
+            let doubt = change.map(|c| DOUBT * c.abs().min(1.0));
+            goal.reached(&plus(&expected, &doubt))
         })
     }
 

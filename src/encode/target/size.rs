@@ -11,14 +11,16 @@ use crate::Result;
 
 /// What a PSNR may be over its target, in dB, and where in that a search aims.
 const DECIBELS: f64 = 0.3;
-const AIM_DECIBELS: f64 = 0.1;
+const AIM_DECIBELS: f64 = 0.13;
 /// A decoder's own arithmetic may differ from that of the encoder by less than this.
 const SLACK_DECIBELS: f64 = 1e-4;
 /// What a size may be under its target, as a share, and where in that a search aims.
 const SHORT: f64 = 0.05;
-const AIM_SHORT: f64 = 0.018;
+const AIM_SHORT: f64 = 0.02;
 /// Most blocks of a sample.
 const MOST_BLOCKS: usize = 256;
+/// A sample of this many blocks is trusted half: few blocks are not the volume.
+const TRUST: f64 = 3.0;
 /// Bytes of a file beside payload and models: header, sections, statistics.
 const AROUND: f64 = 700.0;
 
@@ -140,7 +142,9 @@ impl Goal for Additive<'_> {
             payload(&totals) / totals.voxels.max(1) as f64,
         );
         let modelled = only(self.figure_of(&sample.spectrum, x));
-        Ok(Some((minus(&only(figure), &modelled), sample.share)))
+        let count = sample.blocks.len() as f64;
+        let correction = minus(&only(figure), &modelled).map(|c| c * count / (count + TRUST));
+        Ok(Some((correction, sample.share)))
     }
 
     fn measure(&mut self, _: &Job<'_>, made: &Made<'_>) -> Result<Found> {
@@ -176,10 +180,6 @@ impl Goal for Additive<'_> {
             }
             Wanted::Bytes { most } => value + self.fixed <= most * (1.0 - AIM_SHORT),
         }
-    }
-
-    fn doubt(&self) -> f64 {
-        0.02
     }
 
     fn coarse_meets(&self) -> bool {

@@ -130,10 +130,6 @@ impl Goal for Similar<'_> {
         })
     }
 
-    fn doubt(&self) -> f64 {
-        0.1
-    }
-
     fn coarse_meets(&self) -> bool {
         false
     }
