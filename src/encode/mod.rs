@@ -73,7 +73,6 @@ pub fn encode(
     // Every bit comes back, also of what is not finite.
     let allow = options.nan_mask || options.target == Target::Lossless;
     let scan = scan::scan(source, allow, &pool, progress)?;
-    let spectrum;
     let mut job = pass::Job {
         source,
         options,
@@ -87,7 +86,7 @@ pub fn encode(
         curve: None,
         spectrum: None,
     };
-    spectrum = target::survey(&job, options.target)?;
+    let spectrum = target::survey(&job, options.target)?;
     job.spectrum = spectrum.as_ref();
     job.curve = curve::choose(&job, target::expected_step(&job, options.target))?;
     target::encode_to(&job, options.target, path)

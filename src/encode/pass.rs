@@ -194,7 +194,7 @@ impl Job<'_> {
             let all = values.iter().all(|v| v.is_finite());
             all.then(|| (shape, values.to_vec()))
         };
-        let found = self.each_block(&sample, &finite)?;
+        let found = self.each_block(&sample, finite)?;
         Ok((found.into_iter().flatten().collect(), share))
     }
 
@@ -202,7 +202,7 @@ impl Job<'_> {
     pub(super) fn each_block<T: Send>(
         &self,
         blocks: &[[u64; 3]],
-        of: &(dyn Fn([u64; 3], BlockShape, &[f32]) -> T + Sync),
+        of: impl Fn([u64; 3], BlockShape, &[f32]) -> T + Sync,
     ) -> Result<Vec<T>> {
         let grid = self.grid(self.source.extent());
         let one = |values: &mut Vec<f32>, &block: &[u64; 3]| {

@@ -262,7 +262,7 @@ impl Spectrum {
             span,
         };
         let (masked, low) = (job.scan.masked, job.scan.q_min);
-        let blocks = job.each_block(blocks, &|block, shape, values| {
+        let blocks = job.each_block(blocks, |block, shape, values| {
             if masked {
                 BlockSpectrum::new(block, shape, &filled(values, low), &norm)
             } else {
