@@ -103,6 +103,7 @@ fn overviews(
         reversible: false,
         rough: false,
         curve: None,
+        spectrum: None,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
     let voxels = job.tier_voxels(&shape.tiers[1], output)?;

@@ -87,7 +87,10 @@ pub fn encode(
         reversible: false,
         rough: false,
         curve: None,
+        spectrum: None,
     };
+    let spectrum = target::survey(&job, options.target)?;
+    job.spectrum = spectrum.as_ref();
     job.curve = curve::choose(&job, target::expected_step(&job, options.target))?;
     target::encode_to(&job, options.target, path)
 }
