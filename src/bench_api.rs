@@ -19,7 +19,9 @@ use crate::encode::{
     GridWanted, LevelError, ModelChoice, PlainSize, Preset, Task, encode_block, encode_plain_block,
     fitted_weights, forward, grid_models, quantise,
 };
-use crate::model::{BlockModel, Filters, GridModel, Precision, Residual, ValueMap, WaveletModel};
+use crate::model::{
+    BlockModel, Coder, Filters, GridModel, Precision, Residual, ValueMap, WaveletModel,
+};
 use crate::volume::DType;
 
 pub use crate::codec::mixing;
@@ -113,8 +115,33 @@ pub struct LabPayload {
     pub model: BlockModel,
 }
 
+/// What a block was coded as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabKind {
+    /// One value.
+    Constant,
+    /// Wavelets.
+    Wavelet,
+    /// A feature grid with a network.
+    Grid,
+}
+
+impl LabKind {
+    fn of(block: &EncodedBlock) -> Self {
+        match block {
+            EncodedBlock::Constant(_) => Self::Constant,
+            EncodedBlock::Payload { model, .. } => match model {
+                ModelUse::Wavelet { .. } => Self::Wavelet,
+                ModelUse::Grid(_) => Self::Grid,
+            },
+        }
+    }
+}
+
 /// Bytes and errors of one block.
 pub struct LabBlock {
+    /// What it was coded as.
+    pub kind: LabKind,
     /// Bytes of each layer; empty for a constant block.
     pub layers: Vec<usize>,
     /// Error of each quality level.
@@ -207,6 +234,13 @@ impl BlockLab {
         self
     }
 
+    /// The same with coder M, whatever the preset.
+    pub fn with_mixing(mut self) -> Self {
+        self.model.coder = Coder::M;
+        self.wide.coder = Coder::M;
+        self
+    }
+
     /// The same with these block models.
     pub fn with_model(self, model: ModelChoice) -> Self {
         let choice = match model {
@@ -269,6 +303,7 @@ impl BlockLab {
         let (block, errors) =
             encode_block(&plan, shape, values, &[], &mut EncodeScratch::default())?;
         Ok(LabBlock {
+            kind: LabKind::of(&block),
             layers: layer_bytes(&block),
             errors,
         })
@@ -298,6 +333,7 @@ impl BlockLab {
         };
         let (block, errors) = encode_plain_block(&self.plan(), shape, values, size)?;
         Ok(LabBlock {
+            kind: LabKind::of(&block),
             layers: layer_bytes(&block),
             errors,
         })

@@ -127,6 +127,7 @@ mod tests {
                 reversible: true,
                 coder: Coder::R,
                 curve: None,
+                filter: None,
             };
             let (narrow, wide) = wavelet_models(-1000, 1000, 1.0, wanted);
             for model in [narrow, wide] {
@@ -153,6 +154,7 @@ mod tests {
                 reversible: true,
                 coder: Coder::R,
                 curve: None,
+                filter: None,
             };
             let model = wavelet_models(0, 60_000, 1.0, wanted).1;
             let mut bands = vec![20_000; shape.voxels()];

@@ -104,6 +104,7 @@ fn overviews(
         rough: false,
         curve: None,
         filter: None,
+        spectrum: None,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
     let voxels = job.tier_voxels(&shape.tiers[1], output)?;

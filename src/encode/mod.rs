@@ -89,7 +89,10 @@ pub fn encode(
         rough: false,
         curve: None,
         filter: None,
+        spectrum: None,
     };
+    let spectrum = target::survey(&job, options.target)?;
+    job.spectrum = spectrum.as_ref();
     let step = target::expected_step(&job, options.target);
     job.curve = curve::choose(&job, step)?;
     job.filter = filter::choose(&job, step)?;

@@ -9,13 +9,15 @@ pub enum Target {
     /// Open loop, 0..=100: one step size for the whole volume, no search. Integers of few values
     /// come back exactly at the upper end.
     Quality(f64),
-    /// At least this PSNR in dB over the whole volume.
+    /// At least this PSNR in dB over the whole volume, by at most 0.3 dB more. Integers for which no
+    /// step is fine enough come back exactly.
     Psnr(f64),
-    /// At least these SSIM values at levels of detail 0, 1, 2, 3 (mean-downsampled decode).
+    /// At least these SSIM values at levels of detail 0, 1, 2, 3 (mean-downsampled decode), one of them
+    /// by at most 0.01 more. Integers as with [`Target::Psnr`].
     Ssim([f64; 4]),
-    /// At most `extent x dtype bytes / ratio` bytes.
+    /// At most `extent x dtype bytes / ratio` bytes, by at most 5 % less.
     Ratio(f64),
-    /// At most this many bytes.
+    /// At most this many bytes, by at most 5 % less.
     Bytes(u64),
     /// No voxel is off by more than this: a residual keeps the bound, in one encode.
     MaxError(f64),
@@ -197,8 +199,12 @@ pub struct EncodeReport {
     pub psnr: Option<f64>,
     /// Largest absolute error of the last level.
     pub max_abs_error: f64,
-    /// Encode passes over the volume that the target took.
+    /// Encodes of the whole volume that the target took.
     pub passes: u32,
+    /// What the target cost in encodes of the whole volume: voxels coded, those of samples and of
+    /// `passes` included, over voxels of the volume; a voxel that was transformed but not coded
+    /// counts as a tenth.
+    pub cost: f64,
     /// Backend that did the work, such as `cpu (avx2)`.
     pub backend: String,
 }

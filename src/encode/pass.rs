@@ -15,6 +15,7 @@ use super::overview::TierVoxels;
 use super::plan::{Models, WaveletWanted, Wavelets, coder, layer_steps};
 use super::scan::{Scan, report};
 use super::search::Effort;
+use super::target::Spectrum;
 use super::totals::Totals;
 use super::{EncodeOptions, ModelChoice, Preset, Progress, ProgressFn};
 use crate::backend::ValueRange;
@@ -47,6 +48,8 @@ pub(crate) struct Job<'a> {
     pub(crate) curve: Option<CurveShape>,
     /// Filters of the wavelet models of tier 0.
     pub(crate) filter: Option<FilterShape>,
+    /// Coefficients of the volume, for a target that is searched for.
+    pub(crate) spectrum: Option<&'a Spectrum>,
 }
 
 /// A block of a tier as the pass made it.
@@ -179,26 +182,59 @@ impl Job<'_> {
             .collect())
     }
 
+    /// Blocks of tier 0.
+    pub(super) fn block_count(&self) -> u64 {
+        self.grid(self.source.extent()).count()
+    }
+
+    /// Share of the volume's voxels that these blocks hold.
+    pub(super) fn share_of(&self, blocks: &[[u64; 3]]) -> f64 {
+        let grid = self.grid(self.source.extent());
+        let voxels: u64 = blocks.iter().map(|&b| grid.region(b).voxels()).sum();
+        voxels as f64 / Region::whole(self.source.extent()).voxels() as f64
+    }
+
     /// Voxels of a sample of at least `wanted` blocks, or of all, without those that are masked, and
     /// the share of all blocks that it is.
     pub(super) fn sample_values(&self, wanted: u64) -> Result<(Vec<SampleBlock>, f64)> {
-        let grid = self.grid(self.source.extent());
         let sample = self.sample(wanted)?;
-        let share = sample.len() as f64 / grid.count() as f64;
-        let mut out = Vec::new();
-        for block in sample {
-            let mut values = Vec::new();
+        let share = sample.len() as f64 / self.block_count() as f64;
+        let finite = |_, shape, values: &[f32]| {
+            let all = values.iter().all(|v| v.is_finite());
+            all.then(|| (shape, values.to_vec()))
+        };
+        let found = self.each_block(&sample, finite)?;
+        Ok((found.into_iter().flatten().collect(), share))
+    }
+
+    /// What `of` makes of the place, extent and values, in units of `q`, of each of these blocks.
+    pub(super) fn each_block<T: Send>(
+        &self,
+        blocks: &[[u64; 3]],
+        of: impl Fn([u64; 3], BlockShape, &[f32]) -> T + Sync,
+    ) -> Result<Vec<T>> {
+        let grid = self.grid(self.source.extent());
+        let one = |values: &mut Vec<f32>, &block: &[u64; 3]| {
             let region = grid.region(block);
-            self.read(&TierSource::Volume(self.source), &region, &mut values)?;
-            if values.iter().all(|v| v.is_finite()) {
-                let shape = BlockShape {
-                    dims: region.extent().map(|n| n as usize),
-                    depth: plan_depth(self.block_log2),
-                };
-                out.push((shape, values));
-            }
+            self.read(&TierSource::Volume(self.source), &region, values)?;
+            let shape = BlockShape {
+                dims: region.extent().map(|n| n as usize),
+                depth: plan_depth(self.block_log2),
+            };
+            Ok(of(block, shape, values))
+        };
+        let voxels = |b: &[[u64; 3]]| b.iter().map(|&b| grid.region(b).voxels()).sum::<u64>();
+        let (mut out, mut done, total) = (Vec::new(), 0, voxels(blocks));
+        for chunk in blocks.chunks(self.flight().blocks) {
+            let found: Result<Vec<T>> = self
+                .pool
+                .install(|| chunk.par_iter().map_init(Vec::new, one).collect());
+            out.extend(found?);
+            done += voxels(chunk);
+            let phase = "survey";
+            report(self.progress, Progress { phase, done, total })?;
         }
-        Ok((out, share))
+        Ok(out)
     }
 
     /// Encodes blocks of tier 0 and keeps only the sums.
@@ -456,7 +492,12 @@ impl Job<'_> {
         values: &[f32],
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
-        let dims = grid.region(block).extent().map(|n| n as usize);
+        let region = grid.region(block);
+        let dims = region.extent().map(|n| n as usize);
+        let plan = &BlockPlan {
+            search: (plan.search).map(|effort| effort.beside(neighbours(grid, &region))),
+            ..*plan
+        };
         let shape = BlockShape {
             dims,
             depth: plan_depth(self.block_log2),
@@ -618,6 +659,11 @@ impl Job<'_> {
 }
 
 /// Transform levels of a block.
+/// Whether there is a block before and after this one, along x, y and z.
+fn neighbours(grid: &BlockGrid, region: &Region) -> [[bool; 2]; 3] {
+    [0, 1, 2].map(|a| [region.start[a] > 0, region.end[a] < grid.extent[a]])
+}
+
 fn plan_depth(block_log2: u32) -> usize {
     (block_log2 - 2) as usize
 }

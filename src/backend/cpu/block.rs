@@ -624,7 +624,7 @@ mod tests {
         }
     }
 
-    fn run<E: Working>(
+    fn run<E: Filtered>(
         level: CpuLevel,
         model: &WaveletModel,
         shape: BlockShape,

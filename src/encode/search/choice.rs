@@ -36,7 +36,7 @@ impl Search<'_> {
                     for c in &candidates {
                         self.choose(b, c);
                     }
-                    if self.groups {
+                    if self.effort.groups {
                         self.try_without(b, &candidates);
                     }
                 }

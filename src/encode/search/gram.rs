@@ -21,8 +21,9 @@ pub(super) struct Gram {
 }
 
 impl Gram {
-    /// For an axis of `n` voxels.
-    pub(super) fn new(n: usize, depth: usize) -> Self {
+    /// For an axis of voxels that count as much as their weights say.
+    pub(super) fn new(weights: &[f32], depth: usize) -> Self {
+        let n = weights.len();
         if n.div_ceil(1 << depth) < 2 {
             let alone = Row {
                 square: 1.0,
@@ -41,7 +42,7 @@ impl Gram {
             let row = |at: usize| {
                 let here: &Vec<f64> = &waves[from][at];
                 let product = |to: usize, other: &Vec<f64>| {
-                    (dot(here, other) / (norms[from] * norms[to])) as f32
+                    (product_of(here, other, weights) / (norms[from] * norms[to])) as f32
                 };
                 Row {
                     square: product(from, here),
@@ -69,6 +70,11 @@ impl Gram {
 #[inline(always)]
 pub(super) fn square(grams: &[Gram; 3], index: usize, at: [usize; 3]) -> f32 {
     (0..3).fold(1.0, |p, a| p * grams[a].row(index >> a & 1, at[a]).square)
+}
+
+fn product_of(a: &[f64], b: &[f64], weights: &[f32]) -> f64 {
+    let pairs = a.iter().zip(b).zip(weights);
+    pairs.map(|((a, b), &w)| a * b * f64::from(w)).sum()
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -125,7 +131,7 @@ mod tests {
     #[test]
     fn inner_functions_are_normalised() {
         for depth in 0..3 {
-            let gram = Gram::new(64, depth);
+            let gram = Gram::new(&[1.0; 64], depth);
             for high in [0, 1] {
                 let n = 64 >> (depth + 1);
                 assert!((gram.row(high, n / 2).square - 1.0).abs() < 1e-3);
@@ -133,12 +139,14 @@ mod tests {
                 assert!((gram.row(high, n - 1).square - 1.0).abs() > 0.01);
             }
         }
-        assert_eq!(Gram::new(5, 3).row(0, 0).square, 1.0);
+        assert_eq!(Gram::new(&[1.0; 5], 3).row(0, 0).square, 1.0);
     }
 
     #[test]
     fn products_are_symmetric() {
-        let gram = Gram::new(29, 1);
+        let mut weights = [1.0; 29];
+        (weights[0], weights[28]) = (1.5, 1.5);
+        let gram = Gram::new(&weights, 1);
         for (from, to) in [(0, 0), (0, 1), (1, 1)] {
             for at in 0..7 {
                 for &(other, product) in &gram.row(from, at).others[to] {

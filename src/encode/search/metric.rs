@@ -1,6 +1,7 @@
 //! The transform is not orthogonal: what errors of coefficients have in common with the basis
 //! function of each of them, by the inverse transform and its adjoint.
 
+use super::border::Weights;
 use crate::backend::cpu::Loops;
 use crate::codec::bands::BlockShape;
 use crate::model::gains::LIFTING;
@@ -11,9 +12,17 @@ pub(super) struct Products<'a> {
     pub(super) values: &'a mut [f32],
     pub(super) scratch: &'a mut Vec<f32>,
     pub(super) shape: BlockShape,
+    pub(super) weights: &'a Weights,
 }
 
-impl Loops for Products<'_> {
+/// Replaces errors of coefficients, bands nested, by the errors of voxels that they make.
+pub(super) struct Voxels<'a> {
+    pub(super) values: &'a mut [f32],
+    pub(super) scratch: &'a mut Vec<f32>,
+    pub(super) shape: BlockShape,
+}
+
+impl Loops for Voxels<'_> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
@@ -25,6 +34,20 @@ impl Loops for Products<'_> {
                 along::<true>(self.values, self.scratch, &self.shape, depth, axis);
             }
         }
+    }
+}
+
+impl Loops for Products<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let voxels = Voxels {
+            values: self.values,
+            scratch: self.scratch,
+            shape: self.shape,
+        };
+        voxels.run();
+        self.weights.apply(self.values);
         for depth in 0..self.shape.depth {
             for axis in [0, 1, 2] {
                 along::<false>(self.values, self.scratch, &self.shape, depth, axis);
@@ -246,6 +269,7 @@ mod tests {
                 values: &mut products,
                 scratch: &mut Vec::new(),
                 shape,
+                weights: &Weights::even(shape),
             });
             let sum = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
             let (found, wanted) = (sum(&errors, &products), sum(&block, &block));

@@ -2,9 +2,11 @@
 //!
 //! Coefficients are chosen one at a time, each by what the block then costs as a whole: bits with
 //! all contexts that see it ([`field`]), and error with what the others leave ([`metric`], [`gram`]),
-//! for the transform is not orthogonal. Nothing here is normative; floating-point operations are
-//! in a fixed order and none is a library call, so that every machine chooses the same.
+//! for the transform is not orthogonal. At faces to other blocks errors count more ([`border`]).
+//! Nothing here is normative; floating-point operations are in a fixed order and none is a library
+//! call, so that every machine chooses the same.
 
+mod border;
 mod choice;
 mod count;
 mod field;
@@ -20,9 +22,10 @@ use crate::backend::cpu::CpuBackend;
 use crate::codec::bands::BlockShape;
 use crate::codec::{Coefficient, Quantiser, rows};
 use crate::model::WaveletModel;
+use border::Weights;
 use field::{Field, each};
 use gram::Gram;
-use metric::Products;
+use metric::{Products, Voxels};
 
 /// Bytes that a search works with for each voxel: cells with their padding, and errors.
 const WORK_BYTES: u64 = 48;
@@ -34,6 +37,9 @@ pub(crate) struct Effort {
     rounds: usize,
     /// Whether whole groups are tried without any.
     groups: bool,
+    /// Whether the block has a neighbour before and after it along x, y and z: errors shall not
+    /// show a seam there.
+    neighbours: [[bool; 2]; 3],
 }
 
 impl Effort {
@@ -47,7 +53,13 @@ impl Effort {
         Some(Self {
             rounds,
             groups: preset == Preset::Best,
+            neighbours: [[true; 2]; 3],
         })
+    }
+
+    /// The same for a block that has these neighbours, before and after it along x, y and z.
+    pub(crate) fn beside(self, neighbours: [[bool; 2]; 3]) -> Self {
+        Self { neighbours, ..self }
     }
 
     /// Bytes that it works with for each voxel of a block.
@@ -71,10 +83,11 @@ impl Task<'_> {
     /// # Errors
     /// As the tables of the coder.
     pub(crate) fn run<E: Coefficient>(self, effort: Effort, targets: &mut [Vec<E>]) -> Result<()> {
-        let mut search = Search::new(self, effort.groups)?;
+        let mut search = Search::new(self, effort)?;
         for (quality, indices) in (0..self.model.qualities).zip(targets) {
             search.begin(quality)?;
             search.load(indices);
+            search.weigh(indices);
             for _ in 0..effort.rounds {
                 search.round(indices);
             }
@@ -86,9 +99,11 @@ impl Task<'_> {
 /// A search in one block, from quality to quality.
 struct Search<'a> {
     task: Task<'a>,
-    groups: bool,
+    effort: Effort,
     quantiser: Quantiser,
     field: Field,
+    /// What squared errors count.
+    weights: Weights,
     /// Basis functions of each split and axis.
     grams: Vec<[Gram; 3]>,
     /// What reconstruction takes off a magnitude of 1 and of more, in steps.
@@ -110,28 +125,16 @@ fn value(magnitude: u32, pulls: [f32; 2]) -> f32 {
 }
 
 impl<'a> Search<'a> {
-    fn new(task: Task<'a>, groups: bool) -> Result<Self> {
+    fn new(task: Task<'a>, effort: Effort) -> Result<Self> {
         let shape = task.shape;
-        let grams = |depth: usize| {
-            let [x, y, z] = shape.dims;
-            let first = Gram::new(x, depth);
-            let other = |n: usize| {
-                if n == x {
-                    first.clone()
-                } else {
-                    Gram::new(n, depth)
-                }
-            };
-            let (second, third) = (other(y), other(z));
-            [first, second, third]
-        };
         let model = task.model;
         Ok(Self {
             task,
-            groups,
+            effort,
             quantiser: Quantiser::new(model, 0),
             field: Field::new(shape)?,
-            grams: (0..shape.depth).map(grams).collect(),
+            weights: Weights::even(shape),
+            grams: Vec::new(),
             pulls: [model.recon_one, model.recon_more].map(|p| f32::from(p) / 256.0),
             lambda: lambda(1.0) as f32,
             errors: Vec::new(),
@@ -146,6 +149,29 @@ impl<'a> Search<'a> {
             self.field.advance()?;
         }
         Ok(())
+    }
+
+    /// Decides what errors count, from those that indices leave.
+    fn weigh<E: Coefficient>(&mut self, indices: &[E]) {
+        let shape = self.task.shape;
+        self.find_errors(indices);
+        self.task.cpu.with_vectors(Voxels {
+            values: &mut self.errors,
+            scratch: &mut self.lines,
+            shape,
+        });
+        self.weights = Weights::new(&self.errors, shape, self.effort.neighbours);
+        let weights = &self.weights.0;
+        let grams = |depth: usize| {
+            let first = Gram::new(&weights[0], depth);
+            let other = |axis: usize| match weights[axis] == weights[0] {
+                true => first.clone(),
+                false => Gram::new(&weights[axis], depth),
+            };
+            let (second, third) = (other(1), other(2));
+            [first, second, third]
+        };
+        self.grams = (0..shape.depth).map(grams).collect();
     }
 
     /// Takes indices to start from, within what the quality before allows.
@@ -204,6 +230,7 @@ impl<'a> Search<'a> {
             values: &mut self.errors,
             scratch: &mut self.lines,
             shape: self.field.shape,
+            weights: &self.weights,
         });
         for index in 1..8 {
             self.aim_band(field::id(depth, index));

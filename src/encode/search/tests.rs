@@ -99,6 +99,7 @@ fn error(search: &mut Search<'_>, indices: &[i32]) -> f64 {
         values: &mut search.errors,
         scratch: &mut search.lines,
         shape: search.field.shape,
+        weights: &search.weights,
     });
     let product = own
         .iter()
@@ -111,11 +112,12 @@ fn with_task<T>(dims: [usize; 3], levels: u8, f: impl FnOnce(Task<'_>) -> T) -> 
     let shape = BlockShape { dims, depth: 4 };
     let wanted = WaveletWanted {
         reversible: false,
-        filters: None,
+
         levels,
         residual: Residual::None,
         coder: Coder::R,
         curve: None,
+        filter: None,
     };
     let model = wavelet_models(-60, 60, 9.0, wanted).1;
     f(Task {
@@ -126,14 +128,19 @@ fn with_task<T>(dims: [usize; 3], levels: u8, f: impl FnOnce(Task<'_>) -> T) -> 
     })
 }
 
-/// Each round lowers squared error plus lambda times bits of the whole block, and by no little.
+fn best() -> Effort {
+    Effort::of_preset(Preset::Best).unwrap()
+}
+
+/// Each round lowers squared error, as it counts, plus lambda times bits of the whole block, and by no little.
 #[test]
 fn every_round_lowers_the_cost() {
     for dims in [[64, 64, 64], [41, 64, 30]] {
         with_task(dims, 1, |task| {
             let mut indices = targets(&task).remove(0);
-            let mut search = Search::new(task, true).unwrap();
+            let mut search = Search::new(task, best()).unwrap();
             search.load(&mut indices);
+            search.weigh(&indices);
             let cost = |search: &mut Search<'_>, indices: &[i32]| {
                 for b in 0..search.field.bands.len() {
                     search.field.choose_variant(b);
@@ -165,13 +172,14 @@ fn every_round_lowers_the_cost() {
 fn counted_bits_are_coded_bits() {
     with_task([64, 64, 64], 3, |task| {
         let mut all = targets(&task);
-        let mut search = Search::new(task, true).unwrap();
+        let mut search = Search::new(task, best()).unwrap();
         let mut state = CoefficientState::new();
         state.reset(task.shape);
         let mut counted = Vec::new();
         for (quality, indices) in (0..3).zip(&mut all) {
             search.begin(quality).unwrap();
             search.load(indices);
+            search.weigh(indices);
             search.round(indices);
             counted.push(all_bits(&search.field) / 8.0);
         }

@@ -189,13 +189,14 @@ pub(crate) struct TargetArgs {
     /// 0 to 100: one step size for the whole volume, no search
     #[arg(long, value_name = "Q", value_parser = values::quality)]
     pub(crate) quality: Option<f64>,
-    /// At least this PSNR in dB
+    /// At least this PSNR in dB, by less than 0.3 dB more where the volume has such an encode
     #[arg(long, value_name = "DB", value_parser = values::positive)]
     pub(crate) psnr: Option<f64>,
-    /// At least these SSIM values at levels of detail 0, 1, 2, 3
+    /// At least these SSIM values at levels of detail 0, 1, 2, 3; one of them is met by less than 0.01
+    /// more
     #[arg(long, value_name = "S0,S1,S2,S3")]
     pub(crate) ssim: Option<SsimTarget>,
-    /// At least this many times smaller than the voxels
+    /// At least this many times smaller than the voxels, by less than 5 %
     #[arg(long, value_name = "R", value_parser = values::positive)]
     pub(crate) ratio: Option<f64>,
     /// At most this many bytes (20000000, 20M, 20MiB)

@@ -1,17 +1,19 @@
 //! Rate and distortion of blocks without a container: payload bytes and PSNR at several steps.
-//! Writes the CSV columns that `bdrate.py` reads.
+//! Writes the CSV columns that `bdrate.py` reads, and how many blocks are of which kind.
 //!
-//! NAME says what is measured: `dense`, `hashgrid`, `hashgrid-t15` (tables of at most 2^15 entries),
-//! `curve` (wavelets along a value curve where one pays), `auto` (the cheaper for each block), each with `-fast` or `-best` at the end for another preset;
-//! or `plain`: features and network trained for squared error alone, rounded to 8 bits, in models
-//! of several sizes.
+//! NAME says what is measured: `dense` (wavelets), `hashgrid`, `auto` (the cheaper for each block) or
+//! `curve` (as `dense-curve`), and behind it, each with a hyphen, `fast` or `best` for another preset,
+//! `curve` for wavelets along a value curve where one pays, `m` for coder M with any preset, `t15` for
+//! tables of at most 2^15 entries; or `plain`: features and network trained for squared error alone,
+//! rounded to 8 bits, in models of several sizes.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
-use hgv::bench_api::{BlockLab, LabBlock, LabCurve};
+use clap::Parser;
+use hgv::bench_api::{BlockLab, LabBlock, LabCurve, LabKind};
 use hgv::encode::{ModelChoice, Preset};
 use hgv_bench::lab::LabVolume;
 
@@ -31,6 +33,28 @@ const SIZES: [((u8, u8), u8); 6] = [
 /// Adam steps of a plain model, each over all voxels of the block.
 const STEPS: usize = 300;
 
+/// Rate and distortion of blocks without a container.
+#[derive(Parser)]
+struct Args {
+    /// What is measured: dense, hashgrid, auto, curve, with words such as -best behind; or plain.
+    name: String,
+    /// Voxels along a side of a block.
+    side: usize,
+    /// Quality levels.
+    levels: u8,
+    /// Only every so-manieth block.
+    every: usize,
+    /// Volumes, .npy in C order.
+    #[arg(required = true)]
+    volumes: Vec<PathBuf>,
+    /// Only so many blocks, evenly from quiet to busy.
+    #[arg(long)]
+    strata: Option<usize>,
+    /// Steps: the volume's range divided by two to the power of each.
+    #[arg(long, value_delimiter = ',')]
+    steps: Option<Vec<f64>>,
+}
+
 #[derive(Clone, Copy)]
 enum Method {
     Step {
@@ -39,6 +63,7 @@ enum Method {
         table_log2: u8,
         preset: Preset,
         curve: bool,
+        mixing: bool,
     },
     Plain {
         spacings: (u8, u8),
@@ -46,22 +71,39 @@ enum Method {
     },
 }
 
+/// What blocks of a volume take together.
+#[derive(Default)]
+struct Totals {
+    bytes: usize,
+    voxels: usize,
+    sse: f64,
+    constant: usize,
+    wavelet: usize,
+    grid: usize,
+}
+
 fn main() -> Result<(), String> {
-    let mut args = std::env::args().skip(1);
-    let usage = "usage: hgv-rd NAME SIDE LEVELS EVERY VOLUME.npy ... (every EVERYth block)";
-    let mut next = || args.next().ok_or(usage);
-    let name = next()?;
-    let number = |s: String| s.parse::<usize>().map_err(|e| e.to_string());
-    let (side, levels, every) = (number(next()?)?, number(next()?)?, number(next()?)?);
-    println!("dataset,codec,mode,param,bytes,ratio,psnr,ssim");
-    for path in args {
-        let volume = LabVolume::load(Path::new(&path))?;
-        for (i, method) in methods(&name)?.into_iter().enumerate() {
-            let (bytes, psnr, voxels) = sweep(&volume, method, side, levels as u8, every)?;
-            let ratio = (voxels * volume.voxel_bytes) as f64 / bytes as f64;
-            let (volume, param) = (&volume.name, method.param(i));
-            println!("{volume},{name},whole,{param},{bytes},{ratio:.4},{psnr:.4},0");
-            if ratio < 8.0 {
+    let args = Args::parse();
+    let name = &args.name;
+    println!("dataset,codec,mode,param,bytes,ratio,psnr,ssim,constant,wavelet,grid");
+    for path in &args.volumes {
+        let volume = LabVolume::load(path)?;
+        let corners = chosen(&volume, &args);
+        for (i, method) in methods(&args)?.into_iter().enumerate() {
+            let t = sweep(&volume, method, &args, &corners)?;
+            let span = f64::from(volume.range.1) - f64::from(volume.range.0);
+            let psnr = -10.0 * (t.sse / t.voxels as f64 / span / span).max(1e-30).log10();
+            let ratio = (t.voxels * volume.voxel_bytes) as f64 / t.bytes as f64;
+            println!(
+                "{},{name},whole,{},{},{ratio:.4},{psnr:.4},0,{},{},{}",
+                volume.name,
+                method.param(i),
+                t.bytes,
+                t.constant,
+                t.wavelet,
+                t.grid
+            );
+            if ratio < 8.0 && args.steps.is_none() {
                 break;
             }
         }
@@ -69,8 +111,33 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
+/// Corners of the blocks to measure: every so-manieth, or strata of them, ordered by the spread of
+/// their voxels without those of one value.
+fn chosen(v: &LabVolume, args: &Args) -> Vec<[usize; 3]> {
+    let all = v.corners(args.side).into_iter().step_by(args.every);
+    let Some(strata) = args.strata else {
+        return all.collect();
+    };
+    let mut spread: Vec<_> = all
+        .map(|corner| (variance(&v.cube(corner, args.side).1), corner))
+        .filter(|(variance, _)| *variance > 0.0)
+        .collect();
+    spread.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let strata = strata.min(spread.len());
+    let middle = |i: usize| spread[(2 * i + 1) * spread.len() / (2 * strata)].1;
+    (0..strata).map(middle).collect()
+}
+
+fn variance(values: &[f32]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+    let square = |v: &f32| (f64::from(*v) - mean).powi(2);
+    values.iter().map(square).sum::<f64>() / n
+}
+
 /// What a name stands for.
-fn methods(name: &str) -> Result<Vec<Method>, String> {
+fn methods(args: &Args) -> Result<Vec<Method>, String> {
+    let name = &args.name;
     let mut words = name.split('-');
     let model = match words.next() {
         Some("dense" | "curve") => ModelChoice::Dense,
@@ -86,22 +153,27 @@ fn methods(name: &str) -> Result<Vec<Method>, String> {
         _ => return Err(format!("{name}: dense, curve, hashgrid, auto or plain")),
     };
     let (mut preset, mut table_log2) = (Preset::Balanced, 22);
+    let (mut curve, mut mixing) = (name.starts_with("curve"), false);
     for word in words {
         match (word, word.strip_prefix('t')) {
             ("fast", _) => preset = Preset::Fast,
             ("best", _) => preset = Preset::Best,
+            ("curve", _) => curve = true,
+            ("m", _) => mixing = true,
             (_, Some(t)) => table_log2 = t.parse().map_err(|e| format!("{name}: {e}"))?,
             _ => return Err(format!("{name}: what is {word}?")),
         }
     }
-    let step = |exponent| Method::Step {
+    let step = |&exponent| Method::Step {
         exponent,
         model,
         table_log2,
         preset,
-        curve: name.starts_with("curve"),
+        curve,
+        mixing,
     };
-    Ok(EXPONENTS.map(step).to_vec())
+    let steps = args.steps.as_deref().unwrap_or(&EXPONENTS);
+    Ok(steps.iter().map(step).collect())
 }
 
 impl Method {
@@ -126,10 +198,14 @@ impl Method {
                 table_log2,
                 preset,
                 curve,
+                mixing,
             } => {
-                let lab = lab(exponent, preset)
+                let mut lab = lab(exponent, preset)
                     .with_model(model)
                     .with_table_log2(table_log2);
+                if mixing {
+                    lab = lab.with_mixing();
+                }
                 if !curve {
                     return Ok(lab);
                 }
@@ -183,31 +259,32 @@ fn choose_curve(v: &LabVolume, preset: Preset, step: f64) -> Result<LabCurve, St
     LabCurve::choose(blocks, share, v.range, preset, step).map_err(|e| e.to_string())
 }
 
-/// Bytes, PSNR and voxels of the chosen blocks of a volume.
+/// The chosen blocks of a volume, all together.
 fn sweep(
     v: &LabVolume,
     method: Method,
-    side: usize,
-    levels: u8,
-    every: usize,
-) -> Result<(usize, f64, usize), String> {
-    let span = f64::from(v.range.1) - f64::from(v.range.0);
-    let lab = method.lab(v, side, levels)?;
-    let (mut bytes, mut sse, mut voxels) = (0, 0.0, 0);
-    for &corner in v.corners(side).iter().step_by(every) {
-        let (dims, values) = v.cube(corner, side);
+    args: &Args,
+    corners: &[[usize; 3]],
+) -> Result<Totals, String> {
+    let lab = method.lab(v, args.side, args.levels)?;
+    let mut totals = Totals::default();
+    for &corner in corners {
+        let (dims, values) = v.cube(corner, args.side);
         let block = method
             .encode(&lab, dims, &values)
             .map_err(|e| e.to_string())?;
         // A constant block costs five bytes, as for the peers.
-        bytes += if block.layers.is_empty() {
-            5
-        } else {
-            block.layers.iter().sum()
+        totals.bytes += match block.kind {
+            LabKind::Constant => 5,
+            _ => block.layers.iter().sum(),
         };
-        sse += block.errors.last().map_or(0.0, |e| e.sse);
-        voxels += values.len();
+        match block.kind {
+            LabKind::Constant => totals.constant += 1,
+            LabKind::Wavelet => totals.wavelet += 1,
+            LabKind::Grid => totals.grid += 1,
+        }
+        totals.sse += block.errors.last().map_or(0.0, |e| e.sse);
+        totals.voxels += values.len();
     }
-    let mse = sse / voxels as f64 / span / span;
-    Ok((bytes, -10.0 * mse.max(1e-30).log10(), voxels))
+    Ok(totals)
 }

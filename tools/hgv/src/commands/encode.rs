@@ -175,7 +175,7 @@ fn encode(
     };
     context.output.result(&json, || {
         format!(
-            "{}: {} {}, {}, {:.2}:1 ({:.4} bits/voxel), {}, {} ({speed:.1} Mvoxel/s), {}",
+            "{}: {} {}, {}, {:.2}:1 ({:.4} bits/voxel), {}, {} ({speed:.1} Mvoxel/s, {}), {}",
             json.output,
             human_extent(json.extent),
             source.dtype(),
@@ -184,8 +184,18 @@ fn encode(
             report.bits_per_voxel,
             human_psnr(report.psnr),
             progress::seconds(seconds),
+            cost(&report),
             report.backend
         )
     })?;
     Ok(Outcome::Done)
+}
+
+/// `1 pass`, or what a search cost: `2.13 passes`.
+fn cost(report: &EncodeReport) -> String {
+    if report.cost == 1.0 {
+        "1 pass".into()
+    } else {
+        format!("{:.2} passes", report.cost)
+    }
 }

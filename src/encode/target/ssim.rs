@@ -1,0 +1,136 @@
+//! SSIM at four levels of detail: the paper's composite target.
+
+use std::path::Path;
+
+use super::super::Progress;
+use super::super::pass::Job;
+use super::fit::{Bracket, Figures, minus};
+use super::patch::Patches;
+use super::search::{Found, Goal, Made};
+use super::spectrum::{DEPTHS, Spectrum};
+use crate::quality::{CompareOptions, compare};
+use crate::volume::VoxelSource;
+use crate::{Result, Volume};
+
+/// What the smallest margin may be, and how much of that a search aims for at most.
+const TOLERANCE: f64 = 0.01;
+const AIM: f64 = 0.003;
+/// The same as a share of what the target leaves to 1, where that is little.
+const AIM_SHARE: f64 = 0.08;
+/// A first encode may leave less than this share of what was allowed; beyond, a second one is
+/// worth its time.
+const WASTE: f64 = 0.6;
+
+/// SSIM at each level of detail; `None` where the volume is too small for one.
+type Ssim = [Option<f64>; DEPTHS];
+
+/// A target of SSIM.
+pub(super) struct Similar<'a> {
+    wanted: [f64; DEPTHS],
+    spectrum: &'a Spectrum,
+    /// Levels of detail that have windows.
+    exists: [bool; DEPTHS],
+    patches: Option<Patches>,
+}
+
+/// log2(step) by the spectrum alone.
+pub(super) fn guess(job: &Job<'_>, spectrum: &Spectrum, wanted: [f64; DEPTHS]) -> f64 {
+    let goal = Similar::new(job, spectrum, wanted);
+    Bracket::new(job.limits(), false).solve(|x| goal.reached(&goal.modelled(x)))
+}
+
+impl<'a> Similar<'a> {
+    pub(super) fn new(job: &Job<'_>, spectrum: &'a Spectrum, wanted: [f64; DEPTHS]) -> Self {
+        let shortest = job.source.extent().into_iter().min().unwrap_or(0);
+        Self {
+            wanted,
+            spectrum,
+            exists: std::array::from_fn(|lod| shortest >> lod >= 7),
+            patches: None,
+        }
+    }
+
+    /// How much 1 - SSIM may be.
+    fn allowed(&self, lod: usize) -> f64 {
+        1.0 - self.wanted[lod]
+    }
+
+    /// Margins of the levels that exist.
+    fn margins(&self, ssim: &Ssim) -> impl Iterator<Item = (f64, f64)> {
+        let pairs = ssim.iter().zip(self.wanted);
+        pairs.filter_map(|(s, w)| s.map(|s| (s - w, 1.0 - w)))
+    }
+}
+
+fn figures(ssim: &Ssim) -> Figures {
+    ssim.map(|s| s.map_or(0.0, |s| (1.0 - s).max(1e-9).ln()))
+}
+
+/// SSIM of a file against a part of the source, or all of it.
+pub(super) fn ssim_of(job: &Job<'_>, source: &dyn VoxelSource, path: &Path) -> Result<Ssim> {
+    let volume = Volume::open(path)?.with_threads(job.options.threads)?;
+    let view = volume.view(0, volume.levels() - 1)?;
+    let options = CompareOptions::default()
+        .with_threads(job.options.threads)
+        .with_range(job.scan.min, job.scan.max);
+    let report = |done, total| {
+        (job.progress)(Progress {
+            phase: "verify",
+            done,
+            total,
+        })
+    };
+    Ok(compare(source, &view, &options, &report)?.ssim)
+}
+
+impl Goal for Similar<'_> {
+    fn modelled(&self, x: f64) -> Figures {
+        let all = self.spectrum.outcome(x).dissimilarity();
+        all.map(|d| d.max(1e-9).ln())
+    }
+
+    fn sample(&mut self, job: &Job<'_>, path: &Path, x: f64) -> Result<Option<(Figures, f64)>> {
+        if self.patches.is_none() {
+            self.patches = Patches::of(job)?;
+        }
+        let Some(patches) = &self.patches else {
+            return Ok(None);
+        };
+        let found = patches.ssim(job, path, x)?;
+        let modelled = patches.spectrum.outcome(x).dissimilarity();
+        let modelled = modelled.map(|d| d.max(1e-9).ln());
+        let mut correction = minus(&figures(&found), &modelled);
+        for (c, s) in correction.iter_mut().zip(found) {
+            // Too small for windows: nothing was learned.
+            *c = if s.is_some() { *c } else { 0.0 };
+        }
+        Ok(Some((correction, patches.share)))
+    }
+
+    fn measure(&mut self, job: &Job<'_>, made: &Made<'_>) -> Result<Found> {
+        let ssim = ssim_of(job, job.source, made.path)?;
+        let margin = self
+            .margins(&ssim)
+            .fold(f64::INFINITY, |m, (s, _)| m.min(s));
+        let spare = self
+            .margins(&ssim)
+            .fold(1.0, |m: f64, (s, room)| m.min(s / room.max(1e-9)));
+        Ok(Found {
+            figures: figures(&ssim),
+            margin,
+            within: margin.is_infinite() || (0.0..=TOLERANCE).contains(&margin),
+            wasteful: margin.is_finite() && spare > WASTE,
+        })
+    }
+
+    fn reached(&self, figures: &Figures) -> bool {
+        (0..DEPTHS).filter(|&lod| self.exists[lod]).all(|lod| {
+            let allowed = self.allowed(lod);
+            figures[lod].exp() <= allowed - AIM.min(AIM_SHARE * allowed)
+        })
+    }
+
+    fn coarse_meets(&self) -> bool {
+        false
+    }
+}
