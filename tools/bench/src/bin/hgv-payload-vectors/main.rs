@@ -674,7 +674,7 @@ fn lab(recipe: &Recipe) -> BlockLab {
         None => lab,
     };
     let lab = match recipe.filter {
-        Some(limit) => lab.with_filters(filters(limit)),
+        Some(limit) => lab.with_filters(filters(limit, recipe.levels)),
         None => lab,
     };
     if recipe.steps.is_empty() {
@@ -690,16 +690,16 @@ fn lab(recipe: &Recipe) -> BlockLab {
 }
 
 /// Filters that smooth what differs little, other ones for each quality.
-fn filters(limit: u32) -> Filters {
-    Filters::new((0..8u32).map(|quality| Filter {
-        limit: (limit << (2 * (7 - quality))).min(1 << 24),
-        weights: std::array::from_fn(|axis| {
-            std::array::from_fn(|distance| {
-                std::array::from_fn(|n| {
-                    [23, 11, -9, 3][n] - (5 * axis + 4 * distance) as i8 + quality as i8
-                })
-            })
-        }),
+fn filters(limit: u32, levels: u8) -> Filters {
+    Filters::new((0..levels as i8).map(|quality| {
+        let weight = |axis: usize, distance: usize, n: usize| {
+            [4, 3, -2, 1][n] + axis as i8 - distance as i8 + quality % 2
+        };
+        let weights = |axis| std::array::from_fn(|d| std::array::from_fn(|n| weight(axis, d, n)));
+        Filter {
+            limit: limit << (levels as i8 - 1 - quality),
+            weights: std::array::from_fn(weights),
+        }
     }))
 }
 
