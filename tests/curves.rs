@@ -1,4 +1,4 @@
-//! Volumes of few materials get a value curve, and everything holds with one: targets, every way to
+//! Volumes of few materials get a value curve and a filter, and everything holds with one: targets, every way to
 //! the same voxels, values between voxels; and malformed curves are refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -53,9 +53,18 @@ fn materials(extent: [u64; 3]) -> MemoryVolume {
 
 const EXTENT: [u64; 3] = [96, 45, 40];
 
-fn curves(v: &Volume) -> usize {
+/// Records with a flag.
+fn records(v: &Volume, flag: u8) -> usize {
     let records = v.reader().models().iter();
-    records.filter(|r| r.payload.len() == WITH_CURVE).count()
+    records.filter(|r| r.payload[6] & flag != 0).count()
+}
+
+fn curves(v: &Volume) -> usize {
+    records(v, 4)
+}
+
+fn filters(v: &Volume) -> usize {
+    records(v, 64)
 }
 
 fn psnr(v: &Volume, source: &MemoryVolume) -> f64 {
@@ -92,6 +101,7 @@ fn targets_hold_along_a_curve() {
             let reported = encode_to(&path, &source, &options);
             let v = at(&path);
             assert!(curves(&v) > 0, "{preset:?}: no curve");
+            assert!(filters(&v) > 0, "{preset:?}: no filter");
             let found = psnr(&v, &source);
             assert!((38.0..38.6).contains(&found), "{preset:?}: {found} dB");
             assert!((found - reported).abs() < 0.01, "{found} {reported}");
@@ -99,7 +109,7 @@ fn targets_hold_along_a_curve() {
     }
     let fast = options(|o| (o.preset, o.force) = (Preset::Fast, true));
     encode_to(&path, &source, &fast);
-    assert_eq!(curves(&at(&path)), 0);
+    assert_eq!(curves(&at(&path)) + filters(&at(&path)), 0);
 }
 
 #[test]
@@ -121,7 +131,7 @@ fn shards_and_recovery_have_the_voxels_of_the_whole() {
     .unwrap();
     recover(&path("whole"), &path("back"), false).unwrap();
     let whole = at(&path("whole"));
-    assert!(curves(&whole) > 0);
+    assert!(curves(&whole) > 0 && filters(&whole) > 0);
     let voxels = read_all(&whole).unwrap();
     assert!(read_all(&at(&path("merged"))).unwrap() == voxels);
     assert!(read_all(&at(&path("back"))).unwrap() == voxels);

@@ -131,6 +131,9 @@ mod tests {
             };
             let (narrow, wide) = wavelet_models(-1000, 1000, 1.0, wanted);
             for model in [narrow, wide] {
+                // Of larger values a block may overflow 16 bits; its encoder looks.
+                let part = if model.precision == Precision::I16 { 4 } else { 1 };
+                let values: Vec<i32> = values.iter().map(|v| v / part).collect();
                 let mut bands = values.clone();
                 split(&mut bands, &shape, model.precision);
                 let back = if model.precision == Precision::I16 {

@@ -15,8 +15,10 @@ use crate::codec::bands::BlockShape;
 use crate::encode::block::BlockPlan;
 use crate::model::{Filter, Filters, LIMITS, REACH, WEIGHT_BITS, WaveletModel};
 
-/// Voxels of the sample.
-const SAMPLE: u64 = 12 << 18;
+/// Blocks of the sample: a share of the volume's, within limits, and voxels of them.
+const SHARE: u64 = 6;
+const LEAST: u64 = 4;
+const VOXELS: u64 = 12 << 18;
 /// Of so many voxels one enters the equations.
 const EVERY: usize = 7;
 /// Smallest limit, in RMS errors.
@@ -70,7 +72,11 @@ pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<FilterShape>> {
     if unsuited || options.preset == Preset::Fast || options.model == ModelChoice::Hashgrid {
         return Ok(None);
     }
-    let (blocks, share) = job.sample_values((SAMPLE >> (3 * job.block_log2)).max(1))?;
+    // Values, aims and what each quality decodes to are kept, 4 bytes each.
+    let room = options.memory / 8 / (8 + 4 * u64::from(options.levels));
+    let most = (VOXELS.min(room) >> (3 * job.block_log2)).max(1);
+    let wanted = (job.block_count() / SHARE).max(LEAST).min(most);
+    let (blocks, share) = job.sample_values(wanted)?;
     let (steps, range) = (layer_steps(job.levels()), |lo, hi| job.range(lo, hi));
     let models = job.models(step);
     let plan = BlockPlan {

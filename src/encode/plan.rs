@@ -207,19 +207,24 @@ impl Models {
                 BlockModel::Grid(m) => grids.push(m),
             }
         }
-        let find = |residual| {
-            let mut of_kind = list.iter().filter(|m| m.residual.is_some() == residual);
-            let first = of_kind.clone().next();
-            let wide = of_kind.find(|m| m.precision == Precision::I32);
-            first.map(|m| (*m, *wide.unwrap_or(m)))
+        // Overviews have neither residual nor filters; a volume with filters may share their 32-bit twin.
+        let find = |of_volume| {
+            let of_kind =
+                |m: &&WaveletModel| (m.residual.is_some() || m.filters.is_some()) == of_volume;
+            let mut of_kind = list.iter().filter(of_kind);
+            let wide = (of_kind.clone()).find(|m| m.precision == Precision::I32);
+            let first = of_kind.find(|m| m.precision == Precision::I16).or(wide);
+            first.map(|m| (*m, wide.copied()))
         };
-        let overview = find(false)
+        let (narrow, wide) = find(false)
             .ok_or_else(|| Error::Unsupported("the file has no model for overviews".into()))?;
+        let overview = (narrow, wide.unwrap_or(narrow));
+        let volume = find(true).map(|(m, wide)| (m, wide.unwrap_or(overview.1)));
         Ok(Self {
             grids,
             wavelets: Wavelets::Everywhere,
             lambda: 0.0,
-            volume: find(true).unwrap_or(overview),
+            volume: volume.unwrap_or(overview),
             overview,
             masked,
         })

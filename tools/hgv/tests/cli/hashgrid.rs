@@ -102,7 +102,7 @@ fn tables_out_of_range_are_refused() {
     ] {
         work.refused(&format!("encode {volume} -o v.hgv {words}"));
     }
-    let volume = work.raw("w", EXTENT, "uint8");
+    let volume = work.raw("w", EXTENT, "float32");
     let small = format!("encode {volume} -o v.hgv {GRIDS} --table-log2 4 --psnr 45");
     let line = work.refused(&small);
     assert!(line.contains("target not reached"), "{line}");
