@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::direction::Turning;
-use crate::quality::{Scale, to_f32};
+use super::patch::read_scaled;
+use crate::quality::Scale;
 use crate::volume::{Region, VoxelSource};
 use crate::{Error, Result};
 
@@ -72,12 +73,7 @@ fn around(start: u64, length: u64) -> (u64, u64) {
 }
 
 fn complexity(source: &dyn VoxelSource, region: &Region, scale: Scale) -> Result<f32> {
-    let (dtype, voxels) = (source.dtype(), region.voxels() as usize);
-    let mut bytes = vec![0; voxels * dtype.size()];
-    source.read(region, &mut bytes)?;
-    let mut values = vec![0.0; voxels];
-    to_f32(dtype, &bytes, &mut values);
-    scale.apply(&mut values);
+    let values = read_scaled(source, region, scale)?;
     let turning = Turning::of(&values, region.extent().map(|e| e as usize));
     Ok(turning.complexity() as f32)
 }

@@ -47,7 +47,7 @@ pub use map::{ComplexityMap, complexity_map};
 pub use pool::{Features, HISTOGRAM_BINS};
 
 use crate::progress::{Progress, ProgressFn};
-use crate::quality::{Scale, value_range};
+use crate::quality::{Scale, value_range, workers};
 use crate::volume::{DType, Extent, Region, VoxelSource};
 use crate::{Error, Result};
 use patch::Patch;
@@ -136,11 +136,7 @@ pub fn analyze(
     progress: &ProgressFn,
 ) -> Result<Analysis> {
     check(source, options)?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .build()
-        .map_err(|e| Error::io("starting worker threads", std::io::Error::other(e)))?;
-    pool.install(|| run(source, options, progress))
+    workers(options.threads)?.install(|| run(source, options, progress))
 }
 
 fn check(source: &dyn VoxelSource, options: &AnalyzeOptions) -> Result<()> {

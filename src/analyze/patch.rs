@@ -36,15 +36,25 @@ pub(super) struct Cell {
     pub(super) detail: f64,
 }
 
+/// Scaled values of a region, `[z][y][x]`.
+pub(super) fn read_scaled(
+    source: &dyn VoxelSource,
+    region: &Region,
+    scale: Scale,
+) -> Result<Vec<f32>> {
+    let (dtype, voxels) = (source.dtype(), region.voxels() as usize);
+    let mut bytes = vec![0; voxels * dtype.size()];
+    source.read(region, &mut bytes)?;
+    let mut values = vec![0.0; voxels];
+    to_f32(dtype, &bytes, &mut values);
+    scale.apply(&mut values);
+    Ok(values)
+}
+
 impl Patch {
     /// Reads `region` and reduces it.
     pub(super) fn read(source: &dyn VoxelSource, region: &Region, scale: Scale) -> Result<Self> {
-        let (dtype, voxels) = (source.dtype(), region.voxels() as usize);
-        let mut bytes = vec![0; voxels * dtype.size()];
-        source.read(region, &mut bytes)?;
-        let mut values = vec![0.0; voxels];
-        to_f32(dtype, &bytes, &mut values);
-        scale.apply(&mut values);
+        let values = read_scaled(source, region, scale)?;
         let extent = region.extent().map(|e| e as usize);
         let mut layers = vec![Layer { values, extent }];
         while let Some(next) = layers.last().and_then(Layer::half)

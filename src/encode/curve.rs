@@ -4,7 +4,7 @@
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 use super::pass::Job;
 use super::plan::{WaveletWanted, layer_steps, wavelet_models};
-use super::{ModelChoice, Preset, Target};
+use super::{ModelChoice, Preset};
 use crate::Result;
 use crate::backend::ValueRange;
 use crate::backend::cpu::CpuBackend;
@@ -208,10 +208,7 @@ type Point = (f64, f64);
 
 /// The curve of a volume, for a target that ends at about `step`; `None` if none saves enough.
 pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<CurveShape>> {
-    let unsuited = matches!(
-        job.options.target,
-        Target::Lossless | Target::MaxError(_) | Target::MaxErrorRel(_)
-    );
+    let unsuited = job.options.target.binds_every_voxel();
     if unsuited || job.options.model == ModelChoice::Hashgrid {
         return Ok(None);
     }

@@ -3,16 +3,15 @@
 
 use rayon::prelude::*;
 
-use super::block::{EncodeScratch, EncodedBlock, encode_block};
+use super::block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 use super::curve::{Positions, SampleBlock};
 use super::grid::GridPlan;
 use super::pass::Job;
 use super::plan::{ModelUse, layer_steps};
-use super::{ModelChoice, Preset, Target};
+use super::{ModelChoice, Preset};
 use crate::Result;
 use crate::backend::cpu::Ends;
 use crate::codec::bands::BlockShape;
-use crate::encode::block::BlockPlan;
 use crate::model::{Filter, Filters, LIMITS, REACH, WEIGHT_BITS, WaveletModel};
 
 /// Blocks of the sample: a share of the volume's, within limits, and voxels of them.
@@ -65,10 +64,7 @@ fn step(model: &WaveletModel, quality: u8) -> f64 {
 /// The filters of a volume, for a target that ends at about `step`; `None` if they save too little.
 pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<FilterShape>> {
     let options = job.options;
-    let unsuited = matches!(
-        options.target,
-        Target::Lossless | Target::MaxError(_) | Target::MaxErrorRel(_)
-    );
+    let unsuited = options.target.binds_every_voxel();
     if unsuited || options.preset == Preset::Fast || options.model == ModelChoice::Hashgrid {
         return Ok(None);
     }
@@ -91,9 +87,9 @@ pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<FilterShape>> {
 }
 
 /// What filters are fitted on.
-pub(crate) struct FilterSample<'a> {
-    pub(crate) plan: BlockPlan<'a>,
-    pub(crate) blocks: &'a [SampleBlock],
+struct FilterSample<'a> {
+    plan: BlockPlan<'a>,
+    blocks: &'a [SampleBlock],
 }
 
 /// What the decoder makes of a block, and what it should be.
@@ -108,7 +104,7 @@ struct Decoded {
 
 impl FilterSample<'_> {
     /// The filters, if they save more than they take in a file of which the sample is `share`.
-    pub(crate) fn choose(&self, share: f64) -> Result<Option<FilterShape>> {
+    fn choose(&self, share: f64) -> Result<Option<FilterShape>> {
         let each = |scratch: &mut EncodeScratch, block: &SampleBlock| self.decode(block, scratch);
         let decoded: Vec<Option<Decoded>> = (self.blocks.par_iter())
             .map_init(EncodeScratch::default, each)

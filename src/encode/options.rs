@@ -27,6 +27,16 @@ pub enum Target {
     Lossless,
 }
 
+impl Target {
+    /// Whether a residual or a reversible transform keeps it, whatever the model under that.
+    pub(super) fn binds_every_voxel(self) -> bool {
+        matches!(
+            self,
+            Self::Lossless | Self::MaxError(_) | Self::MaxErrorRel(_)
+        )
+    }
+}
+
 /// How much time the encoder may spend on the rate-distortion curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

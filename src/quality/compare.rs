@@ -106,11 +106,13 @@ pub fn compare(
             b.extent()
         )));
     }
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .build()
-        .map_err(|e| Error::io("starting worker threads", std::io::Error::other(e)))?;
-    pool.install(|| run([a, b], extent, options, progress))
+    workers(options.threads)?.install(|| run([a, b], extent, options, progress))
+}
+
+/// Worker threads; 0 = as many as there are cores.
+pub(crate) fn workers(count: usize) -> Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build();
+    pool.map_err(|e| Error::io("starting worker threads", std::io::Error::other(e)))
 }
 
 fn run(

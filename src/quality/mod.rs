@@ -24,7 +24,7 @@ mod ssim;
 mod stats;
 mod values;
 
-pub(crate) use compare::value_range;
 pub use compare::{CompareOptions, CompareProgress, Comparison, compare};
+pub(crate) use compare::{value_range, workers};
 pub use stats::ErrorStats;
 pub(crate) use values::{Scale, to_f32};

@@ -98,11 +98,8 @@ def sweep(args):
 
 
 def volumes(args):
-    for _, path in peers.find(args.data):
-        name = peers.name_of(path)
-        a = None if args.only and args.only not in name else peers.load(path)
-        if a is not None and a.ndim == 3:
-            yield name, peers.prepare(a, args.crop) if args.crop else np.ascontiguousarray(a)
+    for _, name, a in peers.volumes(args.data, args.only):
+        yield name, peers.prepare(a, args.crop) if args.crop else np.ascontiguousarray(a)
 
 
 # ------------------------------------------------------------------ results

@@ -167,11 +167,8 @@ def sweep(args):
 
 
 def volumes(args):
-    for split, path in peers.find(args.data):
-        name = peers.name_of(path)
-        a = None if args.only and args.only not in name else peers.load(path)
-        if a is not None and a.ndim == 3:
-            yield peers.Volume(name, split, crop(a, args.crop))
+    for split, name, a in peers.volumes(args.data, args.only):
+        yield peers.Volume(name, split, crop(a, args.crop))
 
 
 # ------------------------------------------------------------------ results

@@ -398,7 +398,7 @@ pub(super) fn decode_weights(
 }
 
 /// Positions of a curve that are listed at most, so that a list stays in a core's own cache.
-const LONGEST_LIST: usize = 1 << 14;
+pub(super) const LONGEST_LIST: usize = 1 << 14;
 
 /// From working values to integers: `clamp(((v + half) >> down << up) + centre, lo, hi)`, or
 /// `clamp(curve(v + centre), lo, hi)`, in as few bits as hold every step.

@@ -1,5 +1,6 @@
 //! In-block filters on working values, scalar and on vectors (specification, "In-block filters").
 
+use super::block::LONGEST_LIST;
 use super::simd::{Loops, MAX_SIDE, Working};
 use crate::backend::ValueRange;
 use crate::model::{Curve, Filter, LIMITS, Precision, REACH, WEIGHT_BITS, WaveletModel};
@@ -28,9 +29,6 @@ pub(crate) struct FromCurve<'a, E> {
     pub(crate) values: &'a mut [E],
 }
 
-/// Positions of a curve that are listed at most.
-const LONGEST_LIST: i64 = 1 << 14;
-
 impl<E: Working> Loops for FromCurve<'_, E> {
     type Output = ();
 
@@ -40,7 +38,7 @@ impl<E: Working> Loops for FromCurve<'_, E> {
         let table = self.curve.working(self.frac_bits, self.range.centre());
         let (centre, end) = (self.curve.centre(lo, hi), table.end());
         let at = |position| E::saturate(table.value(position));
-        if end < LONGEST_LIST && end as usize <= self.values.len() {
+        if end < LONGEST_LIST as i64 && end as usize <= self.values.len() {
             let list: Vec<E> = (0..=end).map(at).collect();
             for v in self.values {
                 *v = list[(i64::from((*v).into()) + centre).clamp(0, end) as usize];
