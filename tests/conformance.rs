@@ -81,6 +81,29 @@ fn every_vector_has_a_file_and_a_description() {
     );
 }
 
+/// Byte 0 of a record is the coder, byte 6 of wavelets and byte 3 of grids has the flags.
+#[test]
+fn vectors_have_every_coder_and_flag() {
+    let mut seen = BTreeSet::new();
+    for name in names("json") {
+        for model in about(&name)["models"].as_array().unwrap() {
+            let payload = model["payload"].as_str().unwrap();
+            let byte = |i: usize| u8::from_str_radix(&payload[2 * i..2 * i + 2], 16).unwrap();
+            let kind = model["kind"].as_u64().unwrap();
+            let (coder, flags) = (byte(0), byte(if kind == 1 { 6 } else { 3 }));
+            seen.insert((kind, format!("coder {coder}")));
+            let set = (0..8).filter(|bit| flags >> bit & 1 == 1);
+            seen.extend(set.map(|bit| (kind, format!("flag {bit}"))));
+        }
+    }
+    let coders = [(1, 0), (1, 1), (2, 0)].map(|(kind, c)| (kind, format!("coder {c}")));
+    let wavelets = [0, 1, 2, 3, 4, 5, 6].map(|bit| (1, format!("flag {bit}")));
+    let grids = [0, 1, 4].map(|bit| (2, format!("flag {bit}")));
+    let wanted: Vec<_> = coders.into_iter().chain(wavelets).chain(grids).collect();
+    let missing: Vec<_> = wanted.iter().filter(|w| !seen.contains(w)).collect();
+    assert!(missing.is_empty(), "{missing:?} in no vector");
+}
+
 #[test]
 fn files_say_what_is_stated() {
     for name in names("hgv") {

@@ -28,6 +28,8 @@ enum Content {
     Constant,
     /// A field where x is at least 32, else one value.
     Half,
+    /// A field through a steep ramp, as two materials and the blur between them.
+    Materials,
     /// A field with a ball of NaN and an infinity of each sign.
     Holes,
 }
@@ -74,7 +76,7 @@ const PLAIN: Recipe = Recipe {
 
 /// One recipe for each thing that a reader can get wrong.
 fn recipes() -> Vec<Recipe> {
-    [types(), shapes(), forms(), grids()]
+    [types(), shapes(), forms(), grids(), curves(), mixing()]
         .into_iter()
         .flatten()
         .collect()
@@ -251,6 +253,64 @@ fn grids() -> Vec<Recipe> {
             extent: [64, 64, 40],
             target: Target::Quality(40.0),
             ..grid("auto-best", 3)
+        },
+    ]
+}
+
+/// Blocks whose values went through a curve.
+fn curves() -> Vec<Recipe> {
+    let curve = |name, dtype, levels| Recipe {
+        name,
+        dtype,
+        levels,
+        extent: [45, 40, 33],
+        content: Content::Materials,
+        target: Target::Quality(40.0),
+        ..PLAIN
+    };
+    vec![
+        curve("curve-uint8", DType::Uint8, 1),
+        Recipe {
+            preset: Preset::Best,
+            target: Target::Quality(30.0),
+            ..curve("curve-uint16-q3", DType::Uint16, 3)
+        },
+        curve("curve-float32", DType::Float32, 2),
+    ]
+}
+
+/// Blocks in coder M.
+fn mixing() -> Vec<Recipe> {
+    let mixing = |name, dtype, levels| Recipe {
+        name,
+        dtype,
+        levels,
+        extent: [34, 18, 19],
+        preset: Preset::Best,
+        ..PLAIN
+    };
+    let float = |name, quality| Recipe {
+        target: Target::Quality(quality),
+        ..mixing(name, DType::Float32, 1)
+    };
+    vec![
+        mixing("mixing-uint8", DType::Uint8, 3),
+        mixing("mixing-uint16", DType::Uint16, 1),
+        float("mixing-float32-i32", 75.0),
+        Recipe {
+            extent: [40, 33, 35],
+            content: Content::Holes,
+            ..float("mixing-mask", 30.0)
+        },
+        Recipe {
+            extent: [37, 21, 10],
+            target: Target::Lossless,
+            ..mixing("mixing-lossless-int16", DType::Int16, 2)
+        },
+        Recipe {
+            extent: [37, 21, 10],
+            target: Target::MaxError(3.0),
+            ..mixing("mixing-bounded-uint8", DType::Uint8, 1)
         },
     ]
 }
@@ -501,6 +561,7 @@ fn put(recipe: &Recipe, at: [u64; 3], out: &mut Vec<u8>) {
     let level = match recipe.content {
         Content::Field(noise) => field(at, noise),
         Content::Constant => 40_000,
+        Content::Materials => materials(at),
         Content::Half if at[0] < 32 => 3000,
         Content::Half | Content::Holes => field(at, 1500),
     };
@@ -534,6 +595,15 @@ fn field([x, y, z]: [u64; 3], noise: i64) -> i64 {
     let step = if x + 2 * z > y + 40 { 9000 } else { 0 };
     let white = hash(x | y << 20 | z << 40) * noise / 65_536 - noise / 2;
     (smooth * 3 / 4 + step + white).clamp(0, 65_535)
+}
+
+/// 0..=65535 at a voxel: mostly one of two values.
+fn materials(at: [u64; 3]) -> i64 {
+    let [x, y, z] = at.map(|c| c + 40);
+    let wave = |t: u64| (t as i64 % 131_072 - 65_536).abs();
+    let smooth = (wave(2600 * x + 700 * y) + wave(2300 * y + 1100 * z) + wave(2900 * z)) / 3;
+    let white = hash(x | y << 20 | z << 40) * 600 / 65_536;
+    ((smooth - 30_000) * 12 + 32_768).clamp(9000, 52_000) + white
 }
 
 /// 0..=65535, by the finaliser of SplitMix64.
