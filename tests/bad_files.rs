@@ -290,7 +290,7 @@ use Seal::{All, Not};
 /// The rule is the part of the name before the first dash.
 const CASES: &[Case] = &[
     case("H1-text-mode", Plain, Not, |b| b.set(4, b"\n\x1a\n\0")),
-    case("H2-major", Plain, Seal::Header, |b| b.head(8, &[1])),
+    case("H2-major", Plain, Seal::Header, |b| b.head(8, &[2])),
     case("H3-crc", Plain, Not, |b| b.head(60, &[1])),
     case("H4-header-length", Plain, Seal::Header, |b| {
         b.head(12, &[64])

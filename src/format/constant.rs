@@ -7,9 +7,9 @@ pub const PAGE_MAGIC: [u8; 4] = *b"HGVC";
 /// First bytes of a middle node of the index.
 pub const NODE_MAGIC: [u8; 4] = *b"HGVN";
 /// Major version: readers refuse any other.
-pub const VERSION_MAJOR: u16 = 0;
+pub const VERSION_MAJOR: u16 = 1;
 /// Minor version that this crate writes.
-pub const VERSION_MINOR: u16 = 1;
+pub const VERSION_MINOR: u16 = 0;
 /// Bytes of the header and of the trailer.
 pub const HEADER_LEN: usize = 256;
 /// Bytes of one entry of the section table.
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(MAGIC, [0x89, 0x48, 0x47, 0x56, 0x0D, 0x0A, 0x1A, 0x0A]);
         assert_eq!(&PAGE_MAGIC, b"HGVC");
         assert_eq!(&NODE_MAGIC, b"HGVN");
-        assert_eq!((VERSION_MAJOR, VERSION_MINOR), (0, 1));
+        assert_eq!((VERSION_MAJOR, VERSION_MINOR), (1, 0));
         assert_eq!(
             [
                 HEADER_LEN,

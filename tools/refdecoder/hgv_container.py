@@ -70,11 +70,11 @@ class Header:
         need(len(raw) == HEADER_LENGTH, "H15", "the file is shorter than a header")
         self.raw = raw
         self.__dict__.update(zip(HEADER_FIELDS, HEADER.unpack(raw)))
-        need(self.major == 0, "H2", "unknown major version")
+        need(self.major == 1, "H2", "unknown major version")
         need(self.crc == crc32(raw[:252]), "H3", "the header's checksum differs")
         need(self.header_length == HEADER_LENGTH, "H4", "header length")
         need(self.required == 0, "H5", "a required feature is unknown")
-        if self.minor <= 1:
+        if self.minor == 0:
             need(self.reserved_1 == 0 and not any(self.reserved_2), "H6", "reserved bytes")
         need(self.state <= 2, "H7", "unknown state")
         if self.state == 1:
