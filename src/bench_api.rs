@@ -518,6 +518,7 @@ impl BlockLab {
                 dtype: DType::Float32,
                 exponent: 0,
             },
+            ranks: None,
         }
     }
 

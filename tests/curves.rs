@@ -237,6 +237,7 @@ fn record() -> Vec<u8> {
         mask: false,
         reversible: false,
         filters: None,
+        ranks: false,
         curve: Some(Curve {
             start: -1000,
             segment_log2: 9,

@@ -6,6 +6,7 @@ use super::forward::forward;
 use super::grid::{self, GridBuffers, GridPlan};
 use super::plan::ModelUse;
 use super::quantise::quantise;
+use super::ranked;
 use super::search;
 use super::sums::{BandError, MinMax, SquaredError};
 use crate::Result;
@@ -14,7 +15,7 @@ use crate::backend::{LayerStep, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
 use crate::codec::{CoefficientState, Quantiser, encode_layer};
 use crate::encode::Preset;
-use crate::model::{Coder, Precision, Residual, ValueMap, WaveletModel};
+use crate::model::{Coder, Precision, Ranks, Residual, ValueMap, WaveletModel};
 
 /// What all blocks of a tier share.
 #[derive(Clone, Copy)]
@@ -37,6 +38,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) grid: GridPlan<'a>,
     /// How voxels become integers.
     pub(crate) map: ValueMap,
+    /// What the integers are ranks in, if they are.
+    pub(crate) ranks: Option<&'a Ranks>,
 }
 
 /// Error of one quality level of one block against its source, in units of `q`.
@@ -341,7 +344,8 @@ impl Block<'_> {
             {
                 return Ok(None);
             }
-            errors.push(error);
+            let in_values = |r| ranked::error(r, self.values, &buffers.decoded);
+            errors.push(self.plan.ranks.map_or(error, in_values));
         }
         let mut layers = self.layers(model.coder, buffers)?;
         if let Some(residual) = self.residual(model.residual, &buffers.decoded) {

@@ -105,6 +105,8 @@ fn overviews(
         curve: None,
         filter: None,
         spectrum: None,
+        few_values: None,
+        ranked: false,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
     let voxels = job.tier_voxels(&shape.tiers[1], output)?;

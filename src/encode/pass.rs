@@ -24,7 +24,7 @@ use crate::codec::bands::BlockShape;
 use crate::format::key::Pages;
 use crate::format::range::RangeCoder;
 use crate::format::tier::{self, Tier};
-use crate::model::Residual;
+use crate::model::{Ranks, Residual};
 use crate::volume::{BlockGrid, Extent, Region, VoxelSource};
 use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
@@ -50,6 +50,10 @@ pub(crate) struct Job<'a> {
     pub(crate) filter: Option<FilterShape>,
     /// Coefficients of the volume, for a target that is searched for.
     pub(crate) spectrum: Option<&'a Spectrum>,
+    /// The distinct values of the volume if they are few.
+    pub(crate) few_values: Option<&'a Ranks>,
+    /// Whether blocks of tier 0 store ranks among them.
+    pub(crate) ranked: bool,
 }
 
 /// A block of a tier as the pass made it.
@@ -139,6 +143,9 @@ impl Job<'_> {
             wanted,
             scan.masked && self.residual != Residual::FloatBits,
         );
+        if let Some(ranks) = self.ranks() {
+            return models.with_ranks(ranks, step, wanted, (scan.q_min, scan.q_max));
+        }
         if self.grid_choice() == GridChoice::Never {
             return models;
         }
@@ -158,8 +165,16 @@ impl Job<'_> {
         models.with_grids(grids, wavelets)
     }
 
+    /// The map that blocks of tier 0 store ranks in.
+    pub(super) fn ranks(&self) -> Option<&Ranks> {
+        self.few_values.filter(|_| self.ranked)
+    }
+
     /// When blocks of tier 0 get grid models.
     fn grid_choice(&self) -> GridChoice {
+        if self.ranked {
+            return GridChoice::Never;
+        }
         match (self.options.model, self.options.preset) {
             (ModelChoice::Hashgrid, _) => GridChoice::Always,
             (ModelChoice::Auto, Preset::Best) => GridChoice::Cheaper,
@@ -502,6 +517,9 @@ impl Job<'_> {
             dims,
             depth: plan_depth(self.block_log2),
         };
+        if let Some(ranks) = self.ranks().filter(|_| plan.model.ranks) {
+            return self.code_ranks(ranks, plan, shape, block, values, scratch);
+        }
         if plan.model.residual == Residual::FloatBits {
             return self.code_bits(plan, shape, block, values, scratch);
         }
@@ -534,7 +552,7 @@ impl Job<'_> {
     }
 
     /// A block of finite values in units of `q`, and the voxels if every bit of them must come back.
-    fn code_units(
+    pub(super) fn code_units(
         &self,
         plan: &BlockPlan<'_>,
         shape: BlockShape,
@@ -558,8 +576,8 @@ impl Job<'_> {
         })
     }
 
-    /// Values of a box in units of `q`; those of the volume are its voxels if every bit of them must
-    /// come back.
+    /// Values of a box in units of `q`; those of the volume are ranks where ranks are coded, and its
+    /// voxels if every bit of them must come back otherwise.
     fn read(&self, source: &TierSource<'_>, region: &Region, out: &mut Vec<f32>) -> Result<()> {
         out.clear();
         match source {
@@ -567,7 +585,9 @@ impl Job<'_> {
             TierSource::Volume(volume) => {
                 let mut bytes = vec![0; region.voxels() as usize * self.scan.values.dtype.size()];
                 volume.read(region, &mut bytes)?;
-                if self.residual == Residual::FloatBits {
+                if let Some(ranks) = self.ranks() {
+                    ranks.of_voxels(&bytes, out)?;
+                } else if self.residual == Residual::FloatBits {
                     out.extend(bytes.chunks_exact(4).map(Le::read_f32));
                 } else {
                     self.scan.values.to_units(&bytes, out);
@@ -607,6 +627,7 @@ impl Job<'_> {
                 }
             },
             map: self.scan.values,
+            ranks: None,
         }
     }
 

@@ -5,7 +5,9 @@ use super::filter::FilterShape;
 use super::options::Preset;
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
-use crate::model::{BlockModel, Coder, GridModel, Precision, Residual, SEGMENTS, WaveletModel};
+use crate::model::{
+    BlockModel, Coder, GridModel, Precision, Ranks, Residual, SEGMENTS, WaveletModel,
+};
 use crate::{Error, Result};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
@@ -90,6 +92,7 @@ pub(crate) fn wavelet_models(
         curve: None,
         reversible: false,
         filters: None,
+        ranks: false,
     };
     if reversible {
         let exact = |precision| WaveletModel {
@@ -159,6 +162,8 @@ pub(crate) enum Wavelets {
 /// twin, and grids for the volume.
 #[derive(Debug, Clone)]
 pub(crate) struct Models {
+    /// Record of the map of ranks, if blocks of the volume store ranks.
+    ranks: Option<Vec<u8>>,
     grids: Vec<GridModel>,
     wavelets: Wavelets,
     lambda: f64,
@@ -184,6 +189,7 @@ impl Models {
             ..wanted
         };
         Self {
+            ranks: None,
             grids: Vec::new(),
             wavelets: Wavelets::Everywhere,
             lambda: lambda(step),
@@ -209,8 +215,9 @@ impl Models {
         }
         // Overviews have neither residual nor filters; a volume with filters may share their 32-bit twin.
         let find = |of_volume| {
-            let of_kind =
-                |m: &&WaveletModel| (m.residual.is_some() || m.filters.is_some()) == of_volume;
+            let of_kind = |m: &&WaveletModel| {
+                (m.residual.is_some() || m.filters.is_some() || m.ranks) == of_volume
+            };
             let mut of_kind = list.iter().filter(of_kind);
             let wide = (of_kind.clone()).find(|m| m.precision == Precision::I32);
             let first = of_kind.find(|m| m.precision == Precision::I16).or(wide);
@@ -221,6 +228,7 @@ impl Models {
         let overview = (narrow, wide.unwrap_or(narrow));
         let volume = find(true).map(|(m, wide)| (m, wide.unwrap_or(overview.1)));
         Ok(Self {
+            ranks: None,
             grids,
             wavelets: Wavelets::Everywhere,
             lambda: 0.0,
@@ -277,7 +285,40 @@ impl Models {
                 payload,
             }
         };
-        self.list().iter().enumerate().map(record).collect()
+        let list = self.list();
+        let mut records: Vec<_> = list.iter().enumerate().map(record).collect();
+        records.extend(self.ranks.as_ref().map(|payload| ModelRecord {
+            id: list.len() as u16,
+            kind: Ranks::KIND,
+            payload: payload.clone(),
+        }));
+        records
+    }
+
+    /// The same with blocks of the volume that store ranks, for a step in ranks.
+    pub(crate) fn with_ranks(
+        self,
+        ranks: &Ranks,
+        step: f64,
+        wanted: WaveletWanted<'_>,
+        (q_min, q_max): (i32, i32),
+    ) -> Self {
+        let last = ranks.count() as i32 - 1;
+        let ranked = |m| WaveletModel { ranks: true, ..m };
+        let (narrow, wide) = wavelet_models(0, last, step, wanted);
+        // A rank is that many values wide on average.
+        let width = (f64::from(q_max) - f64::from(q_min)) / f64::from(last.max(1));
+        let overview = WaveletWanted {
+            residual: Residual::None,
+            reversible: false,
+            ..wanted
+        };
+        Self {
+            ranks: Some(ranks.to_bytes()),
+            volume: (ranked(narrow), ranked(wide)),
+            overview: wavelet_models(q_min, q_max, step * width, overview),
+            ..self
+        }
     }
 
     /// Whether blocks with a mask may occur.

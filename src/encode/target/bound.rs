@@ -61,23 +61,41 @@ fn with_residual(
         filter: None,
         ..*job
     };
-    let found = cheapest_way(job, size)?;
+    let plain = cheapest_way(job, size)?;
+    let ranked = &Job {
+        residual: Residual::Step(1),
+        ranked: true,
+        ..*job
+    };
+    let list = ranked.ranks().filter(|_| residual.is_exact());
+    let list = list.map_or(f64::INFINITY, |ranks| ranks.to_bytes().len() as f64);
+    let (mut job, mut found, mut cost) = (job, plain, plain.cost);
+    if list < plain.bytes {
+        let way = cheapest_way(ranked, 1.0)?;
+        cost += way.cost;
+        if way.bytes + list < plain.bytes {
+            (job, found) = (ranked, way);
+        }
+    }
     let job = &Job {
         reversible: found.reversible,
         ..*job
     };
     let report = finish(job, found.step, path)?;
     Ok(EncodeReport {
-        cost: report.cost + found.cost,
+        cost: report.cost + cost,
         ..report
     })
 }
 
 /// How voxels keep a bound in the fewest bytes.
+#[derive(Clone, Copy)]
 struct Way {
     step: f64,
     /// By a reversible transform, not a residual.
     reversible: bool,
+    /// Bytes of blocks that the whole volume will take, about.
+    bytes: f64,
     /// What finding it cost, in encodes of the volume.
     cost: f64,
 }
@@ -119,8 +137,15 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
         reversible: true,
         ..*job
     };
-    let reversible = may_reverse && bytes(exact, 0.0)? < least;
+    let reversed = if may_reverse {
+        bytes(exact, 0.0)?
+    } else {
+        u64::MAX
+    };
+    let reversible = reversed < least;
+    let share = job.share_of(&sample) * job.voxels() / whole;
     Ok(Way {
+        bytes: reversed.min(least) as f64 / share,
         step: if reversible { 1.0 } else { best.exp2() },
         reversible,
         cost,
