@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::overview::TierVoxels;
 use super::pass::{Job, halved};
-use super::plan::Models;
+use super::plan::{self, Models};
 use super::scan::{Scan, report};
 use super::totals::Totals;
 use super::{EncodeOptions, Progress, ProgressFn};
@@ -100,6 +100,7 @@ fn overviews(
         progress,
         block_log2: u32::from(shape.block_log2),
         residual: Residual::None,
+        entropy: plan::coder(options.preset),
         reversible: false,
         rough: false,
         curve: None,

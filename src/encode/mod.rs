@@ -87,6 +87,7 @@ pub fn encode(
         progress,
         block_log2: options.block.ilog2(),
         residual: crate::model::Residual::None,
+        entropy: plan::coder(options.preset),
         reversible: false,
         rough: false,
         curve: None,

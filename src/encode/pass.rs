@@ -12,7 +12,7 @@ use super::filter::FilterShape;
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::masked::filled;
 use super::overview::TierVoxels;
-use super::plan::{Models, WaveletWanted, Wavelets, coder, layer_steps};
+use super::plan::{Models, WaveletWanted, Wavelets, layer_steps};
 use super::scan::{Scan, report};
 use super::search::Effort;
 use super::target::Spectrum;
@@ -24,7 +24,7 @@ use crate::codec::bands::BlockShape;
 use crate::format::key::Pages;
 use crate::format::range::RangeCoder;
 use crate::format::tier::{self, Tier};
-use crate::model::{Ranks, Residual};
+use crate::model::{Coder, Ranks, Residual};
 use crate::volume::{BlockGrid, Extent, Region, VoxelSource};
 use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
@@ -40,6 +40,8 @@ pub(crate) struct Job<'a> {
     pub(crate) progress: &'a ProgressFn<'a>,
     pub(crate) block_log2: u32,
     pub(crate) residual: Residual,
+    /// How coefficients become bytes.
+    pub(crate) entropy: Coder,
     /// Whether blocks of tier 0 have a reversible transform.
     pub(crate) reversible: bool,
     /// Whether sizes need to be about right only: no search for better indices.
@@ -132,7 +134,7 @@ impl Job<'_> {
             levels,
             residual: self.residual,
             reversible: self.reversible,
-            coder: coder(self.options.preset),
+            coder: self.entropy,
             curve: self.curve.as_ref(),
             filter: self.filter.as_ref(),
         };

@@ -7,7 +7,7 @@ use super::super::{EncodeReport, ModelChoice};
 use super::finish;
 use super::patch::Patch;
 use crate::Result;
-use crate::model::Residual;
+use crate::model::{Coder, Ranks, Residual};
 use crate::volume::{Extent, Region};
 
 /// The largest step that a model record can give a residual.
@@ -17,6 +17,8 @@ const OCTAVES: f64 = 2.0;
 /// Share of the volume that all its trials together may code, and most blocks of one.
 const SHARE: f64 = 0.2;
 const BLOCKS: u64 = 24;
+/// Share of the bytes without ranks that a volume may take with them, list included: estimates differ.
+const RANKS_PAY: f64 = 0.97;
 /// A volume of fewer blocks is tried in its middle third only, of at least so many voxels a side.
 const FEW: u64 = 27;
 const LEAST_SIDE: u64 = 16;
@@ -62,29 +64,44 @@ fn with_residual(
         ..*job
     };
     let plain = cheapest_way(job, size)?;
-    let ranked = &Job {
-        residual: Residual::Step(1),
-        ranked: true,
-        ..*job
+    let found = match job.few_values.filter(|_| residual.is_exact()) {
+        Some(ranks) => cheaper_with_ranks(job, ranks, plain)?,
+        None => plain,
     };
-    let list = ranked.ranks().filter(|_| residual.is_exact());
-    let list = list.map_or(f64::INFINITY, |ranks| ranks.to_bytes().len() as f64);
-    let (mut job, mut found, mut cost) = (job, plain, plain.cost);
-    if list < plain.bytes {
-        let way = cheapest_way(ranked, 1.0)?;
-        cost += way.cost;
-        if way.bytes + list < plain.bytes {
-            (job, found) = (ranked, way);
-        }
-    }
     let job = &Job {
+        residual: if found.ranked {
+            Residual::Step(1)
+        } else {
+            residual
+        },
+        ranked: found.ranked,
         reversible: found.reversible,
+        entropy: found.entropy,
         ..*job
     };
     let report = finish(job, found.step, path)?;
     Ok(EncodeReport {
-        cost: report.cost + cost,
+        cost: report.cost + found.cost,
         ..report
+    })
+}
+
+/// The best way with ranks if that is clearly better than `plain`, else `plain`.
+fn cheaper_with_ranks(job: &Job<'_>, ranks: &Ranks, plain: Way) -> Result<Way> {
+    let list = ranks.to_bytes().len() as f64;
+    if list >= plain.bytes {
+        return Ok(plain);
+    }
+    let job = &Job {
+        residual: Residual::Step(1),
+        ranked: true,
+        ..*job
+    };
+    let ranked = cheapest_way(job, 1.0)?;
+    let pays = ranked.bytes + list < RANKS_PAY * plain.bytes;
+    Ok(Way {
+        cost: plain.cost + ranked.cost,
+        ..if pays { ranked } else { plain }
     })
 }
 
@@ -92,8 +109,10 @@ fn with_residual(
 #[derive(Clone, Copy)]
 struct Way {
     step: f64,
+    ranked: bool,
     /// By a reversible transform, not a residual.
     reversible: bool,
+    entropy: Coder,
     /// Bytes of blocks that the whole volume will take, about.
     bytes: f64,
     /// What finding it cost, in encodes of the volume.
@@ -142,11 +161,27 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
     } else {
         u64::MAX
     };
-    let reversible = reversed < least;
+    let (mut least, reversible) = (reversed.min(least), reversed < least);
+    let step = if reversible { 1.0 } else { best.exp2() };
+    // Coefficients that are mostly noise teach a coder nothing.
+    let plain = &Job {
+        entropy: Coder::R,
+        reversible,
+        ..*job
+    };
+    let mut entropy = job.entropy;
+    if entropy != Coder::R {
+        let other = bytes(plain, step.log2())?;
+        if other < least {
+            (least, entropy) = (other, Coder::R);
+        }
+    }
     let share = job.share_of(&sample) * job.voxels() / whole;
     Ok(Way {
-        bytes: reversed.min(least) as f64 / share,
-        step: if reversible { 1.0 } else { best.exp2() },
+        step,
+        ranked: job.ranked,
+        entropy,
+        bytes: least as f64 / share,
         reversible,
         cost,
     })

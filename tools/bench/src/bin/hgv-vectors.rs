@@ -28,6 +28,8 @@ enum Content {
     Constant,
     /// A field where x is at least 32, else one value.
     Half,
+    /// A field of few values that lie far apart.
+    Few,
     /// A field with a ball of NaN and an infinity of each sign.
     Holes,
 }
@@ -74,7 +76,7 @@ const PLAIN: Recipe = Recipe {
 
 /// One recipe for each thing that a reader can get wrong.
 fn recipes() -> Vec<Recipe> {
-    [types(), shapes(), forms(), grids()]
+    [types(), ranks(), shapes(), forms(), grids()]
         .into_iter()
         .flatten()
         .collect()
@@ -138,6 +140,24 @@ fn types() -> Vec<Recipe> {
             target: Target::MaxErrorRel(1e-3),
             ..lossless("bounded-float32", DType::Float32, 1)
         },
+    ]
+}
+
+/// Volumes of few values.
+fn ranks() -> Vec<Recipe> {
+    let few = |name, dtype, levels, extent| Recipe {
+        name,
+        dtype,
+        levels,
+        extent,
+        content: Content::Few,
+        target: Target::Lossless,
+        ..PLAIN
+    };
+    vec![
+        few("ranks-uint16", DType::Uint16, 2, [66, 33, 20]),
+        few("ranks-float32", DType::Float32, 2, [37, 33, 20]),
+        few("ranks-overview", DType::Int16, 1, [2090, 5, 3]),
     ]
 }
 
@@ -500,6 +520,7 @@ fn metadata(recipe: &Recipe) -> Metadata {
 fn put(recipe: &Recipe, at: [u64; 3], out: &mut Vec<u8>) {
     let level = match recipe.content {
         Content::Field(noise) => field(at, noise),
+        Content::Few => field(at, 6000) / 1500 * 1490,
         Content::Constant => 40_000,
         Content::Half if at[0] < 32 => 3000,
         Content::Half | Content::Holes => field(at, 1500),
@@ -522,6 +543,7 @@ fn float(content: Content, at: [u64; 3], level: i64) -> f32 {
         _ if content == Content::Holes && from_centre(0) + from_centre(1) + from_centre(2) < 49 => {
             f32::NAN
         }
+        _ if content == Content::Few => (level - 20_000) as f32 / 3.0,
         _ => (level - 20_000) as f32 / 1_048_576.0,
     }
 }
