@@ -15,7 +15,9 @@ use common::{Sample, file_bytes};
 use hgv::decode::verify;
 use hgv::encode::{Preset, Target, merge};
 use hgv::format::model::ModelRecord;
-use hgv::model::{Coder, Precision, Ranks, Residual, ValueMap, WaveletModel};
+use hgv::model::{
+    Coder, Curve, Filter, Precision, Ranks, Residual, SEGMENTS, ValueMap, WaveletModel,
+};
 use hgv::volume::{DType, MemoryVolume, Metadata, Region};
 use hgv::writer::{BlockPayload, BlockRecord, FilePlan, WriterOptions, recover};
 use hgv::{Limits, Volume};
@@ -312,6 +314,12 @@ fn malformed_maps_have_their_exact_errors() {
     two.records.push((Ranks::KIND, map()));
     let long = [map(), vec![0]].concat();
     let short = map()[..map().len() - 1].to_vec();
+    let curve = Curve {
+        start: 0,
+        segment_log2: 9,
+        fraction: 4,
+        rises: [2000; SEGMENTS],
+    };
     let cases = [
         ("29-no-map", without),
         ("29-two-maps", two),
@@ -338,8 +346,14 @@ fn malformed_maps_have_their_exact_errors() {
             "29-flag-stepped",
             File::with_flags(128 | 32 | 1 | 16, &[2, 0, 0, 0]),
         ),
-        ("29-flag-curve", File::with_flags(128 | 4, &[1; 38])),
-        ("29-flag-filter", File::with_flags(128 | 64, &[1; 40])),
+        (
+            "29-flag-curve",
+            File::with_flags(128 | 4, &curve.to_bytes()),
+        ),
+        (
+            "29-flag-filter",
+            File::with_flags(128 | 64, &Filter::NONE.to_bytes()),
+        ),
         ("29-count-0", of(0, &[0; 4])),
         ("29-count-high", of(0, &[1, 0, 16, 0])),
         ("29-count-over-bits", of(0, &[0, 0, 16, 0])),
@@ -347,7 +361,7 @@ fn malformed_maps_have_their_exact_errors() {
         ("29-first-high", of(4, &[0xFF, 0xFF, 0, 0])),
         (
             "29-gap-0",
-            File::with_map([&map()[..8], &[0, 0, 0, 0, 0, 0b1111_1111]].concat()),
+            File::with_map([&map()[..8], &[0, 0, 0, 0, 0, 0b0000_0111]].concat()),
         ),
         ("29-gap-high", of(8, &[255; 4])),
         ("29-order-32", of(12, &[32])),
