@@ -40,6 +40,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) map: ValueMap,
     /// What the integers are ranks in, if they are.
     pub(crate) ranks: Option<&'a Ranks>,
+    /// Reversible models, as those above, for a block that is cheaper with one.
+    pub(crate) reversible: Option<(WaveletModel, WaveletModel)>,
 }
 
 /// Error of one quality level of one block against its source, in units of `q`.
@@ -178,11 +180,44 @@ pub(crate) fn encode_block(
     grid::choose(&block, scratch)
 }
 
-/// Encodes a block with the wavelet model.
-pub(super) fn encode_wavelet(
-    block: &Block<'_>,
-    scratch: &mut EncodeScratch,
-) -> Result<(EncodedBlock, Vec<LevelError>)> {
+type Encoded = (EncodedBlock, Vec<LevelError>);
+
+/// Encodes a block with the wavelet model, or with a reversible one where the plan allows that and it
+/// takes fewer bytes.
+pub(super) fn encode_wavelet(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded> {
+    let done = encode_transform(block, scratch)?;
+    let (Some((model, wide)), Some(bytes)) = (block.plan.reversible, payload_bytes(&done.0)) else {
+        return Ok(done);
+    };
+    let coarsest = std::mem::take(&mut scratch.coarsest);
+    let plan = &BlockPlan {
+        model,
+        wide,
+        ..*block.plan
+    };
+    let (mut encoded, errors) = encode_transform(&Block { plan, ..*block }, scratch)?;
+    if payload_bytes(&encoded).is_some_and(|n| n >= bytes) {
+        scratch.coarsest = coarsest;
+        return Ok(done);
+    }
+    if let EncodedBlock::Payload { model, .. } = &mut encoded
+        && let ModelUse::Wavelet { wide } = *model
+    {
+        *model = ModelUse::Reversible { wide };
+    }
+    Ok((encoded, errors))
+}
+
+/// `None` of a constant block.
+fn payload_bytes(encoded: &EncodedBlock) -> Option<usize> {
+    match encoded {
+        EncodedBlock::Constant(_) => None,
+        EncodedBlock::Payload { layers, .. } => Some(layers.iter().map(Vec::len).sum()),
+    }
+}
+
+/// Encodes a block with the models of the plan.
+fn encode_transform(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded> {
     let plan = block.plan;
     let EncodeScratch {
         coefficients,

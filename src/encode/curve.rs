@@ -338,6 +338,7 @@ impl<'a> Trial<'a> {
                 exponent: 0,
             },
             ranks: None,
+            reversible: None,
         };
         let each = |scratch: &mut EncodeScratch, (shape, values): &SampleBlock| {
             let (block, errors) = encode_block(&plan, *shape, values, &[], scratch)?;

@@ -101,7 +101,7 @@ fn overviews(
         block_log2: u32::from(shape.block_log2),
         residual: Residual::None,
         entropy: plan::coder(options.preset),
-        reversible: false,
+        reversible: plan::Reversible::Never,
         rough: false,
         curve: None,
         filter: None,

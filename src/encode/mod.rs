@@ -88,7 +88,7 @@ pub fn encode(
         block_log2: options.block.ilog2(),
         residual: crate::model::Residual::None,
         entropy: plan::coder(options.preset),
-        reversible: false,
+        reversible: plan::Reversible::Never,
         rough: false,
         curve: None,
         filter: None,

@@ -12,7 +12,7 @@ use super::filter::FilterShape;
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::masked::filled;
 use super::overview::TierVoxels;
-use super::plan::{Models, WaveletWanted, Wavelets, layer_steps};
+use super::plan::{Models, Reversible, WaveletWanted, Wavelets, layer_steps};
 use super::scan::{Scan, report};
 use super::search::Effort;
 use super::target::Spectrum;
@@ -43,7 +43,7 @@ pub(crate) struct Job<'a> {
     /// How coefficients become bytes.
     pub(crate) entropy: Coder,
     /// Whether blocks of tier 0 have a reversible transform.
-    pub(crate) reversible: bool,
+    pub(crate) reversible: Reversible,
     /// Whether sizes need to be about right only: no search for better indices.
     pub(crate) rough: bool,
     /// Value curve of the wavelet models.
@@ -133,7 +133,7 @@ impl Job<'_> {
         let wanted = WaveletWanted {
             levels,
             residual: self.residual,
-            reversible: self.reversible,
+            reversible: self.reversible == Reversible::Always,
             coder: self.entropy,
             curve: self.curve.as_ref(),
             filter: self.filter.as_ref(),
@@ -145,9 +145,18 @@ impl Job<'_> {
             wanted,
             scan.masked && self.residual != Residual::FloatBits,
         );
-        if let Some(ranks) = self.ranks() {
-            return models.with_ranks(ranks, step, wanted, (scan.q_min, scan.q_max));
-        }
+        let range = (scan.q_min, scan.q_max);
+        let (models, range) = match self.ranks() {
+            Some(ranks) => (
+                models.with_ranks(ranks, step, wanted, range),
+                (0, ranks.count() as i32 - 1),
+            ),
+            None => (models, range),
+        };
+        let models = match self.reversible {
+            Reversible::Cheaper => models.or_reversible(range, wanted),
+            Reversible::Always | Reversible::Never => models,
+        };
         if self.grid_choice() == GridChoice::Never {
             return models;
         }
@@ -630,6 +639,7 @@ impl Job<'_> {
             },
             map: self.scan.values,
             ranks: None,
+            reversible: models.reversible(tier),
         }
     }
 

@@ -145,8 +145,19 @@ fn along(model: WaveletModel, shape: &CurveShape, (q_min, q_max): (i32, i32)) ->
 pub(crate) enum ModelUse {
     /// The wavelet model, or its 32-bit twin.
     Wavelet { wide: bool },
+    /// The same of the reversible models, where blocks choose.
+    Reversible { wide: bool },
     /// One of the grid models, in their order.
     Grid(usize),
+}
+
+/// When blocks have a reversible transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reversible {
+    Never,
+    Always,
+    /// Where it takes fewer bytes than a residual.
+    Cheaper,
 }
 
 /// Where a file may have blocks under wavelet models.
@@ -168,6 +179,8 @@ pub(crate) struct Models {
     wavelets: Wavelets,
     lambda: f64,
     volume: (WaveletModel, WaveletModel),
+    /// Reversible models for blocks of the volume that are cheaper with one.
+    reversible: Option<(WaveletModel, WaveletModel)>,
     overview: (WaveletModel, WaveletModel),
     /// Whether blocks with a mask may occur; they have models of their own.
     masked: bool,
@@ -194,6 +207,7 @@ impl Models {
             wavelets: Wavelets::Everywhere,
             lambda: lambda(step),
             masked,
+            reversible: None,
             volume: wavelet_models(q_min, q_max, step, wanted),
             overview: wavelet_models(q_min, q_max, step, overview),
         }
@@ -232,6 +246,7 @@ impl Models {
             grids,
             wavelets: Wavelets::Everywhere,
             lambda: 0.0,
+            reversible: None,
             volume: volume.unwrap_or(overview),
             overview,
             masked,
@@ -244,6 +259,30 @@ impl Models {
             self.volume
         } else {
             self.overview
+        }
+    }
+
+    /// Reversible models of a tier, for blocks that choose.
+    pub(crate) fn reversible(&self, tier: u8) -> Option<(WaveletModel, WaveletModel)> {
+        self.reversible.filter(|_| tier == 0)
+    }
+
+    /// The same with reversible models for blocks of the volume that are cheaper with one.
+    pub(crate) fn or_reversible(
+        self,
+        (q_min, q_max): (i32, i32),
+        wanted: WaveletWanted<'_>,
+    ) -> Self {
+        let wanted = WaveletWanted {
+            reversible: true,
+            ..wanted
+        };
+        let ranks = self.ranks.is_some();
+        let of_kind = |m| WaveletModel { ranks, ..m };
+        let (narrow, wide) = wavelet_models(q_min, q_max, 1.0, wanted);
+        Self {
+            reversible: Some((of_kind(narrow), of_kind(wide))),
+            ..self
         }
     }
 
@@ -260,7 +299,10 @@ impl Models {
             Wavelets::Overview => 2,
             Wavelets::Nowhere => 4,
         };
-        let wavelets = wavelets.into_iter().skip(unused).map(BlockModel::Wavelet);
+        let reversible = self.reversible.map(|(narrow, wide)| [narrow, wide]);
+        let wavelets = wavelets.into_iter().skip(unused);
+        let wavelets = wavelets.chain(reversible.into_iter().flatten());
+        let wavelets = wavelets.map(BlockModel::Wavelet);
         let grids = self.grids.iter().cloned().map(BlockModel::Grid);
         let mut list: Vec<BlockModel> = Vec::new();
         for model in wavelets.chain(grids) {
@@ -347,10 +389,15 @@ impl Models {
 
     /// Id of a model of a tier, for blocks with or without a mask.
     pub(crate) fn id(&self, tier: u8, model: ModelUse, mask: bool) -> u16 {
-        let (narrow, wide) = self.of_tier(tier);
+        let (narrow, wide) = match model {
+            ModelUse::Reversible { .. } => self.reversible.unwrap_or(self.volume),
+            _ => self.of_tier(tier),
+        };
         let wanted = match model {
-            ModelUse::Wavelet { wide: true } => BlockModel::Wavelet(wide),
-            ModelUse::Wavelet { wide: false } => BlockModel::Wavelet(narrow),
+            ModelUse::Wavelet { wide: true } | ModelUse::Reversible { wide: true } => {
+                BlockModel::Wavelet(wide)
+            }
+            ModelUse::Wavelet { .. } | ModelUse::Reversible { .. } => BlockModel::Wavelet(narrow),
             ModelUse::Grid(i) => BlockModel::Grid(self.grids[i].clone()),
         };
         let wanted = if mask { with_mask(wanted) } else { wanted };

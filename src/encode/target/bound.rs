@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::super::pass::Job;
+use super::super::plan::Reversible;
 use super::super::{EncodeReport, ModelChoice};
 use super::finish;
 use super::patch::Patch;
@@ -19,6 +20,8 @@ const SHARE: f64 = 0.2;
 const BLOCKS: u64 = 24;
 /// Share of the bytes without ranks that a volume may take with them, list included: estimates differ.
 const RANKS_PAY: f64 = 0.97;
+/// Under this share of the bytes of the other, a way is the better one for all blocks, not only for the sample.
+const CLEAR: f64 = 0.9;
 /// A volume of fewer blocks is tried in its middle third only, of at least so many voxels a side.
 const FEW: u64 = 27;
 const LEAST_SIDE: u64 = 16;
@@ -110,8 +113,8 @@ fn cheaper_with_ranks(job: &Job<'_>, ranks: &Ranks, plain: Way) -> Result<Way> {
 struct Way {
     step: f64,
     ranked: bool,
-    /// By a reversible transform, not a residual.
-    reversible: bool,
+    /// By a reversible transform, not a residual alone.
+    reversible: Reversible,
     entropy: Coder,
     /// Bytes of blocks that the whole volume will take, about.
     bytes: f64,
@@ -153,7 +156,7 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
     };
     let (least, best) = cheapest(finest, most, |x| bytes(job, x))?;
     let exact = &Job {
-        reversible: true,
+        reversible: Reversible::Always,
         ..*job
     };
     let reversed = if may_reverse {
@@ -161,17 +164,24 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
     } else {
         u64::MAX
     };
-    let (mut least, reversible) = (reversed.min(least), reversed < least);
-    let step = if reversible { 1.0 } else { best.exp2() };
-    // Coefficients that are mostly noise teach a coder nothing.
-    let plain = &Job {
-        entropy: Coder::R,
-        reversible,
-        ..*job
+    let reversible = choice(least, reversed);
+    let mut least = least.min(reversed);
+    let step = match reversible {
+        Reversible::Always => 1.0,
+        Reversible::Cheaper | Reversible::Never => best.exp2(),
     };
     let mut entropy = job.entropy;
     if entropy != Coder::R {
-        let other = bytes(plain, step.log2())?;
+        let coded_by = |entropy| Job {
+            entropy,
+            reversible,
+            ..*job
+        };
+        if reversible == Reversible::Cheaper {
+            least = bytes(&coded_by(entropy), step.log2())?;
+        }
+        // Coefficients that are mostly noise teach a coder nothing.
+        let other = bytes(&coded_by(Coder::R), step.log2())?;
         if other < least {
             (least, entropy) = (other, Coder::R);
         }
@@ -185,6 +195,18 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
         reversible,
         cost,
     })
+}
+
+/// What to do about a reversible transform whose bytes are `reversed`, against `stepped`.
+fn choice(stepped: u64, reversed: u64) -> Reversible {
+    let (stepped, reversed) = (stepped as f64, reversed as f64);
+    if reversed < CLEAR * stepped {
+        Reversible::Always
+    } else if stepped < CLEAR * reversed {
+        Reversible::Never
+    } else {
+        Reversible::Cheaper
+    }
 }
 
 /// The middle third along each axis.
