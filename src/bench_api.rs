@@ -131,7 +131,7 @@ impl LabKind {
         match block {
             EncodedBlock::Constant(_) => Self::Constant,
             EncodedBlock::Payload { model, .. } => match model {
-                ModelUse::Wavelet { .. } => Self::Wavelet,
+                ModelUse::Wavelet { .. } | ModelUse::Reversible { .. } => Self::Wavelet,
                 ModelUse::Grid(_) => Self::Grid,
             },
         }
@@ -467,7 +467,9 @@ impl BlockLab {
                 layers,
                 model: match model {
                     ModelUse::Wavelet { wide: true } => BlockModel::Wavelet(self.wide),
-                    ModelUse::Wavelet { wide: false } => BlockModel::Wavelet(self.model),
+                    ModelUse::Wavelet { .. } | ModelUse::Reversible { .. } => {
+                        BlockModel::Wavelet(self.model)
+                    }
                     ModelUse::Grid(i) => BlockModel::Grid(self.grids[i].clone()),
                 },
             }),
@@ -518,6 +520,8 @@ impl BlockLab {
                 dtype: DType::Float32,
                 exponent: 0,
             },
+            ranks: None,
+            reversible: None,
         }
     }
 

@@ -175,7 +175,7 @@ fn malformed_curves_have_their_exact_errors() {
     let mut reversible_filter = [&reversible(0, 1 << 16), tail].concat();
     reversible_filter[6] |= 64;
     let cases = [
-        ("4-curve-reserved-flag", of(6, &[128 | 4])),
+        ("4-curve-reserved-byte", of(7, &[1])),
         ("4-reversible-curve", of(2, &[0, 1, 8, 5, 32 | 4])),
         ("4-reversible-unit", reversible(1, 1 << 16)),
         ("4-reversible-step", reversible(0, 1 << 17)),
@@ -237,6 +237,7 @@ fn record() -> Vec<u8> {
         mask: false,
         reversible: false,
         filters: None,
+        ranks: false,
         curve: Some(Curve {
             start: -1000,
             segment_log2: 9,

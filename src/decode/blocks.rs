@@ -7,7 +7,7 @@ use crate::backend::{Backend, BlockJob, LayerStep, Numbers, ValueRange};
 use crate::codec::bands::BlockShape;
 use crate::format::model::ModelRecord;
 use crate::format::shape::Shape;
-use crate::model::{BlockModel, GridModel, Residual, WaveletModel};
+use crate::model::{BlockModel, GridModel, Ranks, Residual, ValueMap, WaveletModel};
 use crate::reader::{BlockEntry, BlockState, PayloadEntry};
 use crate::volume::BlockGrid;
 use crate::{Error, Limits, Result};
@@ -15,13 +15,13 @@ use crate::{Error, Limits, Result};
 /// Models of a file by id.
 pub(crate) type Models = BTreeMap<u16, BlockModel>;
 
-/// Reads the model records of a file.
+/// Reads the model records of a file, but for a map of ranks.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for a kind of a newer version, [`Error::Corrupt`] for a broken record.
 pub(crate) fn parse_models(records: &[ModelRecord]) -> Result<Models> {
-    records
-        .iter()
+    let models = records.iter().filter(|r| r.kind != Ranks::KIND);
+    models
         .map(|r| match r.kind {
             WaveletModel::KIND => {
                 let model = WaveletModel::from_bytes(&r.payload)?;
@@ -35,9 +35,27 @@ pub(crate) fn parse_models(records: &[ModelRecord]) -> Result<Models> {
         .collect()
 }
 
+/// Reads the map of ranks of a file, which has at most one.
+///
+/// # Errors
+/// [`Error::Corrupt`] if it is broken or there are two.
+fn parse_ranks(shape: &Shape) -> Result<Option<Ranks>> {
+    let values = ValueMap {
+        dtype: shape.dtype,
+        exponent: shape.value_exp,
+    };
+    let mut maps = shape.models.iter().filter(|r| r.kind == Ranks::KIND);
+    let (first, second) = (maps.next(), maps.next());
+    if second.is_some() {
+        return Err(Error::corrupt("map of ranks", 0, "the file has two"));
+    }
+    let read = |r: &ModelRecord| Ranks::from_bytes(values, (shape.q_min, shape.q_max), &r.payload);
+    first.map(read).transpose()
+}
+
 /// Rules between the models and the tables of the container (payload specification, sections 4
 /// and 6).
-fn check_models(models: &Models, shape: &Shape) -> Result<()> {
+fn check_models(models: &Models, ranks: bool, shape: &Shape) -> Result<()> {
     let bad = |detail: String| Err(Error::corrupt("model record", 0, detail));
     for (id, model) in models {
         match model {
@@ -46,6 +64,11 @@ fn check_models(models: &Models, shape: &Shape) -> Result<()> {
                     "model {id} has {} qualities, the file {}",
                     m.qualities,
                     shape.layers.levels()
+                ));
+            }
+            BlockModel::Wavelet(m) if m.ranks && !ranks => {
+                return bad(format!(
+                    "model {id} needs a map of ranks, the file has none"
                 ));
             }
             BlockModel::Grid(m) => check_layers(*id, m, shape.layers.as_slice().len())?,
@@ -92,6 +115,8 @@ fn check_layers(id: u16, model: &GridModel, layers: usize) -> Result<()> {
 pub(crate) struct BlockDecoder {
     pub(crate) cpu: CpuBackend,
     models: Models,
+    ranks: Option<Ranks>,
+    float: bool,
     steps: Vec<LayerStep>,
     block_log2: u32,
     exponent: i16,
@@ -106,10 +131,13 @@ impl BlockDecoder {
             limits.max_block_voxels,
         )?;
         let models = parse_models(&shape.models)?;
-        check_models(&models, shape)?;
+        let ranks = parse_ranks(shape)?;
+        check_models(&models, ranks.is_some(), shape)?;
         Ok(Self {
             cpu,
             models,
+            ranks,
+            float: shape.dtype.is_float(),
             steps: shape
                 .layers
                 .as_slice()
@@ -127,6 +155,19 @@ impl BlockDecoder {
     /// The models of the file.
     pub(crate) fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// Distinct values of the volume, if blocks may store ranks among them.
+    pub(crate) fn ranks(&self) -> Option<&Ranks> {
+        self.ranks.as_ref()
+    }
+
+    /// The map of ranks that the integers of a block go through.
+    fn ranks_of(&self, payload: &PayloadEntry) -> Option<&Ranks> {
+        match self.models.get(&payload.model) {
+            Some(BlockModel::Wavelet(m)) if m.ranks => self.ranks.as_ref(),
+            _ => None,
+        }
     }
 
     /// The extent of a block of a grid, and its transform levels.
@@ -164,7 +205,10 @@ impl BlockDecoder {
                 let job = self.job(payload, layers, shape, lod)?;
                 let decoded = self.cpu.decode_block(&job, scratch, out);
                 decoded.map_err(|e| locate(e, entry))?;
-                Ok(job.numbers())
+                Ok(match self.ranks_of(payload) {
+                    Some(ranks) => self.unrank(ranks, &job, out),
+                    None => job.numbers(),
+                })
             }
         }
     }
@@ -197,6 +241,30 @@ impl BlockDecoder {
         inputs.max()
     }
 
+    /// Values in place of ranks: bits of the voxels where the file gives them back, else integers.
+    fn unrank(&self, ranks: &Ranks, job: &BlockJob<'_>, out: &mut [i32]) -> Numbers {
+        if self.float && job.lod == 0 && job.layers.len() == job.steps.len() {
+            out.iter_mut().for_each(|v| *v = ranks.float_bits(*v));
+            Numbers::FloatBits
+        } else {
+            out.iter_mut().for_each(|v| *v = ranks.coded(*v));
+            Numbers::Units
+        }
+    }
+
+    /// What the integers of a block lie between.
+    fn range(&self, payload: &PayloadEntry) -> Result<ValueRange> {
+        let (lo, hi) = match self.ranks_of(payload) {
+            None => payload.range,
+            Some(ranks) => ranks
+                .within(payload.range.0, payload.range.1)
+                .ok_or_else(|| {
+                    Error::corrupt("index page", 0, "no rank has a value in a block's range")
+                })?,
+        };
+        Ok(ValueRange { lo, hi })
+    }
+
     fn job<'a>(
         &'a self,
         payload: &PayloadEntry,
@@ -209,10 +277,7 @@ impl BlockDecoder {
             model: model
                 .ok_or_else(|| Error::corrupt("index page", 0, "a block names no model"))?,
             shape,
-            range: ValueRange {
-                lo: payload.range.0,
-                hi: payload.range.1,
-            },
+            range: self.range(payload)?,
             exponent: self.exponent,
             steps: &self.steps,
             layers,

@@ -34,6 +34,9 @@ pub struct Info {
     pub levels: Vec<LevelInfo>,
     /// Blocks of the full resolution per kind of model.
     pub models: BTreeMap<String, u64>,
+    /// Distinct values of the volume, where blocks store ranks among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distinct_values: Option<u64>,
     /// Models of feature grids that blocks may name.
     pub grid_models: Vec<GridModelInfo>,
 }

@@ -232,6 +232,7 @@ impl Volume {
             lods: self.lods(),
             levels: self.level_infos()?,
             models,
+            distinct_values: self.decoder.ranks().map(|r| r.count() as u64),
             grid_models: self.grid_infos(&by_id),
         })
     }

@@ -6,6 +6,7 @@ use super::forward::forward;
 use super::grid::{self, GridBuffers, GridPlan};
 use super::plan::ModelUse;
 use super::quantise::quantise;
+use super::ranked;
 use super::search;
 use super::sums::{BandError, MinMax, SquaredError};
 use crate::Result;
@@ -14,7 +15,7 @@ use crate::backend::{LayerStep, ValueRange};
 use crate::codec::bands::{Band, BlockShape};
 use crate::codec::{CoefficientState, Quantiser, encode_layer};
 use crate::encode::Preset;
-use crate::model::{Coder, Precision, Residual, ValueMap, WaveletModel};
+use crate::model::{Coder, Precision, Ranks, Residual, ValueMap, WaveletModel};
 
 /// What all blocks of a tier share.
 #[derive(Clone, Copy)]
@@ -37,6 +38,10 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) grid: GridPlan<'a>,
     /// How voxels become integers.
     pub(crate) map: ValueMap,
+    /// What the integers are ranks in, if they are.
+    pub(crate) ranks: Option<&'a Ranks>,
+    /// Reversible models, as those above, for a block that is cheaper with one.
+    pub(crate) reversible: Option<(WaveletModel, WaveletModel)>,
 }
 
 /// Error of one quality level of one block against its source, in units of `q`.
@@ -175,11 +180,44 @@ pub(crate) fn encode_block(
     grid::choose(&block, scratch)
 }
 
-/// Encodes a block with the wavelet model.
-pub(super) fn encode_wavelet(
-    block: &Block<'_>,
-    scratch: &mut EncodeScratch,
-) -> Result<(EncodedBlock, Vec<LevelError>)> {
+type Encoded = (EncodedBlock, Vec<LevelError>);
+
+/// Encodes a block with the wavelet model, or with a reversible one where the plan allows that and it
+/// takes fewer bytes.
+pub(super) fn encode_wavelet(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded> {
+    let done = encode_transform(block, scratch)?;
+    let (Some((model, wide)), Some(bytes)) = (block.plan.reversible, payload_bytes(&done.0)) else {
+        return Ok(done);
+    };
+    let coarsest = std::mem::take(&mut scratch.coarsest);
+    let plan = &BlockPlan {
+        model,
+        wide,
+        ..*block.plan
+    };
+    let (mut encoded, errors) = encode_transform(&Block { plan, ..*block }, scratch)?;
+    if payload_bytes(&encoded).is_some_and(|n| n >= bytes) {
+        scratch.coarsest = coarsest;
+        return Ok(done);
+    }
+    if let EncodedBlock::Payload { model, .. } = &mut encoded
+        && let ModelUse::Wavelet { wide } = *model
+    {
+        *model = ModelUse::Reversible { wide };
+    }
+    Ok((encoded, errors))
+}
+
+/// `None` of a constant block.
+fn payload_bytes(encoded: &EncodedBlock) -> Option<usize> {
+    match encoded {
+        EncodedBlock::Constant(_) => None,
+        EncodedBlock::Payload { layers, .. } => Some(layers.iter().map(Vec::len).sum()),
+    }
+}
+
+/// Encodes a block with the models of the plan.
+fn encode_transform(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded> {
     let plan = block.plan;
     let EncodeScratch {
         coefficients,
@@ -341,7 +379,8 @@ impl Block<'_> {
             {
                 return Ok(None);
             }
-            errors.push(error);
+            let in_values = |r| ranked::error(r, self.values, &buffers.decoded);
+            errors.push(self.plan.ranks.map_or(error, in_values));
         }
         let mut layers = self.layers(model.coder, buffers)?;
         if let Some(residual) = self.residual(model.residual, &buffers.decoded) {

@@ -337,6 +337,8 @@ impl<'a> Trial<'a> {
                 dtype: DType::Float32,
                 exponent: 0,
             },
+            ranks: None,
+            reversible: None,
         };
         let each = |scratch: &mut EncodeScratch, (shape, values): &SampleBlock| {
             let (block, errors) = encode_block(&plan, *shape, values, &[], scratch)?;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::overview::TierVoxels;
 use super::pass::{Job, halved};
-use super::plan::Models;
+use super::plan::{self, Models};
 use super::scan::{Scan, report};
 use super::totals::Totals;
 use super::{EncodeOptions, Progress, ProgressFn};
@@ -100,11 +100,14 @@ fn overviews(
         progress,
         block_log2: u32::from(shape.block_log2),
         residual: Residual::None,
-        reversible: false,
+        entropy: plan::coder(options.preset),
+        reversible: plan::Reversible::Never,
         rough: false,
         curve: None,
         filter: None,
         spectrum: None,
+        few_values: None,
+        ranked: false,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
     let voxels = job.tier_voxels(&shape.tiers[1], output)?;

@@ -17,6 +17,7 @@ mod overview;
 mod pass;
 pub(crate) mod plan;
 mod quantise;
+mod ranked;
 mod reduce;
 mod residual;
 mod scan;
@@ -74,7 +75,8 @@ pub fn encode(
     let pool = crate::decode::threads(options.threads)?;
     // Every bit comes back, also of what is not finite.
     let allow = options.nan_mask || options.target == Target::Lossless;
-    let scan = scan::scan(source, allow, &pool, progress)?;
+    let listed = options.may_have_ranks(source.dtype());
+    let (scan, ranks) = scan::scan(source, (allow, listed), &pool, progress)?;
     let mut job = pass::Job {
         source,
         options,
@@ -85,11 +87,14 @@ pub fn encode(
         progress,
         block_log2: options.block.ilog2(),
         residual: crate::model::Residual::None,
-        reversible: false,
+        entropy: plan::coder(options.preset),
+        reversible: plan::Reversible::Never,
         rough: false,
         curve: None,
         filter: None,
         spectrum: None,
+        few_values: ranks.as_ref(),
+        ranked: false,
     };
     let spectrum = target::survey(&job, options.target)?;
     job.spectrum = spectrum.as_ref();

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::volume::DType;
+
 /// The quality that the encoded file must have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -125,6 +127,12 @@ impl Default for EncodeOptions {
 }
 
 impl EncodeOptions {
+    /// Whether voxels of a type may end up as ranks, so that it is worth knowing which values they have.
+    pub(super) fn may_have_ranks(&self, dtype: DType) -> bool {
+        let open_loop = matches!(self.target, Target::Quality(_)) && !dtype.is_float();
+        (self.target.binds_every_voxel() || open_loop) && self.model != ModelChoice::Hashgrid
+    }
+
     /// Aims for this quality.
     #[must_use]
     pub fn with_target(self, target: Target) -> Self {

@@ -12,7 +12,7 @@ use super::filter::FilterShape;
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::masked::filled;
 use super::overview::TierVoxels;
-use super::plan::{Models, WaveletWanted, Wavelets, coder, layer_steps};
+use super::plan::{Models, Reversible, WaveletWanted, Wavelets, layer_steps};
 use super::scan::{Scan, report};
 use super::search::Effort;
 use super::target::Spectrum;
@@ -24,7 +24,7 @@ use crate::codec::bands::BlockShape;
 use crate::format::key::Pages;
 use crate::format::range::RangeCoder;
 use crate::format::tier::{self, Tier};
-use crate::model::Residual;
+use crate::model::{Coder, Ranks, Residual};
 use crate::volume::{BlockGrid, Extent, Region, VoxelSource};
 use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
@@ -40,8 +40,10 @@ pub(crate) struct Job<'a> {
     pub(crate) progress: &'a ProgressFn<'a>,
     pub(crate) block_log2: u32,
     pub(crate) residual: Residual,
+    /// How coefficients become bytes.
+    pub(crate) entropy: Coder,
     /// Whether blocks of tier 0 have a reversible transform.
-    pub(crate) reversible: bool,
+    pub(crate) reversible: Reversible,
     /// Whether sizes need to be about right only: no search for better indices.
     pub(crate) rough: bool,
     /// Value curve of the wavelet models.
@@ -50,6 +52,10 @@ pub(crate) struct Job<'a> {
     pub(crate) filter: Option<FilterShape>,
     /// Coefficients of the volume, for a target that is searched for.
     pub(crate) spectrum: Option<&'a Spectrum>,
+    /// The distinct values of the volume if they are few.
+    pub(crate) few_values: Option<&'a Ranks>,
+    /// Whether blocks of tier 0 store ranks among them.
+    pub(crate) ranked: bool,
 }
 
 /// A block of a tier as the pass made it.
@@ -127,8 +133,8 @@ impl Job<'_> {
         let wanted = WaveletWanted {
             levels,
             residual: self.residual,
-            reversible: self.reversible,
-            coder: coder(self.options.preset),
+            reversible: self.reversible == Reversible::Always,
+            coder: self.entropy,
             curve: self.curve.as_ref(),
             filter: self.filter.as_ref(),
         };
@@ -139,6 +145,18 @@ impl Job<'_> {
             wanted,
             scan.masked && self.residual != Residual::FloatBits,
         );
+        let range = (scan.q_min, scan.q_max);
+        let (models, range) = match self.ranks() {
+            Some(ranks) => (
+                models.with_ranks(ranks, step, wanted, range),
+                (0, ranks.count() as i32 - 1),
+            ),
+            None => (models, range),
+        };
+        let models = match self.reversible {
+            Reversible::Cheaper => models.or_reversible(range, wanted),
+            Reversible::Always | Reversible::Never => models,
+        };
         if self.grid_choice() == GridChoice::Never {
             return models;
         }
@@ -158,8 +176,16 @@ impl Job<'_> {
         models.with_grids(grids, wavelets)
     }
 
+    /// The map that blocks of tier 0 store ranks in.
+    pub(super) fn ranks(&self) -> Option<&Ranks> {
+        self.few_values.filter(|_| self.ranked)
+    }
+
     /// When blocks of tier 0 get grid models.
     fn grid_choice(&self) -> GridChoice {
+        if self.ranked {
+            return GridChoice::Never;
+        }
         match (self.options.model, self.options.preset) {
             (ModelChoice::Hashgrid, _) => GridChoice::Always,
             (ModelChoice::Auto, Preset::Best) => GridChoice::Cheaper,
@@ -502,6 +528,9 @@ impl Job<'_> {
             dims,
             depth: plan_depth(self.block_log2),
         };
+        if let Some(ranks) = self.ranks().filter(|_| plan.model.ranks) {
+            return self.code_ranks(ranks, plan, shape, block, values, scratch);
+        }
         if plan.model.residual == Residual::FloatBits {
             return self.code_bits(plan, shape, block, values, scratch);
         }
@@ -534,7 +563,7 @@ impl Job<'_> {
     }
 
     /// A block of finite values in units of `q`, and the voxels if every bit of them must come back.
-    fn code_units(
+    pub(super) fn code_units(
         &self,
         plan: &BlockPlan<'_>,
         shape: BlockShape,
@@ -558,8 +587,8 @@ impl Job<'_> {
         })
     }
 
-    /// Values of a box in units of `q`; those of the volume are its voxels if every bit of them must
-    /// come back.
+    /// Values of a box in units of `q`; those of the volume are ranks where ranks are coded, and its
+    /// voxels if every bit of them must come back otherwise.
     fn read(&self, source: &TierSource<'_>, region: &Region, out: &mut Vec<f32>) -> Result<()> {
         out.clear();
         match source {
@@ -567,7 +596,9 @@ impl Job<'_> {
             TierSource::Volume(volume) => {
                 let mut bytes = vec![0; region.voxels() as usize * self.scan.values.dtype.size()];
                 volume.read(region, &mut bytes)?;
-                if self.residual == Residual::FloatBits {
+                if let Some(ranks) = self.ranks() {
+                    ranks.of_voxels(&bytes, out)?;
+                } else if self.residual == Residual::FloatBits {
                     out.extend(bytes.chunks_exact(4).map(Le::read_f32));
                 } else {
                     self.scan.values.to_units(&bytes, out);
@@ -607,6 +638,8 @@ impl Job<'_> {
                 }
             },
             map: self.scan.values,
+            ranks: None,
+            reversible: models.reversible(tier),
         }
     }
 

@@ -5,7 +5,9 @@ use super::filter::FilterShape;
 use super::options::Preset;
 use crate::backend::LayerStep;
 use crate::format::model::ModelRecord;
-use crate::model::{BlockModel, Coder, GridModel, Precision, Residual, SEGMENTS, WaveletModel};
+use crate::model::{
+    BlockModel, Coder, GridModel, Precision, Ranks, Residual, SEGMENTS, WaveletModel,
+};
 use crate::{Error, Result};
 
 /// Layers of a file with `levels` quality levels: coarse bands first, then refinements.
@@ -90,6 +92,7 @@ pub(crate) fn wavelet_models(
         curve: None,
         reversible: false,
         filters: None,
+        ranks: false,
     };
     if reversible {
         let exact = |precision| WaveletModel {
@@ -142,8 +145,19 @@ fn along(model: WaveletModel, shape: &CurveShape, (q_min, q_max): (i32, i32)) ->
 pub(crate) enum ModelUse {
     /// The wavelet model, or its 32-bit twin.
     Wavelet { wide: bool },
+    /// The same of the reversible models, where blocks choose.
+    Reversible { wide: bool },
     /// One of the grid models, in their order.
     Grid(usize),
+}
+
+/// When blocks have a reversible transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reversible {
+    Never,
+    Always,
+    /// Where it takes fewer bytes than a residual.
+    Cheaper,
 }
 
 /// Where a file may have blocks under wavelet models.
@@ -159,10 +173,14 @@ pub(crate) enum Wavelets {
 /// twin, and grids for the volume.
 #[derive(Debug, Clone)]
 pub(crate) struct Models {
+    /// Record of the map of ranks, if blocks of the volume store ranks.
+    ranks: Option<Vec<u8>>,
     grids: Vec<GridModel>,
     wavelets: Wavelets,
     lambda: f64,
     volume: (WaveletModel, WaveletModel),
+    /// Reversible models for blocks of the volume that are cheaper with one.
+    reversible: Option<(WaveletModel, WaveletModel)>,
     overview: (WaveletModel, WaveletModel),
     /// Whether blocks with a mask may occur; they have models of their own.
     masked: bool,
@@ -184,10 +202,12 @@ impl Models {
             ..wanted
         };
         Self {
+            ranks: None,
             grids: Vec::new(),
             wavelets: Wavelets::Everywhere,
             lambda: lambda(step),
             masked,
+            reversible: None,
             volume: wavelet_models(q_min, q_max, step, wanted),
             overview: wavelet_models(q_min, q_max, step, overview),
         }
@@ -209,8 +229,9 @@ impl Models {
         }
         // Overviews have neither residual nor filters; a volume with filters may share their 32-bit twin.
         let find = |of_volume| {
-            let of_kind =
-                |m: &&WaveletModel| (m.residual.is_some() || m.filters.is_some()) == of_volume;
+            let of_kind = |m: &&WaveletModel| {
+                (m.residual.is_some() || m.filters.is_some() || m.ranks) == of_volume
+            };
             let mut of_kind = list.iter().filter(of_kind);
             let wide = (of_kind.clone()).find(|m| m.precision == Precision::I32);
             let first = of_kind.find(|m| m.precision == Precision::I16).or(wide);
@@ -221,9 +242,11 @@ impl Models {
         let overview = (narrow, wide.unwrap_or(narrow));
         let volume = find(true).map(|(m, wide)| (m, wide.unwrap_or(overview.1)));
         Ok(Self {
+            ranks: None,
             grids,
             wavelets: Wavelets::Everywhere,
             lambda: 0.0,
+            reversible: None,
             volume: volume.unwrap_or(overview),
             overview,
             masked,
@@ -236,6 +259,30 @@ impl Models {
             self.volume
         } else {
             self.overview
+        }
+    }
+
+    /// Reversible models of a tier, for blocks that choose.
+    pub(crate) fn reversible(&self, tier: u8) -> Option<(WaveletModel, WaveletModel)> {
+        self.reversible.filter(|_| tier == 0)
+    }
+
+    /// The same with reversible models for blocks of the volume that are cheaper with one.
+    pub(crate) fn or_reversible(
+        self,
+        (q_min, q_max): (i32, i32),
+        wanted: WaveletWanted<'_>,
+    ) -> Self {
+        let wanted = WaveletWanted {
+            reversible: true,
+            ..wanted
+        };
+        let ranks = self.ranks.is_some();
+        let of_kind = |m| WaveletModel { ranks, ..m };
+        let (narrow, wide) = wavelet_models(q_min, q_max, 1.0, wanted);
+        Self {
+            reversible: Some((of_kind(narrow), of_kind(wide))),
+            ..self
         }
     }
 
@@ -252,7 +299,10 @@ impl Models {
             Wavelets::Overview => 2,
             Wavelets::Nowhere => 4,
         };
-        let wavelets = wavelets.into_iter().skip(unused).map(BlockModel::Wavelet);
+        let reversible = self.reversible.map(|(narrow, wide)| [narrow, wide]);
+        let wavelets = wavelets.into_iter().skip(unused);
+        let wavelets = wavelets.chain(reversible.into_iter().flatten());
+        let wavelets = wavelets.map(BlockModel::Wavelet);
         let grids = self.grids.iter().cloned().map(BlockModel::Grid);
         let mut list: Vec<BlockModel> = Vec::new();
         for model in wavelets.chain(grids) {
@@ -277,7 +327,40 @@ impl Models {
                 payload,
             }
         };
-        self.list().iter().enumerate().map(record).collect()
+        let list = self.list();
+        let mut records: Vec<_> = list.iter().enumerate().map(record).collect();
+        records.extend(self.ranks.as_ref().map(|payload| ModelRecord {
+            id: list.len() as u16,
+            kind: Ranks::KIND,
+            payload: payload.clone(),
+        }));
+        records
+    }
+
+    /// The same with blocks of the volume that store ranks, for a step in ranks.
+    pub(crate) fn with_ranks(
+        self,
+        ranks: &Ranks,
+        step: f64,
+        wanted: WaveletWanted<'_>,
+        (q_min, q_max): (i32, i32),
+    ) -> Self {
+        let last = ranks.count() as i32 - 1;
+        let ranked = |m| WaveletModel { ranks: true, ..m };
+        let (narrow, wide) = wavelet_models(0, last, step, wanted);
+        // A rank is that many values wide on average.
+        let width = (f64::from(q_max) - f64::from(q_min)) / f64::from(last.max(1));
+        let overview = WaveletWanted {
+            residual: Residual::None,
+            reversible: false,
+            ..wanted
+        };
+        Self {
+            ranks: Some(ranks.to_bytes()),
+            volume: (ranked(narrow), ranked(wide)),
+            overview: wavelet_models(q_min, q_max, step * width, overview),
+            ..self
+        }
     }
 
     /// Whether blocks with a mask may occur.
@@ -306,10 +389,15 @@ impl Models {
 
     /// Id of a model of a tier, for blocks with or without a mask.
     pub(crate) fn id(&self, tier: u8, model: ModelUse, mask: bool) -> u16 {
-        let (narrow, wide) = self.of_tier(tier);
+        let (narrow, wide) = match model {
+            ModelUse::Reversible { .. } => self.reversible.unwrap_or(self.volume),
+            _ => self.of_tier(tier),
+        };
         let wanted = match model {
-            ModelUse::Wavelet { wide: true } => BlockModel::Wavelet(wide),
-            ModelUse::Wavelet { wide: false } => BlockModel::Wavelet(narrow),
+            ModelUse::Wavelet { wide: true } | ModelUse::Reversible { wide: true } => {
+                BlockModel::Wavelet(wide)
+            }
+            ModelUse::Wavelet { .. } | ModelUse::Reversible { .. } => BlockModel::Wavelet(narrow),
             ModelUse::Grid(i) => BlockModel::Grid(self.grids[i].clone()),
         };
         let wanted = if mask { with_mask(wanted) } else { wanted };

@@ -2,7 +2,8 @@
 //!
 //! Input: `block side u8 | x y z u8 | levels u8 | lod u8 | level u8 | any u8 | lo hi i32 | model
 //! record 16 | for each layer: length u16, bytes`. What is missing is zero or empty. If the first
-//! byte is over 127 the model is a grid, and its record is `length u16, bytes` too.
+//! byte is over 127 the model is a grid, and its record is `length u16, bytes` too. Behind a record that
+//! says ranks comes their map, as `length u16, bytes`.
 
 use crate::backend::cpu::{CpuBackend, CpuLevel, Scratch as Buffers};
 use crate::codec::bands::BlockShape;
@@ -15,7 +16,9 @@ use crate::format::model::ModelRecord;
 use crate::format::shape::Shape;
 use crate::format::tier;
 use crate::io::FileSource;
-use crate::model::{Curve, GridModel, NON_FINITE, Residual, WaveletModel};
+use crate::model::{
+    Curve, GridModel, NON_FINITE, Ranks, Residual, ValueMap, WaveletModel, ordered,
+};
 use crate::reader::{BlockEntry, BlockState, HgvReader, PayloadEntry};
 use crate::volume::DType;
 use crate::{Limits, Result};
@@ -25,6 +28,8 @@ use super::volumes::{Plan, Scratch};
 const HEAD: usize = 16;
 /// Bytes of a wavelet model.
 const WAVELET: usize = 16;
+/// Flag of ranks in a record of a wavelet model.
+const RANKS: u8 = 1 << 7;
 /// Blocks are cut to this many voxels, to keep inputs fast.
 const VOXELS: usize = 1 << 15;
 /// Coded values of every type lie under this magnitude.
@@ -74,7 +79,7 @@ impl Input {
         let layers = Layers::standard(head[4] % 4 + 1).ok()?;
         let block = cut(block_log2, [head[1], head[2], head[3]]);
         let extent = block.dims.map(|n| n as u64);
-        let (model, rest) = record(head[0] > 127, data.get(HEAD..).unwrap_or_default());
+        let (models, rest) = records(head[0] > 127, data.get(HEAD..).unwrap_or_default());
         let tiers = tier::plan(extent, block_log2);
         let range = (a.min(b), a.max(b));
         let shape = Shape::new(
@@ -86,7 +91,7 @@ impl Input {
             0,
             layers,
             tiers,
-            vec![model],
+            models,
         )
         .ok()?;
         let level = head[6] % shape.layers.levels();
@@ -144,10 +149,29 @@ impl Input {
         let (lo, hi) = self.range;
         let model = &self.shape.models[0];
         let flags = if model.kind == GridModel::KIND { 3 } else { 6 };
-        let (masked, bits) = [2, 8].map(|flag| model.payload[flags] & flag != 0).into();
+        let set = |flag| model.payload[flags] & flag != 0;
+        let (masked, bits) = (
+            set(2),
+            set(8) || model.kind == WaveletModel::KIND && set(RANKS),
+        );
         let fits = |q: &i32| (lo..=hi).contains(q) || bits || (masked && NON_FINITE.contains(q));
         assert!(q.iter().all(fits), "a voxel leaves {lo}..={hi}");
     }
+}
+
+/// The model record and a map of ranks if it wants one, and what follows them.
+fn records(grid: bool, bytes: &[u8]) -> (Vec<ModelRecord>, &[u8]) {
+    let (model, rest) = record(grid, bytes);
+    if grid || model.payload[6] & RANKS == 0 {
+        return (vec![model], rest);
+    }
+    let (map, rest) = take(rest);
+    let ranks = ModelRecord {
+        id: 1,
+        kind: Ranks::KIND,
+        payload: map.to_vec(),
+    };
+    (vec![model, ranks], rest)
 }
 
 /// The model record, and what follows it.
@@ -227,6 +251,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         .enumerate()
         .filter_map(|(i, p)| seed(&Plan::new(&p), i as u8))
         .chain((0..16).filter_map(grid_seed))
+        .chain((0..2).filter_map(ranks_seed))
         .collect()
 }
 
@@ -276,6 +301,26 @@ fn grid_seed(i: u8) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// A block of ranks without coefficients.
+fn ranks_seed(i: u8) -> Option<Vec<u8>> {
+    let values = ValueMap {
+        dtype: DType::Float32,
+        exponent: 0,
+    };
+    let keys = [-9.75f32, -0.0, 0.0, 0.25, 3e4].map(|v| ordered(v.to_bits()));
+    let map = Ranks::new(values, (-99, 30_000), keys.to_vec()).ok()?;
+    let mut out = vec![0, 20, 9, 5, 0, i, 0, 0];
+    out.extend((-99i32).to_le_bytes());
+    out.extend(30_000i32.to_le_bytes());
+    let flags = RANKS | 1 << 5 | 1;
+    out.extend([0, i, 0, 1, 8, 5, flags, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+    for part in [&map.to_bytes()[..], &[], &[], &[]] {
+        out.extend((part.len() as u16).to_le_bytes());
+        out.extend(part);
+    }
+    Some(out)
+}
+
 fn seed(plan: &Plan, i: u8) -> Option<Vec<u8>> {
     let file = Scratch::new();
     plan.encode_to(&file.0)?;
@@ -294,6 +339,10 @@ fn seed(plan: &Plan, i: u8) -> Option<Vec<u8>> {
         return None;
     };
     let model = shape.models.iter().find(|m| m.id == payload.model)?;
+    if model.payload[6] & RANKS != 0 {
+        // Its map is one of values that this target does not have.
+        return None;
+    }
     // A reader of seeds takes the extent from the file, which is one block here.
     let dims = shape.extent.map(|n| (n.min(32) - 1) as u8);
     let mut out = vec![

@@ -53,6 +53,8 @@ pub struct WaveletModel {
     pub reversible: bool,
     /// What decoded voxels take over from their neighbours, at full resolution.
     pub filters: Option<Filters>,
+    /// Whether the integers are ranks in the file's map.
+    pub ranks: bool,
 }
 
 impl WaveletModel {
@@ -66,6 +68,8 @@ impl WaveletModel {
     const REVERSIBLE: u8 = 1 << 5;
     /// Flag of filters.
     const FILTERS: u8 = 1 << 6;
+    /// Flag of ranks.
+    const RANKS: u8 = 1 << 7;
 
     /// The same with a step `factor` times as large, within what a record can say.
     #[must_use]
@@ -99,12 +103,9 @@ impl WaveletModel {
         b[6] = self.residual.flags()
             | u8::from(self.mask) << 1
             | u8::from(self.curve.is_some()) << 2
-            | if self.reversible { Self::REVERSIBLE } else { 0 }
-            | if self.filters.is_some() {
-                Self::FILTERS
-            } else {
-                0
-            };
+            | u8::from(self.reversible) << 5
+            | u8::from(self.filters.is_some()) << 6
+            | u8::from(self.ranks) << 7;
         Le::write_u64(&mut b[8..16], self.step_q16);
         b.extend(self.curve.iter().flat_map(Curve::to_bytes));
         b.extend(self.filters.iter().flat_map(|f| f.to_bytes(self.qualities)));
@@ -159,8 +160,10 @@ impl WaveletModel {
                 [] => None,
                 filters => Some(Filters::from_bytes(filters)?),
             },
+            ranks: flags & Self::RANKS != 0,
         };
-        let known = Residual::FLAGS | Self::CURVE | Self::REVERSIBLE | Self::FILTERS | 2;
+        let known =
+            Residual::FLAGS | Self::CURVE | Self::REVERSIBLE | Self::FILTERS | Self::RANKS | 2;
         if flags & !known != 0 || b[7] != 0 {
             return Err(bad("reserved bits are set".into()));
         }
@@ -179,6 +182,12 @@ impl WaveletModel {
         }
         if model.filters.is_some() && !model.has_room_for_filters() {
             return Err(bad("filters in finer units than the curve has".into()));
+        }
+        let beside = !(Self::RANKS | Self::REVERSIBLE | Residual::Step(1).flags());
+        if model.ranks && flags & beside != 0 {
+            return Err(bad(
+                "ranks with a mask, a curve, filters or another residual".into(),
+            ));
         }
         let plain = model.frac_bits == 0 && model.step_q16 == 1 << 16;
         if model.reversible && !(plain && flags & (Self::CURVE | Self::FILTERS) == 0) {

@@ -3,8 +3,8 @@
 usage: python3 tools/refdecoder/check_vectors.py [--all] [NAME ...]
 
 Payload vectors: also damages every layer in simple ways and checks that the damage is rejected.
-File vectors: also checks every rule of the container, and that every file of tests/bad, tests/bad/curve
-and tests/bad/grid is rejected. Levels of over 100,000 voxels are left out without --all, which takes minutes. Vectors of
+File vectors: also checks every rule of the container, and that every file of tests/bad, tests/bad/curve,
+tests/bad/grid and tests/bad/ranks is rejected. Levels of over 100,000 voxels are left out without --all, which takes minutes. Vectors of
 model kind 2 are left out if there is no NumPy. Exits with 1 if anything differs.
 """
 
@@ -196,6 +196,7 @@ def main():
     checks += [(p.stem, lambda name: check_file(name, everything)) for p in sorted(FILES.glob("*.json"))]
     checks += [("bad", lambda name: (accepted(BAD_FILES, Container.verify), 0))]
     checks += [("bad-curve", lambda name: (accepted(BAD_FILES / "curve", whole), 0))]
+    checks += [("bad-ranks", lambda name: (accepted(BAD_FILES / "ranks", whole), 0))]
     checks += [("bad-grid", lambda name: (accepted_grids(), 0))]
     failed = False
     for name, check in checks:

@@ -14,6 +14,7 @@ from hgv_stream import Reject
 # Bits of the flags of a record of any kind.
 RESIDUAL_FLAGS = 1 | 8 | 16
 MASK_FLAG = 2
+RANKS_FLAG = 128
 
 
 def residual_step(flags, record):
@@ -73,7 +74,7 @@ class Model:
             raise Reject("a model record has 16 bytes, 38 more with a curve, 40 for each filter")
         (self.coder, precision, self.frac_bits, self.qualities, self.recon_one, self.recon_more, flags, reserved,
          self.step_q16) = struct.unpack("<BBbBBBBBQ", record[:16])
-        if self.coder > 1 or precision > 1 or flags & ~(RESIDUAL_FLAGS | MASK_FLAG | 4 | 32 | 64) or reserved != 0:
+        if self.coder > 1 or precision > 1 or reserved != 0:
             raise Reject("model record: coder, precision or reserved bits")
         if not (-16 <= self.frac_bits <= 24 and 1 <= self.qualities <= 8):
             raise Reject("model record: frac_bits or qualities")
@@ -82,6 +83,9 @@ class Model:
         self.reversible = flags & 32 == 32
         if self.reversible and (self.frac_bits != 0 or self.step_q16 != 1 << 16 or curved or filters):
             raise Reject("model record: a reversible transform with another unit or step, a curve or filters")
+        self.ranks = flags & RANKS_FLAG != 0
+        if self.ranks and flags & (2 | 4 | 8 | 16 | 64):
+            raise Reject("model record: ranks with a mask, a curve, filters or another residual")
         self.mask = flags & 2 == 2
         self.curve = Curve(record[16:54]) if curved else None
         if filters and curved and self.curve.t + self.curve.e - self.frac_bits < 1:

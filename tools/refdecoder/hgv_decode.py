@@ -12,6 +12,7 @@ import struct
 import sys
 
 import hgv_payload as payload
+from hgv_ranks import KIND, ranks_of
 from hgv_container import Container, Reject, ceil_shift
 
 NPY_TYPES = {"uint8": "|u1", "int8": "|i1", "uint16": "<u2", "int16": "<i2", "float32": "<f4"}
@@ -44,13 +45,26 @@ def decode_block(container, tier, block, lod, level):
         return box, [slot[1]] * payload.volume(box)
     rank = slot[1]
     model = container.models[page.models[rank]]
+    if model[0] == KIND:
+        raise Reject("a block names the map of ranks")
     if container.header.dtype != "float32" and model[1][payload.FLAGS_AT[model[0]]] & (2 | 8):
         raise Reject("model record: a mask or bits of floats for integer voxels")
     steps = container.layers
     layers = container.layers_of(page, rank, payload.prefix_length(steps, lod, level))
     log2 = container.header.block_log2
-    q = payload.decode_block(model, dims, log2, page.ranges[rank], steps, layers, lod, container.header.value_exp)
-    return box, q
+    value_range = page.ranges[rank]
+    ranks = ranks_of(container.models, container.header)
+    ranked = model[0] == 1 and model[1][payload.FLAGS_AT[1]] & payload.RANKS_FLAG
+    if ranked:
+        if ranks is None:
+            raise Reject("a block of ranks in a file without a map")
+        value_range = ranks.within(*value_range)
+    q = payload.decode_block(model, dims, log2, value_range, steps, layers, lod, container.header.value_exp)
+    if not ranked:
+        return box, q
+    if ranks.bits and lod == 0 and len(layers) == len(steps):
+        return box, payload.FloatBits(ranks.bits[i] for i in q)
+    return box, [ranks.q[i] for i in q]
 
 
 def blocks_of(region, side_log2):

@@ -10,7 +10,7 @@ import math
 import struct
 
 import hgv_mixing
-from hgv_block import (Field, Model, Shape, Transform, filtered, group_extent, in_active_groups, of_pass, pass_of, raster, to_range,
+from hgv_block import (RANKS_FLAG, Field, Model, Shape, Transform, filtered, group_extent, in_active_groups, of_pass, pass_of, raster, to_range,
                        volume, working_values)
 from hgv_stream import Reject, Stream, flag_faces, log2i, low_bits, near, step_function
 

@@ -621,6 +621,7 @@ mod tests {
             curve: None,
             reversible: false,
             filters: None,
+            ranks: false,
         }
     }
 

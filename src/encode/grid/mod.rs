@@ -116,6 +116,7 @@ fn wavelet_slope(
         model: block.plan.model.scaled(FINER),
         wide: block.plan.wide.scaled(FINER),
         want_coarsest: false,
+        reversible: None,
         ..*block.plan
     };
     let finer = Block {

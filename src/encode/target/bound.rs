@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::super::pass::Job;
+use super::super::plan::Reversible;
 use super::super::{EncodeReport, ModelChoice};
 use super::finish;
 use super::patch::Patch;
 use crate::Result;
-use crate::model::Residual;
+use crate::model::{Coder, Ranks, Residual};
 use crate::volume::{Extent, Region};
 
 /// The largest step that a model record can give a residual.
@@ -17,6 +18,10 @@ const OCTAVES: f64 = 2.0;
 /// Share of the volume that all its trials together may code, and most blocks of one.
 const SHARE: f64 = 0.2;
 const BLOCKS: u64 = 24;
+/// Share of the bytes without ranks that a volume may take with them, list included: estimates differ.
+const RANKS_PAY: f64 = 0.97;
+/// Under this share of the bytes of the other, a way is the better one for all blocks, not only for the sample.
+const CLEAR: f64 = 0.9;
 /// A volume of fewer blocks is tried in its middle third only, of at least so many voxels a side.
 const FEW: u64 = 27;
 const LEAST_SIDE: u64 = 16;
@@ -61,9 +66,20 @@ fn with_residual(
         filter: None,
         ..*job
     };
-    let found = cheapest_way(job, size)?;
+    let plain = cheapest_way(job, size)?;
+    let found = match job.few_values.filter(|_| residual.is_exact()) {
+        Some(ranks) => cheaper_with_ranks(job, ranks, plain)?,
+        None => plain,
+    };
     let job = &Job {
+        residual: if found.ranked {
+            Residual::Step(1)
+        } else {
+            residual
+        },
+        ranked: found.ranked,
         reversible: found.reversible,
+        entropy: found.entropy,
         ..*job
     };
     let report = finish(job, found.step, path)?;
@@ -73,11 +89,35 @@ fn with_residual(
     })
 }
 
+/// The best way with ranks if that is clearly better than `plain`, else `plain`.
+fn cheaper_with_ranks(job: &Job<'_>, ranks: &Ranks, plain: Way) -> Result<Way> {
+    let list = ranks.to_bytes().len() as f64;
+    if list >= plain.bytes {
+        return Ok(plain);
+    }
+    let job = &Job {
+        residual: Residual::Step(1),
+        ranked: true,
+        ..*job
+    };
+    let ranked = cheapest_way(job, 1.0)?;
+    let pays = ranked.bytes + list < RANKS_PAY * plain.bytes;
+    Ok(Way {
+        cost: plain.cost + ranked.cost,
+        ..if pays { ranked } else { plain }
+    })
+}
+
 /// How voxels keep a bound in the fewest bytes.
+#[derive(Clone, Copy)]
 struct Way {
     step: f64,
-    /// By a reversible transform, not a residual.
-    reversible: bool,
+    ranked: bool,
+    /// By a reversible transform, not a residual alone.
+    reversible: Reversible,
+    entropy: Coder,
+    /// Bytes of blocks that the whole volume will take, about.
+    bytes: f64,
     /// What finding it cost, in encodes of the volume.
     cost: f64,
 }
@@ -116,15 +156,57 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
     };
     let (least, best) = cheapest(finest, most, |x| bytes(job, x))?;
     let exact = &Job {
-        reversible: true,
+        reversible: Reversible::Always,
         ..*job
     };
-    let reversible = may_reverse && bytes(exact, 0.0)? < least;
+    let reversed = if may_reverse {
+        bytes(exact, 0.0)?
+    } else {
+        u64::MAX
+    };
+    let reversible = choice(least, reversed);
+    let mut least = least.min(reversed);
+    let step = match reversible {
+        Reversible::Always => 1.0,
+        Reversible::Cheaper | Reversible::Never => best.exp2(),
+    };
+    let mut entropy = job.entropy;
+    if entropy != Coder::R {
+        let coded_by = |entropy| Job {
+            entropy,
+            reversible,
+            ..*job
+        };
+        if reversible == Reversible::Cheaper {
+            least = bytes(&coded_by(entropy), step.log2())?;
+        }
+        // Coefficients that are mostly noise teach a coder nothing.
+        let other = bytes(&coded_by(Coder::R), step.log2())?;
+        if other < least {
+            (least, entropy) = (other, Coder::R);
+        }
+    }
+    let share = job.share_of(&sample) * job.voxels() / whole;
     Ok(Way {
-        step: if reversible { 1.0 } else { best.exp2() },
+        step,
+        ranked: job.ranked,
+        entropy,
+        bytes: least as f64 / share,
         reversible,
         cost,
     })
+}
+
+/// What to do about a reversible transform whose bytes are `reversed`, against `stepped`.
+fn choice(stepped: u64, reversed: u64) -> Reversible {
+    let (stepped, reversed) = (stepped as f64, reversed as f64);
+    if reversed < CLEAR * stepped {
+        Reversible::Always
+    } else if stepped < CLEAR * reversed {
+        Reversible::Never
+    } else {
+        Reversible::Cheaper
+    }
 }
 
 /// The middle third along each axis.

@@ -63,8 +63,11 @@ pub(in super::super) fn survey(job: &Job<'_>, target: Target) -> Result<Option<S
 }
 
 impl Job<'_> {
-    /// Range of values in units of `q`, 1 or more.
+    /// Range of values in units of `q`, or of ranks where those are coded; 1 or more.
     pub(super) fn span(&self) -> f64 {
+        if let Some(ranks) = self.ranks() {
+            return (ranks.count() as f64 - 1.0).max(1.0);
+        }
         (f64::from(self.scan.q_max) - f64::from(self.scan.q_min)).max(1.0)
     }
 

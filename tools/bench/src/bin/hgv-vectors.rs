@@ -30,6 +30,8 @@ enum Content {
     Half,
     /// A field through a steep ramp, as two materials and the blur between them.
     Materials,
+    /// A field of few values that lie far apart.
+    Few,
     /// A field with a ball of NaN and an infinity of each sign.
     Holes,
 }
@@ -76,10 +78,16 @@ const PLAIN: Recipe = Recipe {
 
 /// One recipe for each thing that a reader can get wrong.
 fn recipes() -> Vec<Recipe> {
-    [types(), shapes(), forms(), grids(), curves(), mixing()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let sets = [
+        types(),
+        ranks(),
+        shapes(),
+        forms(),
+        grids(),
+        curves(),
+        mixing(),
+    ];
+    sets.into_iter().flatten().collect()
 }
 
 fn types() -> Vec<Recipe> {
@@ -140,6 +148,24 @@ fn types() -> Vec<Recipe> {
             target: Target::MaxErrorRel(1e-3),
             ..lossless("bounded-float32", DType::Float32, 1)
         },
+    ]
+}
+
+/// Volumes of few values.
+fn ranks() -> Vec<Recipe> {
+    let few = |name, dtype, levels, extent| Recipe {
+        name,
+        dtype,
+        levels,
+        extent,
+        content: Content::Few,
+        target: Target::Lossless,
+        ..PLAIN
+    };
+    vec![
+        few("ranks-uint16", DType::Uint16, 2, [66, 33, 20]),
+        few("ranks-float32", DType::Float32, 2, [37, 33, 20]),
+        few("ranks-overview", DType::Int16, 1, [2090, 5, 3]),
     ]
 }
 
@@ -560,6 +586,7 @@ fn metadata(recipe: &Recipe) -> Metadata {
 fn put(recipe: &Recipe, at: [u64; 3], out: &mut Vec<u8>) {
     let level = match recipe.content {
         Content::Field(noise) => field(at, noise),
+        Content::Few => field(at, 6000) / 1500 * 1490,
         Content::Constant => 40_000,
         Content::Materials => materials(at),
         Content::Half if at[0] < 32 => 3000,
@@ -583,6 +610,7 @@ fn float(content: Content, at: [u64; 3], level: i64) -> f32 {
         _ if content == Content::Holes && from_centre(0) + from_centre(1) + from_centre(2) < 49 => {
             f32::NAN
         }
+        _ if content == Content::Few => (level - 20_000) as f32 / 3.0,
         _ => (level - 20_000) as f32 / 1_048_576.0,
     }
 }

@@ -58,6 +58,9 @@ fn table(json: &Json<'_>) -> String {
     for model in info.grid_models.iter().filter(|m| m.blocks > 0) {
         row("grid", grid_line(model));
     }
+    if let Some(n) = info.distinct_values {
+        row("ranks", format!("{n} distinct values"));
+    }
     row("lods", info.lods.to_string());
     row("levels", info.levels.len().to_string());
     for (index, level) in info.levels.iter().enumerate() {

@@ -1,0 +1,74 @@
+//! Blocks of ranks: a volume of few distinct values stores each voxel's place among them.
+
+use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError};
+use super::pass::{Coded, Job};
+use crate::Result;
+use crate::backend::ValueRange;
+use crate::codec::bands::BlockShape;
+use crate::model::Ranks;
+
+impl Job<'_> {
+    /// A block of ranks. What the index says of it, and what an overview is made from, are values.
+    pub(super) fn code_ranks(
+        &self,
+        ranks: &Ranks,
+        plan: &BlockPlan<'_>,
+        shape: BlockShape,
+        block: [u64; 3],
+        values: &[f32],
+        scratch: &mut EncodeScratch,
+    ) -> Result<Coded> {
+        let range = |lo, hi| self.rank_range(ranks, lo, hi);
+        let first = values.first().map_or(0, |&r| r as i32);
+        let plan = &BlockPlan {
+            range: &range,
+            ranks: Some(ranks),
+            allow_constant: plan.allow_constant && ranks.is_coded_exactly(first),
+            ..*plan
+        };
+        let coded = self.code_units(plan, shape, block, (values, &[]), scratch)?;
+        let encoded = match coded.encoded {
+            EncodedBlock::Constant(rank) => EncodedBlock::Constant(ranks.coded(rank)),
+            EncodedBlock::Payload {
+                model,
+                range,
+                layers,
+            } => EncodedBlock::Payload {
+                model,
+                range: ValueRange {
+                    lo: ranks.coded(range.lo),
+                    hi: ranks.coded(range.hi),
+                },
+                layers,
+            },
+        };
+        let coarsest = coded.coarsest.into_iter().map(|r| ranks.coded(r));
+        Ok(Coded {
+            encoded,
+            coarsest: coarsest.collect(),
+            ..coded
+        })
+    }
+
+    /// The ranks that a decoder allows in a block of ranks `lo..=hi`.
+    fn rank_range(&self, ranks: &Ranks, lo: i32, hi: i32) -> Result<ValueRange> {
+        let stated = self.range(ranks.coded(lo), ranks.coded(hi))?;
+        let (lo, hi) = ranks.within(stated.lo, stated.hi).unwrap_or((lo, hi));
+        Ok(ValueRange { lo, hi })
+    }
+}
+
+/// The error of decoded ranks, in units of `q`.
+pub(super) fn error(ranks: &Ranks, source: &[f32], decoded: &[i32]) -> LevelError {
+    let mut error = LevelError::default();
+    for (&r, &d) in source
+        .iter()
+        .zip(decoded)
+        .filter(|(r, d)| **r as i32 != **d)
+    {
+        let off = (f64::from(ranks.units(r as i32)) - f64::from(ranks.coded(d))).abs();
+        error.sse += off * off;
+        error.max = error.max.max(off);
+    }
+    error
+}
