@@ -15,9 +15,9 @@ pub use crate::codec::grid::{
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
 use crate::encode::plan::{ModelUse, WaveletWanted, coder, lambda, layer_steps, wavelet_models};
 use crate::encode::{
-    BlockPlan, CurveSample, CurveShape, Effort, EncodeScratch, EncodedBlock, GridChoice, GridPlan,
-    GridWanted, LevelError, ModelChoice, PlainSize, Preset, Task, encode_block, encode_plain_block,
-    fitted_weights, forward, grid_models, quantise,
+    BlockPlan, CurveSample, CurveShape, Effort, EncodeScratch, EncodedBlock, FilterSample,
+    GridChoice, GridPlan, GridWanted, LevelError, ModelChoice, PlainSize, Preset, Task,
+    encode_block, encode_plain_block, fitted_weights, forward, grid_models, quantise,
 };
 use crate::model::{
     BlockModel, Coder, Filters, GridModel, Precision, Residual, ValueMap, WaveletModel,
@@ -48,6 +48,11 @@ impl LabCurve {
     /// Segments that rise by these shares of the range; their sum is 1.
     pub fn of_rises(rises: [f64; 16]) -> Self {
         Self(Some(CurveShape { rises, gain: 1.0 }))
+    }
+
+    /// Whether there is one.
+    pub fn is_some(&self) -> bool {
+        self.0.is_some()
     }
 
     /// The curve that saves most at about `step` on `blocks` (extent and values), which are `share`
@@ -232,6 +237,42 @@ impl BlockLab {
     pub fn with_filters(mut self, filters: Filters) -> Self {
         (self.model.filters, self.wide.filters) = (Some(filters), Some(filters));
         self
+    }
+
+    /// The same with the filters that save enough on `blocks` (extent and values), which are `share`
+    /// of a volume, if there are any; and how many of the taps of the last quality are in use.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn with_fitted_filters(
+        mut self,
+        blocks: &[([usize; 3], Vec<f32>)],
+        share: f64,
+    ) -> Result<(Self, usize)> {
+        let depth = self.depth;
+        let blocks: Vec<_> = (blocks.iter())
+            .map(|(dims, values)| (BlockShape { dims: *dims, depth }, values.clone()))
+            .collect();
+        let plan = BlockPlan {
+            grid: GridPlan::NONE,
+            ..self.plan()
+        };
+        let sample = FilterSample {
+            plan,
+            blocks: &blocks,
+        };
+        let Some(shape) = sample.choose(share)? else {
+            return Ok((self, 0));
+        };
+        let fit = |model: &WaveletModel| {
+            let room = model.has_room_for_filters();
+            room.then(|| shape.filters(model))
+        };
+        let narrow = fit(&self.model);
+        self.wide.filters = fit(&self.wide).filter(|_| shape.twin || self.model == self.wide);
+        self.model.filters = narrow;
+        let taps = narrow.map_or(0, |f| f.of(self.model.qualities - 1).taps());
+        Ok((self, taps))
     }
 
     /// The same with coder M, whatever the preset.

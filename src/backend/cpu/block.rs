@@ -86,11 +86,11 @@ impl CpuBackend {
                 ends: Ends::new(model, range),
                 dims: shape.dims,
                 values: indices,
-                out: scratch,
+                scratch,
             };
-            simd::with_vectors(self.level, filter);
+            filter.run(self.level);
         }
-        let values: &[E] = if filters.is_some() { scratch } else { indices };
+        let values: &[E] = indices;
         out.clear();
         out.resize(shape.dims_at(lod).iter().product(), 0);
         let rounding = match &model.curve {
