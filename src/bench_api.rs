@@ -1,6 +1,7 @@
 //! Internals for the project's own benchmarks and table training. Not part of the public API: it
 //! may change in any release.
 
+mod coder;
 mod train;
 
 use crate::Result;
@@ -26,6 +27,7 @@ use crate::volume::DType;
 
 pub use crate::codec::mixing;
 pub use crate::codec::symbols::Counter;
+pub use coder::{CoderLab, copied_bytes};
 pub use train::{LabLevel, LabModel, TrainLab, fit_network, multiply_add_rounds, train_to_the_end};
 
 /// Encodes blocks of one volume without a container.
@@ -450,6 +452,20 @@ impl BlockLab {
                 .map(|t| t.iter().map(narrow).collect())
                 .collect(),
         })
+    }
+
+    /// How many symbols of coder R, or decisions of coder M, the indices of a block are, as if there
+    /// were no curve.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn symbols(&self, dims: [usize; 3], values: &[f32]) -> Result<usize> {
+        if self.model.coder == Coder::M {
+            return coder::decisions(&self.indices(dims, values)?);
+        }
+        let lists = self.statistics(dims, values)?;
+        let bands = lists.iter().flat_map(|counter| &counter.bands);
+        Ok(bands.map(Vec::len).sum())
     }
 
     /// Symbols of a block, by context, one list a band.

@@ -27,11 +27,11 @@ const WORTH: f64 = 0.12;
 /// Numbers that are fitted.
 const TAPS: usize = 3 * REACH * LIMITS.len();
 
-/// Share of a filter's gain that may be given up for taps that need not be computed.
+/// Growth of the squared error, as a share, that taps may cause which are not computed.
 fn spared(preset: Preset) -> f64 {
     match preset {
-        Preset::Best => 0.003,
-        Preset::Fast | Preset::Balanced => 0.04,
+        Preset::Best => 0.0002,
+        Preset::Fast | Preset::Balanced => 0.001,
     }
 }
 
@@ -243,13 +243,13 @@ impl Equations {
         sums
     }
 
-    /// Weights in 1/128. Taps of least use are left out as long as what all of them gain shrinks by
-    /// no more than `spared` of it: a tap costs time wherever the volume is decoded.
+    /// Weights in 1/128. Taps of least use are left out as long as the squared error grows by no more
+    /// than `spared` of it: a tap costs time wherever the volume is decoded.
     fn solve(&self, spared: f64) -> Weights {
         let mut used = vec![true; TAPS];
         let (mut x, mut uses) = self.solve_for(&used, &self.with_error);
         let gains = x.iter().zip(&self.with_error).map(|(x, e)| x * e);
-        let mut left = spared * gains.sum::<f64>();
+        let mut left = spared * (self.error - gains.sum::<f64>());
         loop {
             let candidates = (0..TAPS).filter(|&i| used[i]);
             let Some(least) = candidates.min_by(|&a, &b| uses[a].total_cmp(&uses[b])) else {

@@ -91,7 +91,7 @@ impl CpuBackend {
             filter.run(self.level);
         }
         let values: &[E] = indices;
-        out.clear();
+        // Every voxel is written: what lies there from another block may stay.
         out.resize(shape.dims_at(lod).iter().product(), 0);
         let rounding = match &model.curve {
             Some(curve) if filters.is_none() => {

@@ -41,8 +41,9 @@ impl<E: Working> Loops for FromCurve<'_, E> {
         let at = |position| E::saturate(table.value(position));
         if end < LONGEST_LIST as i64 && end as usize <= self.values.len() {
             let list: Vec<E> = (0..=end).map(at).collect();
+            let (centre, end) = (centre as i32, end as i32);
             for v in self.values {
-                *v = list[(i64::from((*v).into()) + centre).clamp(0, end) as usize];
+                *v = list[(*v).into().saturating_add(centre).clamp(0, end) as usize];
             }
         } else {
             for v in self.values {

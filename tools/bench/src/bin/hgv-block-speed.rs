@@ -1,15 +1,19 @@
 //! Encode and decode speed of blocks in memory on one core, for every vector unit of the machine.
 //! Arguments: dense (preset fast, every other block), dense-balanced (every fourth), dense-best or
 //! hashgrid (balanced, every eighth), volumes. Presets balanced and best come with the value curve and
-//! the in-block filters that a file of the volume would have; columns say whether there is a curve, and
-//! how many taps of the filter are in use.
+//! the in-block filters that a file of the volume would have; columns say whether there is a curve, how
+//! many taps of the filter are in use, and how many symbols (best: binary decisions) a voxel takes.
+//! Or machine: bytes that a copy moves a nanosecond, nanoseconds of a symbol of coder R on one state and
+//! on 32, without contexts.
 //! Time is CPU time where Linux tells it: other work on the machine takes less of it away.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
 use std::path::Path;
 
-use hgv::bench_api::{BlockLab, CpuBackend, CpuLevel, LabCurve, LabPayload, Scratch};
+use hgv::bench_api::{
+    BlockLab, CoderLab, CpuBackend, CpuLevel, LabCurve, LabPayload, Scratch, copied_bytes,
+};
 use hgv::encode::{ModelChoice, Preset};
 use hgv_bench::lab::LabVolume;
 use hgv_bench::time::CpuTime;
@@ -22,12 +26,15 @@ fn main() -> Result<(), String> {
             Some("dense-balanced") => (ModelChoice::Dense, Preset::Balanced, 4),
             Some("dense-best") => (ModelChoice::Dense, Preset::Best, 8),
             Some("hashgrid") => (ModelChoice::Hashgrid, Preset::Balanced, 8),
+            Some("machine") => return measure_machine(),
             _ => return Err(
-                "usage: hgv-block-speed dense|dense-balanced|dense-best|hashgrid VOLUME.npy ..."
+                "usage: hgv-block-speed dense|dense-balanced|dense-best|hashgrid VOLUME.npy ..., or machine"
                     .into(),
             ),
         };
-    println!("volume,ratio,encode_mvoxel_s,decode_level,decode_mvoxel_s,curve,filter_taps");
+    println!(
+        "volume,ratio,encode_mvoxel_s,decode_level,decode_mvoxel_s,curve,filter_taps,symbols_voxel"
+    );
     for path in args {
         let volume = LabVolume::load(Path::new(&path))?;
         let corners = volume.corners(64).into_iter().step_by(every);
@@ -60,10 +67,11 @@ impl Case {
         let payloads = self.code(&lab)?;
         let encode = self.voxels() / 1e6 / start.elapsed().as_secs_f64();
         let ratio = self.ratio(&payloads);
+        let symbols = self.symbols(&lab)?;
         for level in CpuLevel::available() {
             let decode = self.voxels() / 1e6 / decode_seconds(&lab, &payloads, level)?;
             println!(
-                "{},{ratio:.1},{encode:.1},{},{decode:.1},{},{taps}",
+                "{},{ratio:.1},{encode:.1},{},{decode:.1},{},{taps},{symbols:.3}",
                 self.volume.name,
                 level.name(),
                 u8::from(curved),
@@ -149,6 +157,22 @@ impl Case {
             .map_err(|e| e.to_string())
     }
 
+    /// Symbols or decisions a voxel; those of grids are not counted.
+    fn symbols(&self, lab: &BlockLab) -> Result<f64, String> {
+        if matches!(self.model, ModelChoice::Hashgrid) {
+            return Ok(0.0);
+        }
+        let varied = self
+            .blocks
+            .iter()
+            .filter(|(_, v)| v.iter().any(|x| *x != v[0]));
+        let counts = varied.map(|(dims, values)| lab.symbols(*dims, values));
+        let sum = counts
+            .sum::<Result<usize, _>>()
+            .map_err(|e| e.to_string())?;
+        Ok(sum as f64 / self.voxels())
+    }
+
     fn voxels(&self) -> f64 {
         self.blocks.iter().map(|b| b.1.len()).sum::<usize>() as f64
     }
@@ -173,4 +197,30 @@ fn decode_seconds(lab: &BlockLab, payloads: &[LabPayload], level: CpuLevel) -> R
         best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(best)
+}
+
+/// Prints `what,value`.
+fn measure_machine() -> Result<(), String> {
+    const WORDS: usize = 16 << 20;
+    let (from, mut to) = (vec![1u64; WORDS], vec![0u64; WORDS]);
+    let seconds = least(|| copied_bytes(&from, &mut to));
+    println!("copy_bytes_ns,{:.2}", 16.0 * WORDS as f64 / seconds / 1e9);
+    for (name, lanes_log2) in [("symbol_ns_1_state", 0), ("symbol_ns_32_states", 5)] {
+        const SYMBOLS: usize = 1 << 20;
+        let lab = CoderLab::new(lanes_log2, SYMBOLS).map_err(|e| e.to_string())?;
+        let seconds = least(|| lab.decode().unwrap_or(0) as usize);
+        println!("{name},{:.3}", seconds / SYMBOLS as f64 * 1e9);
+    }
+    Ok(())
+}
+
+/// Seconds of CPU time of a run, the least of seven.
+fn least(mut run: impl FnMut() -> usize) -> f64 {
+    let mut best = f64::MAX;
+    for _ in 0..7 {
+        let start = CpuTime::now();
+        std::hint::black_box(run());
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
 }
