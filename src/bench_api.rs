@@ -1,6 +1,7 @@
 //! Internals for the project's own benchmarks and table training. Not part of the public API: it
 //! may change in any release.
 
+mod coder;
 mod train;
 
 use crate::Result;
@@ -15,9 +16,9 @@ pub use crate::codec::grid::{
 use crate::codec::{CoefficientState, Quantiser, count_layer, count_residual};
 use crate::encode::plan::{ModelUse, WaveletWanted, coder, lambda, layer_steps, wavelet_models};
 use crate::encode::{
-    BlockPlan, CurveSample, CurveShape, Effort, EncodeScratch, EncodedBlock, GridChoice, GridPlan,
-    GridWanted, LevelError, ModelChoice, PlainSize, Preset, Task, encode_block, encode_plain_block,
-    fitted_weights, forward, grid_models, quantise,
+    BlockPlan, CurveSample, CurveShape, Effort, EncodeScratch, EncodedBlock, FilterSample,
+    GridChoice, GridPlan, GridWanted, LevelError, ModelChoice, PlainSize, Preset, Task,
+    encode_block, encode_plain_block, fitted_weights, forward, grid_models, quantise,
 };
 use crate::model::{
     BlockModel, Coder, Filters, GridModel, Precision, Residual, ValueMap, WaveletModel,
@@ -26,6 +27,7 @@ use crate::volume::DType;
 
 pub use crate::codec::mixing;
 pub use crate::codec::symbols::Counter;
+pub use coder::{CoderLab, copied_bytes};
 pub use train::{LabLevel, LabModel, TrainLab, fit_network, multiply_add_rounds, train_to_the_end};
 
 /// Encodes blocks of one volume without a container.
@@ -48,6 +50,11 @@ impl LabCurve {
     /// Segments that rise by these shares of the range; their sum is 1.
     pub fn of_rises(rises: [f64; 16]) -> Self {
         Self(Some(CurveShape { rises, gain: 1.0 }))
+    }
+
+    /// Whether there is one.
+    pub fn is_some(&self) -> bool {
+        self.0.is_some()
     }
 
     /// The curve that saves most at about `step` on `blocks` (extent and values), which are `share`
@@ -234,6 +241,42 @@ impl BlockLab {
         self
     }
 
+    /// The same with the filters that save enough on `blocks` (extent and values), which are `share`
+    /// of a volume, if there are any; and how many of the taps of the last quality are in use.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn with_fitted_filters(
+        mut self,
+        blocks: &[([usize; 3], Vec<f32>)],
+        share: f64,
+    ) -> Result<(Self, usize)> {
+        let depth = self.depth;
+        let blocks: Vec<_> = (blocks.iter())
+            .map(|(dims, values)| (BlockShape { dims: *dims, depth }, values.clone()))
+            .collect();
+        let plan = BlockPlan {
+            grid: GridPlan::NONE,
+            ..self.plan()
+        };
+        let sample = FilterSample {
+            plan,
+            blocks: &blocks,
+        };
+        let Some(shape) = sample.choose(share)? else {
+            return Ok((self, 0));
+        };
+        let fit = |model: &WaveletModel| {
+            let room = model.has_room_for_filters();
+            room.then(|| shape.filters(model))
+        };
+        let narrow = fit(&self.model);
+        self.wide.filters = fit(&self.wide).filter(|_| shape.twin || self.model == self.wide);
+        self.model.filters = narrow;
+        let taps = narrow.map_or(0, |f| f.of(self.model.qualities - 1).taps());
+        Ok((self, taps))
+    }
+
     /// The same with coder M, whatever the preset.
     pub fn with_mixing(mut self) -> Self {
         self.model.coder = Coder::M;
@@ -409,6 +452,20 @@ impl BlockLab {
                 .map(|t| t.iter().map(narrow).collect())
                 .collect(),
         })
+    }
+
+    /// How many symbols of coder R, or decisions of coder M, the indices of a block are, as if there
+    /// were no curve.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn symbols(&self, dims: [usize; 3], values: &[f32]) -> Result<usize> {
+        if self.model.coder == Coder::M {
+            return coder::decisions(&self.indices(dims, values)?);
+        }
+        let lists = self.statistics(dims, values)?;
+        let bands = lists.iter().flat_map(|counter| &counter.bands);
+        Ok(bands.map(Vec::len).sum())
     }
 
     /// Symbols of a block, by context, one list a band.

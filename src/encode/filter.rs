@@ -27,6 +27,14 @@ const WORTH: f64 = 0.12;
 /// Numbers that are fitted.
 const TAPS: usize = 3 * REACH * LIMITS.len();
 
+/// Growth of the squared error, as a share, that taps may cause which are not computed.
+fn spared(preset: Preset) -> f64 {
+    match preset {
+        Preset::Best => 0.0002,
+        Preset::Fast | Preset::Balanced => 0.001,
+    }
+}
+
 /// `[axis][distance - 1][limit]`, as in [`Filter`].
 type Weights = [[[i8; LIMITS.len()]; REACH]; 3];
 
@@ -87,9 +95,9 @@ pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<FilterShape>> {
 }
 
 /// What filters are fitted on.
-struct FilterSample<'a> {
-    plan: BlockPlan<'a>,
-    blocks: &'a [SampleBlock],
+pub(crate) struct FilterSample<'a> {
+    pub(crate) plan: BlockPlan<'a>,
+    pub(crate) blocks: &'a [SampleBlock],
 }
 
 /// What the decoder makes of a block, and what it should be.
@@ -104,7 +112,7 @@ struct Decoded {
 
 impl FilterSample<'_> {
     /// The filters, if they save more than they take in a file of which the sample is `share`.
-    fn choose(&self, share: f64) -> Result<Option<FilterShape>> {
+    pub(crate) fn choose(&self, share: f64) -> Result<Option<FilterShape>> {
         let each = |scratch: &mut EncodeScratch, block: &SampleBlock| self.decode(block, scratch);
         let decoded: Vec<Option<Decoded>> = (self.blocks.par_iter())
             .map_init(EncodeScratch::default, each)
@@ -122,7 +130,7 @@ impl FilterSample<'_> {
         for quality in 0..main.qualities {
             let limit = LIMIT * rms(&decoded, quality);
             let equations = Equations::of(&decoded, quality, limit);
-            let weights = equations.solve();
+            let weights = equations.solve(spared(self.plan.preset));
             gain = equations.gain(&weights);
             found.each[usize::from(quality)] = (limit / step(&main, quality), weights);
         }
@@ -235,41 +243,71 @@ impl Equations {
         sums
     }
 
-    /// Weights in 1/128, from a Cholesky decomposition.
-    fn solve(&self) -> Weights {
-        let mut lower = vec![[0.0f64; TAPS]; TAPS];
-        for i in 0..TAPS {
-            for j in 0..=i {
-                let damped = if i == j { 1.0 + 1e-4 } else { 1.0 };
-                let pairs = lower[i][..j].iter().zip(&lower[j][..j]);
-                let sum = self.products[i][j] * damped - pairs.map(|(a, b)| a * b).sum::<f64>();
-                lower[i][j] = if i == j {
-                    sum.max(1e-6).sqrt()
-                } else {
-                    sum / lower[j][j]
-                };
+    /// Weights in 1/128. Taps of least use are left out as long as the squared error grows by no more
+    /// than `spared` of it: a tap costs time wherever the volume is decoded.
+    fn solve(&self, spared: f64) -> Weights {
+        let mut used = vec![true; TAPS];
+        let (mut x, mut uses) = self.solve_for(&used, &self.with_error);
+        let gains = x.iter().zip(&self.with_error).map(|(x, e)| x * e);
+        let mut left = spared * (self.error - gains.sum::<f64>());
+        loop {
+            let candidates = (0..TAPS).filter(|&i| used[i]);
+            let Some(least) = candidates.min_by(|&a, &b| uses[a].total_cmp(&uses[b])) else {
+                break;
+            };
+            left -= uses[least];
+            if left < 0.0 {
+                break;
             }
+            used[least] = false;
+            (x, uses) = self.solve_for(&used, &self.with_error);
         }
-        let mut x = self.with_error;
-        for i in 0..TAPS {
-            for k in 0..i {
-                x[i] -= lower[i][k] * x[k];
-            }
-            x[i] /= lower[i][i];
-        }
-        for i in (0..TAPS).rev() {
-            for k in i + 1..TAPS {
-                x[i] -= lower[k][i] * x[k];
-            }
-            x[i] /= lower[i][i];
-        }
+        self.rounded(used, x)
+    }
+
+    /// Weights of the taps in use, rounded one after the other, those first that count most: what is
+    /// lost each time is left to the others to make up for.
+    fn rounded(&self, mut used: Vec<bool>, mut x: [f64; TAPS]) -> Weights {
+        let unit = f64::from(1 << WEIGHT_BITS);
         let mut weights = Filter::NONE.weights;
-        let all = weights.as_flattened_mut().as_flattened_mut();
-        for (w, x) in all.iter_mut().zip(x) {
-            let unit = f64::from(1 << WEIGHT_BITS);
-            *w = (x * unit).round().clamp(-127.0, 127.0) as i8;
+        let mut with_error = self.with_error;
+        let mut order: Vec<usize> = (0..TAPS).filter(|&i| used[i]).collect();
+        order.sort_by(|&a, &b| self.products[b][b].total_cmp(&self.products[a][a]));
+        for i in order {
+            let weight = (x[i] * unit).round().clamp(-127.0, 127.0);
+            weights.as_flattened_mut().as_flattened_mut()[i] = weight as i8;
+            for (j, e) in with_error.iter_mut().enumerate() {
+                *e -= weight / unit * self.products[i.max(j)][i.min(j)];
+            }
+            used[i] = false;
+            x = self.solve_for(&used, &with_error).0;
         }
         weights
+    }
+
+    /// Weights of the taps in use, 0 for others, and how much the squared error grows if one of them
+    /// is left out too.
+    fn solve_for(&self, used: &[bool], with_error: &[f64; TAPS]) -> ([f64; TAPS], [f64; TAPS]) {
+        let active: Vec<usize> = (0..TAPS).filter(|&i| used[i]).collect();
+        let entry = |i: usize, j: usize| self.products[active[i.max(j)]][active[i.min(j)]];
+        let inverse = inverse(active.len(), |i, j| {
+            let damping = if i == j {
+                1e-4 * entry(i, i) + 1e-6
+            } else {
+                0.0
+            };
+            entry(i, j) + damping
+        });
+        let (mut x, mut uses) = ([0.0; TAPS], [0.0; TAPS]);
+        for (at, (row, &i)) in inverse.iter().zip(&active).enumerate() {
+            x[i] = row
+                .iter()
+                .zip(&active)
+                .map(|(v, &j)| v * with_error[j])
+                .sum();
+            uses[i] = x[i] * x[i] / row[at].max(1e-30);
+        }
+        (x, uses)
     }
 
     /// Decibels that weights gain.
@@ -286,6 +324,25 @@ impl Equations {
         }
         10.0 * (self.error.max(1e-9) / after.max(1e-9)).log10()
     }
+}
+
+/// Inverse of a symmetric positive definite matrix, by Gauss and Jordan.
+fn inverse(n: usize, entry: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> {
+    let unit = |i: usize| (0..n).map(move |j| f64::from(u8::from(i == j)));
+    let row = |i: usize| (0..n).map(|j| entry(i, j)).chain(unit(i)).collect();
+    let mut rows: Vec<Vec<f64>> = (0..n).map(row).collect();
+    for pivot in 0..n {
+        let scale = 1.0 / rows[pivot][pivot].max(1e-9);
+        rows[pivot].iter_mut().for_each(|v| *v *= scale);
+        let from = rows[pivot].clone();
+        for (_, row) in rows.iter_mut().enumerate().filter(|(i, _)| *i != pivot) {
+            let factor = row[pivot];
+            row.iter_mut()
+                .zip(&from)
+                .for_each(|(v, f)| *v -= factor * f);
+        }
+    }
+    rows.iter().map(|row| row[n..].to_vec()).collect()
 }
 
 /// Sums of the differences of a voxel to opposite neighbours, held within each limit.

@@ -35,6 +35,8 @@ pub(crate) use block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 #[cfg(feature = "bench")]
 pub(crate) use curve::{CurveSample, CurveShape};
 #[cfg(feature = "bench")]
+pub(crate) use filter::FilterSample;
+#[cfg(feature = "bench")]
 pub(crate) use forward::forward;
 #[cfg(feature = "bench")]
 pub(crate) use grid::{

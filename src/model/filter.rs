@@ -32,6 +32,12 @@ impl Filter {
         weights: [[[0; LIMITS.len()]; REACH]; 3],
     };
 
+    /// Weights that are not zero.
+    pub fn taps(&self) -> usize {
+        let weights = self.weights.as_flattened().as_flattened();
+        weights.iter().filter(|w| **w != 0).count()
+    }
+
     /// The filter as bytes.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut b = [0; Self::BYTES];

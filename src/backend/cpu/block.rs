@@ -86,12 +86,12 @@ impl CpuBackend {
                 ends: Ends::new(model, range),
                 dims: shape.dims,
                 values: indices,
-                out: scratch,
+                scratch,
             };
-            simd::with_vectors(self.level, filter);
+            filter.run(self.level);
         }
-        let values: &[E] = if filters.is_some() { scratch } else { indices };
-        out.clear();
+        let values: &[E] = indices;
+        // Every voxel is written: what lies there from another block may stay.
         out.resize(shape.dims_at(lod).iter().product(), 0);
         let rounding = match &model.curve {
             Some(curve) if filters.is_none() => {

@@ -22,4 +22,4 @@ pub use layout::{ADAPTIVE, SLOTS, WEIGHTS};
 #[doc(hidden)]
 pub use mixer::{Decider, Mixer, RATE, Trainer, followed};
 #[doc(hidden)]
-pub use tables::{CURVE, KINDS, MAGNITUDE_TERMS, SIGN_TERMS, Tables};
+pub use tables::{CURVE, KINDS, MAGNITUDE_TERMS, SIGN_TERMS, Tables, tables};

@@ -97,7 +97,7 @@ impl Tables {
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the crate was built with a damaged table file.
-pub(super) fn tables() -> Result<&'static Tables> {
+pub fn tables() -> Result<&'static Tables> {
     static TABLES: LazyLock<Option<Tables>> = LazyLock::new(|| Tables::parse(FILE).ok());
     TABLES
         .as_ref()

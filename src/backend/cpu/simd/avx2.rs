@@ -3,9 +3,11 @@
 use std::arch::x86_64::*;
 
 use super::Loops;
+use super::filter::{self, FilterLanes, PaddedRows};
 use super::generic::{self, Gain};
 use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
+use crate::model::{Filter, LIMITS, WEIGHT_BITS};
 
 /// # Safety
 /// The CPU has AVX2; see [`generic::inverse`] for the buffers.
@@ -25,6 +27,19 @@ pub(super) unsafe fn inverse<E: Working>(
 #[target_feature(enable = "avx2")]
 pub(super) fn run<L: Loops>(loops: L) -> L::Output {
     loops.run()
+}
+
+/// # Safety
+/// The CPU has AVX2; see [`filter::run`] for the buffers.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn filter(
+    filter: &Filter,
+    limits: [i32; LIMITS.len()],
+    rows: PaddedRows<'_, i16>,
+    out: &mut [i16],
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { filter::run::<I16x16>(filter, limits, rows, out) }
 }
 
 #[derive(Clone, Copy)]
@@ -53,6 +68,61 @@ unsafe impl Lanes for I16x16 {
             let (lo, hi) = (_mm256_unpacklo_epi16(even.0, odd.0), _mm256_unpackhi_epi16(even.0, odd.0));
             _mm256_storeu_si256(p.cast(), _mm256_permute2x128_si256::<0x20>(lo, hi));
             _mm256_storeu_si256(p.add(16).cast(), _mm256_permute2x128_si256::<0x31>(lo, hi));
+        })
+    }
+}
+
+// SAFETY: every function needs AVX2, as the trait's contract says. Sums are of 32 bits, of the
+// lower and of the upper half of each 128 bits, as unpacking and packing have it.
+#[rustfmt::skip]
+unsafe impl FilterLanes for I16x16 {
+    type E = i16;
+    type Sum = [__m256i; 2];
+    type Weights = __m256i;
+    const N: usize = 16;
+    #[inline(always)]
+    unsafe fn load(p: *const i16) -> Self { vector!(Self(_mm256_loadu_si256(p.cast()))) }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut i16) { vector!(_mm256_storeu_si256(p.cast(), self.0)) }
+    #[inline(always)]
+    unsafe fn splat(value: i16) -> Self { vector!(Self(_mm256_set1_epi16(value))) }
+    #[inline(always)]
+    unsafe fn weights(first: i8, second: i8) -> __m256i {
+        let pair = i32::from(first) & 0xFFFF | i32::from(second) << 16;
+        vector!(_mm256_set1_epi32(pair))
+    }
+    #[inline(always)]
+    unsafe fn differ(self, here: Self) -> Self { vector!(Self(_mm256_subs_epi16(self.0, here.0))) }
+    #[inline(always)]
+    unsafe fn held(self, limit: Self, negative: Self) -> Self {
+        vector!(Self(_mm256_max_epi16(_mm256_min_epi16(self.0, limit.0), negative.0)))
+    }
+    #[inline(always)]
+    unsafe fn plus(self, o: Self) -> Self { vector!(Self(_mm256_add_epi16(self.0, o.0))) }
+    #[inline(always)]
+    unsafe fn start(here: Self) -> Self::Sum {
+        vector!({
+            // here * 2^WEIGHT_BITS + 1 * half
+            let (one, by) = (_mm256_set1_epi16(1), _mm256_set1_epi32((1 << WEIGHT_BITS) | 1 << (15 + WEIGHT_BITS)));
+            [
+                _mm256_madd_epi16(_mm256_unpacklo_epi16(here.0, one), by),
+                _mm256_madd_epi16(_mm256_unpackhi_epi16(here.0, one), by),
+            ]
+        })
+    }
+    #[inline(always)]
+    unsafe fn add(sum: Self::Sum, first: Self, second: Self, weights: __m256i) -> Self::Sum {
+        vector!({
+            let low = _mm256_madd_epi16(_mm256_unpacklo_epi16(first.0, second.0), weights);
+            let high = _mm256_madd_epi16(_mm256_unpackhi_epi16(first.0, second.0), weights);
+            [_mm256_add_epi32(sum[0], low), _mm256_add_epi32(sum[1], high)]
+        })
+    }
+    #[inline(always)]
+    unsafe fn moved(_here: Self, [low, high]: Self::Sum) -> Self {
+        vector!({
+            const DOWN: i32 = WEIGHT_BITS as i32;
+            Self(_mm256_packs_epi32(_mm256_srai_epi32::<DOWN>(low), _mm256_srai_epi32::<DOWN>(high)))
         })
     }
 }

@@ -2,9 +2,11 @@
 
 use std::arch::x86_64::*;
 
+use super::filter::{self, FilterLanes, PaddedRows};
 use super::generic::{self, Gain};
 use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
+use crate::model::{Filter, LIMITS, WEIGHT_BITS};
 
 /// # Safety
 /// The CPU has AVX-512 F and BW; see [`generic::inverse`] for the buffers.
@@ -18,6 +20,19 @@ pub(super) unsafe fn inverse<E: Working>(
 ) {
     // SAFETY: passed on from the caller.
     unsafe { generic::inverse::<E::Avx512>(values, scratch, shape, lod, gain) }
+}
+
+/// # Safety
+/// The CPU has AVX-512 F and BW; see [`filter::run`] for the buffers.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn filter(
+    filter: &Filter,
+    limits: [i32; LIMITS.len()],
+    rows: PaddedRows<'_, i16>,
+    out: &mut [i16],
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { filter::run::<I16x32>(filter, limits, rows, out) }
 }
 
 #[derive(Clone, Copy)]
@@ -47,6 +62,61 @@ unsafe impl Lanes for I16x32 {
             let (first, second) = spread(lo, hi);
             _mm512_storeu_si512(p.cast(), first);
             _mm512_storeu_si512(p.add(32).cast(), second);
+        })
+    }
+}
+
+// SAFETY: every function needs AVX-512 F and BW, as the trait's contract says. Sums are of 32 bits, of the
+// lower and of the upper half of each 128 bits, as unpacking and packing have it.
+#[rustfmt::skip]
+unsafe impl FilterLanes for I16x32 {
+    type E = i16;
+    type Sum = [__m512i; 2];
+    type Weights = __m512i;
+    const N: usize = 32;
+    #[inline(always)]
+    unsafe fn load(p: *const i16) -> Self { vector!(Self(_mm512_loadu_epi16(p))) }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut i16) { vector!(_mm512_storeu_epi16(p, self.0)) }
+    #[inline(always)]
+    unsafe fn splat(value: i16) -> Self { vector!(Self(_mm512_set1_epi16(value))) }
+    #[inline(always)]
+    unsafe fn weights(first: i8, second: i8) -> __m512i {
+        let pair = i32::from(first) & 0xFFFF | i32::from(second) << 16;
+        vector!(_mm512_set1_epi32(pair))
+    }
+    #[inline(always)]
+    unsafe fn differ(self, here: Self) -> Self { vector!(Self(_mm512_subs_epi16(self.0, here.0))) }
+    #[inline(always)]
+    unsafe fn held(self, limit: Self, negative: Self) -> Self {
+        vector!(Self(_mm512_max_epi16(_mm512_min_epi16(self.0, limit.0), negative.0)))
+    }
+    #[inline(always)]
+    unsafe fn plus(self, o: Self) -> Self { vector!(Self(_mm512_add_epi16(self.0, o.0))) }
+    #[inline(always)]
+    unsafe fn start(here: Self) -> Self::Sum {
+        vector!({
+            // here * 2^WEIGHT_BITS + 1 * half
+            let (one, by) = (_mm512_set1_epi16(1), _mm512_set1_epi32((1 << WEIGHT_BITS) | 1 << (15 + WEIGHT_BITS)));
+            [
+                _mm512_madd_epi16(_mm512_unpacklo_epi16(here.0, one), by),
+                _mm512_madd_epi16(_mm512_unpackhi_epi16(here.0, one), by),
+            ]
+        })
+    }
+    #[inline(always)]
+    unsafe fn add(sum: Self::Sum, first: Self, second: Self, weights: __m512i) -> Self::Sum {
+        vector!({
+            let low = _mm512_madd_epi16(_mm512_unpacklo_epi16(first.0, second.0), weights);
+            let high = _mm512_madd_epi16(_mm512_unpackhi_epi16(first.0, second.0), weights);
+            [_mm512_add_epi32(sum[0], low), _mm512_add_epi32(sum[1], high)]
+        })
+    }
+    #[inline(always)]
+    unsafe fn moved(_here: Self, [low, high]: Self::Sum) -> Self {
+        vector!({
+            const DOWN: u32 = WEIGHT_BITS;
+            Self(_mm512_packs_epi32(_mm512_srai_epi32::<DOWN>(low), _mm512_srai_epi32::<DOWN>(high)))
         })
     }
 }

@@ -8,7 +8,7 @@ use super::lanes::{Constant, GAIN, Lanes, PREDICT_1, PREDICT_2, SHRINK, UPDATE_1
 use crate::codec::bands::BlockShape;
 
 /// Longest axis of a block.
-pub(in super::super) const MAX_SIDE: usize = 128;
+pub(super) const MAX_SIDE: usize = 128;
 /// Room for half a line and the widest register's overhang, with a cell before and after.
 const LINE: usize = MAX_SIDE / 2 + 64 + 2;
 

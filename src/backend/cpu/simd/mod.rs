@@ -5,6 +5,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod filter;
 mod fused;
 mod generic;
 mod lanes;
@@ -14,10 +15,12 @@ mod plain;
 
 use super::CpuLevel;
 use crate::codec::bands::BlockShape;
+use crate::model::{Filter, LIMITS};
 
+pub(crate) use filter::PaddedRows;
+use filter::{Any32, Bounded32, FilterLanes, Plain16};
 pub(crate) use fused::{FloatLoops, Floats, LANES, fma, with_floats};
 pub(crate) use generic::Gain;
-pub(super) use generic::MAX_SIDE;
 pub(crate) use lanes::{Constant, PREDICT_1, PREDICT_2, UPDATE_1, UPDATE_2, Working};
 
 /// Inverse transform of a block down to in-block level of detail `lod`, in place:
@@ -42,7 +45,9 @@ pub(super) fn inverse<E: Working>(
                 .iter()
                 .all(|&n| (1..=generic::MAX_SIDE).contains(&n))
     );
-    scratch.resize(values.len(), E::default());
+    if scratch.len() < values.len() {
+        scratch.resize(values.len(), E::default());
+    }
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level is only ever made from `CpuLevel::available`, which asks the CPU.
@@ -80,4 +85,72 @@ pub(super) fn with_vectors<L: Loops>(level: CpuLevel, loops: L) -> L::Output {
         return unsafe { avx2::run(loops) };
     }
     loops.run()
+}
+
+/// What a filter works on: neighbours, and room for as many values.
+pub(crate) struct Filtering<'a, E> {
+    pub(crate) filter: &'a Filter,
+    pub(crate) limits: [i32; LIMITS.len()],
+    pub(crate) rows: PaddedRows<'a, E>,
+    /// `[z][y][x]`.
+    pub(crate) out: &'a mut [E],
+}
+
+/// Filters 16-bit values.
+pub(super) fn filter_narrow(level: CpuLevel, work: Filtering<'_, i16>) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let Filtering {
+            filter,
+            limits,
+            rows,
+            out,
+        } = work;
+        if level >= CpuLevel::Avx512 && CpuLevel::available().contains(&CpuLevel::Avx512) {
+            // SAFETY: the CPU has just been asked.
+            return unsafe { avx512::filter(filter, limits, rows, out) };
+        }
+        if level >= CpuLevel::Avx2 && CpuLevel::available().contains(&CpuLevel::Avx2) {
+            // SAFETY: the CPU has just been asked.
+            return unsafe { avx2::filter(filter, limits, rows, out) };
+        }
+        run_filter::<Plain16>(Filtering {
+            filter,
+            limits,
+            rows,
+            out,
+        });
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = level;
+        run_filter::<Plain16>(work);
+    }
+}
+
+/// Filters 32-bit values; `bounded` if all differences and sums fit 32 bits.
+pub(super) fn filter_wide(level: CpuLevel, work: Filtering<'_, i32>, bounded: bool) {
+    if bounded {
+        with_vectors(level, OnPlain::<Bounded32>(work));
+    } else {
+        with_vectors(level, OnPlain::<Any32>(work));
+    }
+}
+
+/// A filter on plain registers, to be built for vectors.
+struct OnPlain<'a, V: FilterLanes>(Filtering<'a, V::E>);
+
+impl<V: FilterLanes> Loops for OnPlain<'_, V> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        run_filter::<V>(self.0);
+    }
+}
+
+/// `V` must be of plain Rust.
+#[inline(always)]
+fn run_filter<V: FilterLanes>(work: Filtering<'_, V::E>) {
+    // SAFETY: plain registers exist everywhere; padded rows vouch for their own size.
+    unsafe { filter::run::<V>(work.filter, work.limits, work.rows, work.out) }
 }
