@@ -621,7 +621,7 @@ impl Job<'_> {
             model,
             wide,
             steps,
-            preset: self.options.preset,
+            preset: self.quantiser_preset(model.residual),
             search: Effort::of_preset(self.options.preset).filter(|_| !self.rough),
             cpu: self.cpu,
             range,
@@ -640,6 +640,14 @@ impl Job<'_> {
             map: self.scan.values,
             ranks: None,
             reversible: models.reversible(tier),
+        }
+    }
+
+    /// How indices are found. Under a residual they hardly take time beside it, so that none are rough.
+    fn quantiser_preset(&self, residual: Residual) -> Preset {
+        match self.options.preset {
+            Preset::Fast if residual.is_some() => Preset::Balanced,
+            preset => preset,
         }
     }
 

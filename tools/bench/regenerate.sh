@@ -28,5 +28,5 @@ cargo build --release -p hgv-bench --bin hgv-payload-vectors --bin hgv-vectors -
 target/release/hgv-payload-vectors format-spec/vectors/payload
 target/release/hgv-vectors format-spec/vectors/good
 target/release/hgv-fuzz-smoke --write-corpus
-HGV_WRITE_BAD=1 cargo test --test bad_files --test bad_grid --test curves
+HGV_WRITE_BAD=1 cargo test --test bad_files --test bad_grid --test curves --test ranks
 "${PYTHON:-python3}" tools/refdecoder/check_vectors.py

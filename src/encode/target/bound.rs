@@ -21,7 +21,7 @@ const BLOCKS: u64 = 24;
 /// Share of the bytes without ranks that a volume may take with them, list included: estimates differ.
 const RANKS_PAY: f64 = 0.97;
 /// Under this share of the bytes of the other, a way is the better one for all blocks, not only for the sample.
-const CLEAR: f64 = 0.9;
+const CLEAR: f64 = 0.95;
 /// A volume of fewer blocks is tried in its middle third only, of at least so many voxels a side.
 const FEW: u64 = 27;
 const LEAST_SIDE: u64 = 16;
@@ -145,7 +145,7 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
     let span = job.span() + 2.0;
     let finest = (0.75 * size).log2().max(job.limits().0);
     let most = span.log2().max(finest);
-    let trials = ((most - finest) / OCTAVES).floor() + 5.0;
+    let trials = ((most - finest) / OCTAVES).floor() + 7.0;
     let affordable = (SHARE / trials * job.block_count() as f64) as u64;
     let wanted = if few { BLOCKS } else { affordable };
     let sample = job.sample(wanted.clamp(1, BLOCKS))?;
@@ -231,7 +231,7 @@ fn cheapest(
         x += OCTAVES;
         best = smaller(best, (bytes(x)?, x));
     }
-    for by in [OCTAVES / 2.0, OCTAVES / 4.0] {
+    for by in [OCTAVES / 2.0, OCTAVES / 4.0, OCTAVES / 8.0] {
         for x in [best.1 - by, best.1 + by] {
             if (finest..=most).contains(&x) {
                 best = smaller(best, (bytes(x)?, x));
