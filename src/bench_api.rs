@@ -72,7 +72,7 @@ impl LabCurve {
             q_max,
             range: &|lo, hi| Ok(ValueRange { lo, hi }),
         };
-        Ok(Self(sample.choose(preset, step)?))
+        Ok(Self(sample.choose(preset, step)?.shape))
     }
 }
 
