@@ -15,10 +15,13 @@ const FEWEST_BLOCKS: u64 = 64;
 const SHARE: u64 = 8;
 /// What looking at a voxel costs, relative to coding it.
 pub(super) const COST: f64 = 0.1;
-/// Voxels of a patch of the analysis, and fewest and most patches.
+/// Voxels of a patch of the analysis, of how many patches one is analyzed, and fewest and most patches.
 const PATCH: f64 = 262_144.0;
+const PATCH_SHARE: f64 = 16.0;
 const FEWEST_PATCHES: f64 = 4.0;
 const MOST_PATCHES: f64 = 64.0;
+/// What a prediction may cost, in encodes of the volume: in small ones, the survey is enough.
+const DEAREST: f64 = 0.1;
 /// The smallest exponent in what the network was trained on: under it, the survey is the better guess.
 const COARSEST_TRAINED: f64 = 1.5;
 /// How much finer than predicted a search starts, in octaves: to miss a target costs another encode, to
@@ -106,10 +109,15 @@ impl Survey {
             // A volume of one value has nothing to predict.
             FirstGuess::Predicted if scan.max <= scan.min => return Ok(()),
             FirstGuess::Predicted => {
-                let patches = job.voxels() / PATCH / SHARE as f64;
+                let patches = job.voxels() / PATCH / PATCH_SHARE;
+                let patches = patches.clamp(FEWEST_PATCHES, MOST_PATCHES).floor();
+                let share = (patches * PATCH / job.voxels()).min(1.0);
+                if share * job.options.preset.analysis_cost() > DEAREST {
+                    return Ok(());
+                }
                 let options = AnalyzeOptions::default()
                     .with_threads(job.options.threads)
-                    .with_patches(patches.clamp(FEWEST_PATCHES, MOST_PATCHES) as u32)
+                    .with_patches(patches as u32)
                     .with_range(scan.min, scan.max);
                 let analysis = analyze(job.source, &options, job.progress)?;
                 let share = analysis.sampled_voxels as f64 / job.voxels();

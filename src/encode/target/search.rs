@@ -18,7 +18,7 @@ const ENOUGH: f64 = 4.0;
 /// Looks at samples.
 const LOOKS: usize = 2;
 /// A second look is not worth it within this many octaves, nor at this cost.
-const NEAR: f64 = 0.2;
+const NEAR: f64 = 0.3;
 const DEAR: f64 = 0.1;
 /// What a modelled change of a figure may be off by, as a share of it.
 const DOUBT: f64 = 0.08;
@@ -113,12 +113,13 @@ impl Search<'_> {
             let near = self.corrections.nearest(x).map(|x| goal.modelled(x));
             let change = minus(&modelled, &near.unwrap_or(modelled));
             let room = goal.room();
-            let doubt = |i: usize| match self.corrections.whole {
-                true => (DOUBT * change[i].abs()).min(room[i]),
-                // What is known of a sample is doubtful anyhow.
-                false => room[i],
+            // What is known of a sample is doubtful anyhow.
+            let doubt = if self.corrections.whole {
+                std::array::from_fn(|i| (DOUBT * change[i].abs()).min(room[i]))
+            } else {
+                room
             };
-            goal.reached(&plus(&expected, &std::array::from_fn(doubt)))
+            goal.reached(&plus(&expected, &doubt))
         })
     }
 
