@@ -1,9 +1,10 @@
 //! From a quality target to a step: open loop where a formula does, otherwise a search on the
 //! decoder's own output.
 //!
-//! [`spectrum`] says what a step does to a volume, but for a slowly changing factor; [`fit`]
-//! learns that from a sample and then from the encode itself, so that one encode of the volume, or
-//! two, meet the target. Memory and choices do not depend on the number of threads.
+//! [`guess`] says where to start: the trained network for SSIM, else [`spectrum`], which says what a
+//! step does to a volume, but for a slowly changing factor; [`fit`] learns that from a sample (with curves and
+//! filters, the one that these were fitted on) and then from the encode itself, so that one encode of the
+//! volume, or two, meet the target. Volumes of few blocks, which have no sample worth the name, may take more. Memory and choices do not depend on the number of threads.
 
 mod bound;
 mod fit;
