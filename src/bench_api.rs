@@ -79,7 +79,7 @@ impl LabCurve {
             q_max,
             range: &|lo, hi| Ok(ValueRange { lo, hi }),
         };
-        Ok(Self(sample.choose(preset, step)?))
+        Ok(Self(sample.choose(preset, step)?.shape))
     }
 }
 
@@ -263,7 +263,7 @@ impl BlockLab {
             plan,
             blocks: &blocks,
         };
-        let Some(shape) = sample.choose(share)? else {
+        let Some(shape) = sample.choose(share)?.shape else {
             return Ok((self, 0));
         };
         let fit = |model: &WaveletModel| {

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use hgv::encode::{EncodeOptions, EncodeReport, Preset, Target, encode};
+use hgv::encode::{EncodeOptions, EncodeReport, FirstGuess, Preset, Target, encode};
 use hgv::quality::{CompareOptions, Comparison, compare};
 use hgv::volume::{DType, MemoryVolume, Metadata, VoxelSource};
 use hgv::{Error, Volume};
@@ -206,4 +206,33 @@ fn small_and_empty_volumes_end() {
     let encoded = run(&tiny, Target::Psnr(40.0), Preset::Balanced);
     assert!(compared(&tiny, &encoded).psnr.unwrap() >= 40.0);
     run(&tiny, Target::Ssim(SSIM), Preset::Balanced);
+}
+
+#[test]
+fn any_first_guess_ends_within_the_tolerance_and_all_work_is_counted() {
+    let source = volume(EXTENT, DType::Uint8);
+    let guesses = [
+        FirstGuess::Predicted,
+        FirstGuess::Survey,
+        FirstGuess::Exponent(1.0),
+        FirstGuess::Exponent(9.0),
+    ];
+    for guess in guesses {
+        let encoded = try_run(&source, Target::Ssim(SSIM), |o| {
+            o.preset = Preset::Fast;
+            o.first_guess = guess;
+        });
+        let encoded = encoded.unwrap();
+        let found = compared(&source, &encoded).ssim;
+        let margins = found.iter().zip(SSIM).map(|(s, w)| s.unwrap() - w);
+        let margin = margins.fold(1.0, f64::min);
+        assert!((0.0..=0.01).contains(&margin), "{guess:?}: {found:?}");
+        let report = &encoded.report;
+        assert!(report.cost > f64::from(report.passes) + 0.05, "{report:?}");
+    }
+    let quality = Target::Quality(50.0);
+    assert_eq!(run(&source, quality, Preset::Fast).report.cost, 1.0);
+    // Choosing a curve and filters codes blocks of a sample.
+    let balanced = run(&source, quality, Preset::Balanced).report;
+    assert!((1.1..2.0).contains(&balanced.cost), "{balanced:?}");
 }

@@ -12,5 +12,4 @@ mod volume;
 pub(crate) use blocks::{BlockDecoder, parse_models};
 pub use info::{GridLevelInfo, GridModelInfo, Info, LevelInfo, NetworkInfo, Stats};
 pub use verify::{VerifyReport, verify};
-pub(crate) use volume::threads;
 pub use volume::{BlockInfo, BlockKind, Volume, VolumeView};

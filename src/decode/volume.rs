@@ -14,6 +14,7 @@ use crate::backend::cpu::CpuBackend;
 use crate::format::tier;
 use crate::io::{FileSource, RangeSource};
 use crate::model::{BlockModel, ValueMap};
+use crate::quality::workers;
 use crate::reader::{BlockEntry, BlockState, HgvReader};
 use crate::volume::{BlockGrid, DType, Extent, Metadata, Region, Voxel, VoxelSource, ceil_shift};
 use crate::{Error, Limits, Result};
@@ -126,7 +127,7 @@ impl Volume {
             decoder,
             values,
             limits,
-            pool: threads(0)?,
+            pool: Arc::new(workers(0)?),
             file_bytes,
             reader,
         })
@@ -137,7 +138,7 @@ impl Volume {
     /// # Errors
     /// [`Error::Io`] if the threads cannot be started.
     pub fn with_threads(mut self, count: usize) -> Result<Self> {
-        self.pool = threads(count)?;
+        self.pool = Arc::new(workers(count)?);
         Ok(self)
     }
 
@@ -458,13 +459,6 @@ impl Volume {
             },
         })
     }
-}
-
-/// A pool of `count` threads; 0 = all cores.
-pub(crate) fn threads(count: usize) -> Result<Arc<rayon::ThreadPool>> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build();
-    pool.map(Arc::new)
-        .map_err(|e| Error::io("starting threads", std::io::Error::other(e)))
 }
 
 /// One level of detail and quality of a [`Volume`], as a source of voxels.

@@ -1,6 +1,8 @@
 //! Value curves on the side of the encoder: voxels as positions on a curve, which curve a volume
 //! gets, and the freedom that clamping leaves.
 
+use std::cell::Cell;
+
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 use super::pass::Job;
 use super::plan::{WaveletWanted, layer_steps, wavelet_models};
@@ -206,21 +208,35 @@ const BENDS: [f64; 2] = [1.3, 1.15];
 /// Logarithms of squared error and bytes.
 type Point = (f64, f64);
 
-/// The curve of a volume, for a target that ends at about `step`; `None` if none saves enough.
-pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<CurveShape>> {
-    let unsuited = job.options.target.binds_every_voxel();
+/// What a choice found, and at what cost.
+#[derive(Default)]
+pub(crate) struct CurveChoice {
+    /// `None` if no curve saves enough.
+    pub(crate) shape: Option<CurveShape>,
+    /// How often each block of the sample was coded.
+    pub(crate) trials: u32,
+}
+
+/// The curve of a volume, for a target that ends at about `step`, and what choosing it cost in encodes of
+/// the volume.
+pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<(Option<CurveShape>, f64)> {
+    let unsuited = job.options.target.binds_every_voxel() || job.options.preset == Preset::Fast;
     if unsuited || job.options.model == ModelChoice::Hashgrid {
-        return Ok(None);
+        return Ok((None, 0.0));
     }
-    let (blocks, share) = job.sample_values(BLOCKS)?;
+    let found = job.sample_values(BLOCKS)?;
     let sample = CurveSample {
-        blocks,
-        share,
+        blocks: found.blocks,
+        share: found.share,
         q_min: job.scan.q_min,
         q_max: job.scan.q_max,
         range: &|lo, hi| job.range(lo, hi),
     };
-    job.pool.install(|| sample.choose(job.options.preset, step))
+    let choice = job
+        .pool
+        .install(|| sample.choose(job.options.preset, step))?;
+    let cost = f64::from(choice.trials) * found.share * job.options.preset.rough_cost();
+    Ok((choice.shape, cost))
 }
 
 /// Extent and values of a block.
@@ -239,15 +255,21 @@ pub(crate) struct CurveSample<'a> {
 }
 
 impl CurveSample<'_> {
-    /// The curve that saves most at about `step`; `None` if none saves enough.
-    pub(crate) fn choose(&self, preset: Preset, step: f64) -> Result<Option<CurveShape>> {
-        if preset == Preset::Fast
-            || self.blocks.is_empty()
-            || self.q_max.abs_diff(self.q_min) < LEAST_RANGE
-        {
-            return Ok(None);
+    /// The curve that saves most at about `step`.
+    pub(crate) fn choose(&self, preset: Preset, step: f64) -> Result<CurveChoice> {
+        let narrow = self.q_max.abs_diff(self.q_min) < LEAST_RANGE;
+        if preset == Preset::Fast || self.blocks.is_empty() || narrow {
+            return Ok(CurveChoice::default());
         }
         let trial = Trial::new(self, step)?;
+        let shape = self.best(&trial, preset)?;
+        Ok(CurveChoice {
+            shape,
+            trials: trial.count.get(),
+        })
+    }
+
+    fn best(&self, trial: &Trial<'_>, preset: Preset) -> Result<Option<CurveShape>> {
         let density = self.density();
         let mut best: Option<(f64, CurveShape)> = None;
         for power in POWERS {
@@ -289,6 +311,8 @@ struct Trial<'a> {
     sample: &'a CurveSample<'a>,
     cpu: CpuBackend,
     step: f64,
+    /// Points measured.
+    count: Cell<u32>,
     /// Without a curve, from fine steps to coarse ones.
     plain: Vec<Point>,
 }
@@ -299,6 +323,7 @@ impl<'a> Trial<'a> {
             sample,
             cpu: CpuBackend::new(),
             step,
+            count: Cell::new(0),
             plain: Vec::new(),
         };
         for octave in PLAIN {
@@ -310,6 +335,7 @@ impl<'a> Trial<'a> {
 
     /// Error and bytes of the sample.
     fn point(&self, shape: Option<&CurveShape>, octave: f64) -> Result<Point> {
+        self.count.set(self.count.get() + 1);
         let sample = self.sample;
         let step = self.step * octave.exp2();
         let wanted = WaveletWanted {

@@ -69,18 +69,40 @@ fn step(model: &WaveletModel, quality: u8) -> f64 {
     model.step_q16 as f64 / 65_536.0 * (2.0 * coarser).exp2()
 }
 
-/// The filters of a volume, for a target that ends at about `step`; `None` if they save too little.
-pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<FilterShape>> {
+/// What encoding a sample came to.
+pub(super) struct Tried {
+    pub(super) places: Vec<[u64; 3]>,
+    /// In units of `q`.
+    pub(super) step: f64,
+    /// Bytes of payload, and squared error in the square of `q`, of all of them.
+    pub(super) bytes: f64,
+    pub(super) sse: f64,
+    pub(super) voxels: f64,
+    /// Share of the volume.
+    pub(super) share: f64,
+}
+
+/// What a choice found.
+#[derive(Default)]
+pub(super) struct FilterChoice {
+    /// `None` if filters save too little.
+    pub(super) shape: Option<FilterShape>,
+    /// The sample, with these filters.
+    pub(super) tried: Option<Tried>,
+}
+
+/// The filters of a volume, for a target that ends at about `step`.
+pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<FilterChoice> {
     let options = job.options;
     let unsuited = options.target.binds_every_voxel();
     if unsuited || options.preset == Preset::Fast || options.model == ModelChoice::Hashgrid {
-        return Ok(None);
+        return Ok(FilterChoice::default());
     }
     // Values, aims and what each quality decodes to are kept, 4 bytes each.
     let room = options.memory / 8 / (8 + 4 * u64::from(options.levels));
     let most = (VOXELS.min(room) >> (3 * job.block_log2)).max(1);
     let wanted = (job.block_count() / SHARE).max(LEAST).min(most);
-    let (blocks, share) = job.sample_values(wanted)?;
+    let found = job.sample_values(wanted)?;
     let (steps, range) = (layer_steps(job.levels()), |lo, hi| job.range(lo, hi));
     let models = job.models(step);
     let plan = BlockPlan {
@@ -89,15 +111,33 @@ pub(super) fn choose(job: &Job<'_>, step: f64) -> Result<Option<FilterShape>> {
     };
     let sample = FilterSample {
         plan,
-        blocks: &blocks,
+        blocks: &found.blocks,
     };
-    job.pool.install(|| sample.choose(share))
+    let fitted = job.pool.install(|| sample.choose(found.share))?;
+    Ok(FilterChoice {
+        shape: fitted.shape,
+        tried: Some(Tried {
+            step,
+            bytes: fitted.bytes,
+            sse: fitted.sse,
+            voxels: found.blocks.iter().map(|b| b.1.len() as f64).sum(),
+            share: found.share,
+            places: found.places,
+        }),
+    })
 }
 
 /// What filters are fitted on.
 pub(crate) struct FilterSample<'a> {
     pub(crate) plan: BlockPlan<'a>,
     pub(crate) blocks: &'a [SampleBlock],
+}
+
+/// Filters of a sample, and what it comes to with them.
+pub(crate) struct Fitted {
+    pub(crate) shape: Option<FilterShape>,
+    bytes: f64,
+    sse: f64,
 }
 
 /// What the decoder makes of a block, and what it should be.
@@ -112,12 +152,24 @@ struct Decoded {
 
 impl FilterSample<'_> {
     /// The filters, if they save more than they take in a file of which the sample is `share`.
-    pub(crate) fn choose(&self, share: f64) -> Result<Option<FilterShape>> {
+    pub(crate) fn choose(&self, share: f64) -> Result<Fitted> {
         let each = |scratch: &mut EncodeScratch, block: &SampleBlock| self.decode(block, scratch);
-        let decoded: Vec<Option<Decoded>> = (self.blocks.par_iter())
+        let all: Vec<(f64, Option<Decoded>)> = (self.blocks.par_iter())
             .map_init(EncodeScratch::default, each)
             .collect::<Result<_>>()?;
-        let decoded: Vec<Decoded> = decoded.into_iter().flatten().collect();
+        let sse: f64 = all.iter().map(|(sse, _)| sse).sum();
+        let decoded: Vec<Decoded> = all.into_iter().filter_map(|(_, d)| d).collect();
+        let bytes: usize = decoded.iter().map(|d| d.bytes).sum();
+        let (shape, gain) = self.fit(&decoded, share);
+        Ok(Fitted {
+            shape,
+            bytes: bytes as f64,
+            sse: sse * (-gain / 10.0 * std::f64::consts::LN_10).exp(),
+        })
+    }
+
+    /// The filters and the decibels that they gain.
+    fn fit(&self, decoded: &[Decoded], share: f64) -> (Option<FilterShape>, f64) {
         let main = self.plan.model;
         let usual = |d: &&Decoded| d.wide == (self.plan.model == self.plan.wide);
         let twin = decoded.iter().any(|d| !usual(&d));
@@ -138,23 +190,28 @@ impl FilterSample<'_> {
         let saved = gain * WORTH * bytes as f64 / share;
         let records = 1 + usize::from(twin);
         let cost = records * Filter::BYTES * usize::from(main.qualities);
-        Ok((saved > 2.0 * cost as f64).then_some(found))
+        if saved > 2.0 * cost as f64 {
+            (Some(found), gain)
+        } else {
+            (None, 0.0)
+        }
     }
 
-    /// `None` for a constant block.
+    /// Squared error before a filter, and what is decoded: nothing of a constant block.
     fn decode(
         &self,
         (shape, values): &SampleBlock,
         scratch: &mut EncodeScratch,
-    ) -> Result<Option<Decoded>> {
-        let (encoded, _) = encode_block(&self.plan, *shape, values, &[], scratch)?;
+    ) -> Result<(f64, Option<Decoded>)> {
+        let (encoded, errors) = encode_block(&self.plan, *shape, values, &[], scratch)?;
+        let sse = errors.last().map_or(0.0, |e| e.sse);
         let EncodedBlock::Payload {
             model: ModelUse::Wavelet { wide },
             range,
             layers,
         } = encoded
         else {
-            return Ok(None);
+            return Ok((sse, None));
         };
         let wide = wide || self.plan.model == self.plan.wide;
         let model = if wide {
@@ -171,13 +228,14 @@ impl FilterSample<'_> {
         });
         let working = working.collect();
         let positions = Positions::straight(model, range);
-        Ok(Some(Decoded {
+        let decoded = Decoded {
             shape: *shape,
             bytes: layers.iter().map(Vec::len).sum(),
             wide,
             working,
             aims: values.iter().map(|&v| positions.of(v)).collect(),
-        }))
+        };
+        Ok((sse, Some(decoded)))
     }
 }
 

@@ -48,7 +48,7 @@ pub fn merge_sources(
     options: &EncodeOptions,
     progress: &ProgressFn,
 ) -> Result<MergeReport> {
-    let pool = crate::decode::threads(options.threads)?;
+    let pool = crate::quality::workers(options.threads)?;
     let mut build = |readers: &[HgvReader], out: &mut HgvWriter| {
         overviews(readers, out, output, options, &pool, progress)
     };
@@ -108,6 +108,8 @@ fn overviews(
         spectrum: None,
         few_values: None,
         ranked: false,
+        predicted: None,
+        spent: 0.0,
     };
     let decoder = BlockDecoder::new(&shape, job.cpu, &Limits::default())?;
     let voxels = job.tier_voxels(&shape.tiers[1], output)?;

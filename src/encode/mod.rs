@@ -74,7 +74,7 @@ pub fn encode(
     check(source, options)?;
     refuse_existing(path, options.force)?;
     refuse_partial(path, options.force)?;
-    let pool = crate::decode::threads(options.threads)?;
+    let pool = crate::quality::workers(options.threads)?;
     // Every bit comes back, also of what is not finite.
     let allow = options.nan_mask || options.target == Target::Lossless;
     let listed = options.may_have_ranks(source.dtype());
@@ -97,13 +97,20 @@ pub fn encode(
         spectrum: None,
         few_values: ranks.as_ref(),
         ranked: false,
+        predicted: None,
+        spent: 0.0,
     };
-    let spectrum = target::survey(&job, options.target)?;
-    job.spectrum = spectrum.as_ref();
+    let survey = target::survey(&job, options.target)?;
+    job.spectrum = survey.spectrum.as_ref();
+    job.predicted = survey.predicted;
     let step = target::expected_step(&job, options.target);
-    job.curve = curve::choose(&job, step)?;
-    job.filter = filter::choose(&job, step)?;
-    target::encode_to(&job, options.target, path)
+    let (curve, cost) = curve::choose(&job, step)?;
+    job.curve = curve;
+    let filter = filter::choose(&job, step)?;
+    job.filter = filter.shape;
+    let tried = filter.tried;
+    job.spent = survey.cost + cost + tried.as_ref().map_or(0.0, |t| t.share);
+    target::encode_to(&job, options.target, tried.as_ref(), path)
 }
 
 fn check(source: &dyn VoxelSource, options: &EncodeOptions) -> Result<()> {

@@ -54,6 +54,38 @@ pub enum Preset {
     Best,
 }
 
+impl Preset {
+    /// What coding a voxel without the search of the preset costs, relative to coding it, roughly. Only
+    /// [`Preset::Fast`] has no search.
+    pub(super) fn rough_cost(self) -> f64 {
+        match self {
+            Self::Fast => 1.0,
+            Self::Balanced | Self::Best => 0.1,
+        }
+    }
+
+    /// The same for [`crate::analyze`].
+    pub(super) fn analysis_cost(self) -> f64 {
+        match self {
+            Self::Fast => 0.5,
+            Self::Balanced | Self::Best => 0.1,
+        }
+    }
+}
+
+/// Where the search for [`Target::Ssim`] starts. It ends at the same quality; only its cost differs.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub enum FirstGuess {
+    /// Where the trained network of [`crate::predict`] expects the target to be met.
+    #[default]
+    Predicted,
+    /// Where a formula does, from the coefficients of a part of the volume.
+    Survey,
+    /// At a step of range / 2^this, for measurements.
+    Exponent(f64),
+}
+
 /// Which block models the encoder may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -104,6 +136,8 @@ pub struct EncodeOptions {
     pub nan_mask: bool,
     /// Replace an existing output and an old `.partial`.
     pub force: bool,
+    /// Where the search for an SSIM starts.
+    pub first_guess: FirstGuess,
 }
 
 impl Default for EncodeOptions {
@@ -122,6 +156,7 @@ impl Default for EncodeOptions {
             shard: None,
             nan_mask: false,
             force: false,
+            first_guess: FirstGuess::default(),
         }
     }
 }
@@ -196,6 +231,15 @@ impl EncodeOptions {
         Self { nan_mask, ..self }
     }
 
+    /// Starts the search for an SSIM here.
+    #[must_use]
+    pub fn with_first_guess(self, first_guess: FirstGuess) -> Self {
+        Self {
+            first_guess,
+            ..self
+        }
+    }
+
     /// Replaces an existing output, or refuses to.
     #[must_use]
     pub fn with_force(self, force: bool) -> Self {
@@ -219,9 +263,13 @@ pub struct EncodeReport {
     pub max_abs_error: f64,
     /// Encodes of the whole volume that the target took.
     pub passes: u32,
-    /// What the target cost in encodes of the whole volume: voxels coded, those of samples and of
-    /// `passes` included, over voxels of the volume; a voxel that was transformed but not coded
-    /// counts as a tenth.
+    /// What the file cost in encodes of the whole volume: `passes`, and every voxel that was looked at
+    /// before them, over the voxels of the volume. A voxel of a sample counts as one each time it is coded with
+    /// all that the preset does, and as a tenth where it is only transformed, or coded without the search for
+    /// better indices ([`Preset::Fast`] has none: one). Samples are taken for the survey and the analysis
+    /// that a search starts from (analyzed voxels count as a half with [`Preset::Fast`], else as a tenth), for
+    /// the choice of curve and filters, and in the search itself. Reading is not counted, nor is decoding a
+    /// file to measure its SSIM.
     pub cost: f64,
     /// Backend that did the work, such as `cpu (avx2)`.
     pub backend: String,

@@ -56,6 +56,10 @@ pub(crate) struct Job<'a> {
     pub(crate) few_values: Option<&'a Ranks>,
     /// Whether blocks of tier 0 store ranks among them.
     pub(crate) ranked: bool,
+    /// log2 of the step, in units of `q`, that the trained network expects to meet the target.
+    pub(crate) predicted: Option<f64>,
+    /// What was done before the first encode, in encodes of the volume.
+    pub(crate) spent: f64,
 }
 
 /// A block of a tier as the pass made it.
@@ -81,6 +85,15 @@ struct Flight {
     rows: usize,
     /// Single blocks handed to the threads at once.
     blocks: usize,
+}
+
+/// Voxels that a choice before the encode looks at.
+pub(super) struct SampleValues {
+    /// Blocks without voxels that are masked, and where they are.
+    pub(super) places: Vec<[u64; 3]>,
+    pub(super) blocks: Vec<SampleBlock>,
+    /// Share of the volume that was read.
+    pub(super) share: f64,
 }
 
 /// Most blocks of a page along x.
@@ -220,17 +233,20 @@ impl Job<'_> {
         voxels as f64 / Region::whole(self.source.extent()).voxels() as f64
     }
 
-    /// Voxels of a sample of at least `wanted` blocks, or of all, without those that are masked, and
-    /// the share of all blocks that it is.
-    pub(super) fn sample_values(&self, wanted: u64) -> Result<(Vec<SampleBlock>, f64)> {
+    /// Voxels of a sample of at least `wanted` blocks, or of all.
+    pub(super) fn sample_values(&self, wanted: u64) -> Result<SampleValues> {
         let sample = self.sample(wanted)?;
-        let share = sample.len() as f64 / self.block_count() as f64;
-        let finite = |_, shape, values: &[f32]| {
+        let finite = |place, shape, values: &[f32]| {
             let all = values.iter().all(|v| v.is_finite());
-            all.then(|| (shape, values.to_vec()))
+            all.then(|| (place, (shape, values.to_vec())))
         };
         let found = self.each_block(&sample, finite)?;
-        Ok((found.into_iter().flatten().collect(), share))
+        let (places, blocks) = found.into_iter().flatten().unzip();
+        Ok(SampleValues {
+            places,
+            blocks,
+            share: self.share_of(&sample),
+        })
     }
 
     /// What `of` makes of the place, extent and values, in units of `q`, of each of these blocks.

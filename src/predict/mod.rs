@@ -2,7 +2,7 @@
 //!
 //! Owns the trained network and what is made of its answers; must not know the codec, which it has only seen
 //! from the outside: `tools/bench/predictor` encodes volumes, and trains. Nothing here is part of the file format;
-//! a search that starts from a prediction still measures what it promises.
+//! the encoder's search for an SSIM starts from a prediction, but measures what it promises.
 //!
 //! Two small networks, each the mean of four that were trained from different random starts. One is asked once for
 //! each exponent `log2(range / step)` from 0 to 12 in quarters, and corrects the expected losses of

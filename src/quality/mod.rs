@@ -27,4 +27,5 @@ mod values;
 pub use compare::{CompareOptions, CompareProgress, Comparison, compare};
 pub(crate) use compare::{value_range, workers};
 pub use stats::ErrorStats;
-pub(crate) use values::{Scale, to_f32};
+pub(crate) use values::Scale;
+pub use values::to_f32;

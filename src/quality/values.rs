@@ -2,8 +2,9 @@
 
 use crate::volume::DType;
 
-/// Converts little-endian voxels to floats.
-pub(crate) fn to_f32(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+/// Converts little-endian voxels, as [`VoxelSource::read`](crate::volume::VoxelSource::read) gives them, to
+/// floats, exactly; as many as both slices hold.
+pub fn to_f32(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     match dtype {
         DType::Uint8 => {
             for (o, &b) in out.iter_mut().zip(bytes) {

@@ -16,7 +16,7 @@ For each volume and preset: encode with each target (list: TARGETS), measure the
 A target may have no encode within tolerance in a volume (SSIM of 1 at all four levels of a float
 volume). hgv then says that it is unreachable, or gives integers back exactly; both are listed as
 such, with the size, and do not count as a miss. `cost` is the encoder's own: voxels coded over voxels
-of the volume, all measurements included.
+of the volume, all samples, surveys and choices before the encode included (`EncodeReport::cost`).
 
 Resumable: rows that are in the CSV are not measured again. Volumes: as peers.py; --crop N takes the
 centre, sides cut to multiples of 64 up to N. Exit status 1 if anything misses its tolerance.

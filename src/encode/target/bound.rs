@@ -151,7 +151,7 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
     let sample = job.sample(wanted.clamp(1, BLOCKS))?;
     let mut cost = 0.0;
     let mut bytes = |job: &Job<'_>, x: f64| -> Result<u64> {
-        cost += job.share_of(&sample) * job.voxels() / whole;
+        cost += job.options.preset.rough_cost() * job.share_of(&sample) * job.voxels() / whole;
         Ok(job.measure(x.exp2(), &sample)?.layer_bytes.iter().sum())
     };
     let (least, best) = cheapest(finest, most, |x| bytes(job, x))?;

@@ -4,12 +4,17 @@
 /// Natural logarithms of up to four figures that a target is about.
 pub(super) type Figures = [f64; 4];
 
-/// How fast a correction may change, per octave of the step, beyond what was measured.
+/// How fast a correction may change, per octave of the step, beyond what was measured; and beyond two
+/// measurements of the whole volume.
 const STEEPEST: f64 = 0.4;
+const STEEPEST_WHOLE: f64 = 0.8;
 /// Measurements nearer to each other than this say nothing about that, in octaves.
 const APART: f64 = 0.1;
-/// How far from the ends of a bracket a search stays, as a share of it.
+/// How far from the ends of a bracket a search stays, as a share of it; and once it should have ended.
 const INSIDE: f64 = 0.06;
+const HALVING: f64 = 0.3;
+/// Encodes after which it should have.
+const USUAL: u32 = 2;
 /// The same in octaves, while only one end is known.
 const ASIDE: f64 = 0.01;
 
@@ -19,7 +24,9 @@ pub(super) struct Corrections {
     /// log2(step) and what to add, in order.
     points: Vec<(f64, Figures)>,
     /// Whether the whole volume was measured.
-    whole: bool,
+    pub(super) whole: bool,
+    /// Where, if only once.
+    first: Option<f64>,
 }
 
 impl Corrections {
@@ -30,15 +37,19 @@ impl Corrections {
         self.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
 
-    /// Takes a measurement of the whole volume. With the first, all that samples said moves along.
+    /// Takes a measurement of the whole volume. With the first, all that samples said moves along; from the
+    /// second on, samples do not count.
     pub(super) fn measured(&mut self, x: f64, correction: Figures) {
         if !self.whole {
             let before = self.at(x);
             for point in &mut self.points {
                 point.1 = plus(&point.1, &minus(&correction, &before));
             }
-            self.whole = true;
+            self.first = Some(x);
+        } else if let Some(first) = self.first.take() {
+            self.points.retain(|p| p.0 == first);
         }
+        self.whole = true;
         self.sampled(x, correction);
     }
 
@@ -63,12 +74,14 @@ impl Corrections {
         if width.abs() < APART && !inside {
             return near.1;
         }
+        let only_whole = self.whole && self.first.is_none();
+        let steepest = if only_whole { STEEPEST_WHOLE } else { STEEPEST };
         std::array::from_fn(|i| {
             let slope = (far.1[i] - near.1[i]) / width;
             let slope = if inside {
                 slope
             } else {
-                slope.clamp(-STEEPEST, STEEPEST)
+                slope.clamp(-steepest, steepest)
             };
             near.1[i] + slope * (x - near.0)
         })
@@ -94,6 +107,8 @@ pub(super) struct Bracket {
     pub(super) coarse_meets: bool,
     met: Option<f64>,
     missed: Option<f64>,
+    /// Number of measurements.
+    taken: u32,
 }
 
 impl Bracket {
@@ -103,12 +118,14 @@ impl Bracket {
             coarse_meets,
             met: None,
             missed: None,
+            taken: 0,
         }
     }
 
     /// Takes a measurement of the whole volume.
     pub(super) fn take(&mut self, x: f64, met: bool) {
         let nearer = |old: f64| (x < old) == (met == self.coarse_meets);
+        self.taken += 1;
         let side = if met { &mut self.met } else { &mut self.missed };
         if side.is_none_or(nearer) {
             *side = Some(x);
@@ -162,7 +179,8 @@ impl Bracket {
         );
         // What was measured is not measured again.
         let inside = if fine.is_some() && coarse.is_some() {
-            INSIDE * (high - low)
+            let share = if self.taken > USUAL { HALVING } else { INSIDE };
+            share * (high - low)
         } else {
             ASIDE
         };

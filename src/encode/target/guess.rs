@@ -1,9 +1,12 @@
 //! The step that an encode starts from, before any voxel is coded.
 
+use super::super::FirstGuess;
 use super::super::pass::Job;
 use super::spectrum::Spectrum;
 use super::{Target, size, ssim};
 use crate::Result;
+use crate::analyze::{AnalyzeOptions, LODS, analyze};
+use crate::predict::predict;
 
 /// Most blocks whose coefficients are looked at, and fewest.
 const MOST_BLOCKS: u64 = 1024;
@@ -11,7 +14,19 @@ const FEWEST_BLOCKS: u64 = 64;
 /// Of this many blocks, one is looked at.
 const SHARE: u64 = 8;
 /// What looking at a voxel costs, relative to coding it.
-const COST: f64 = 0.1;
+pub(super) const COST: f64 = 0.1;
+/// Voxels of a patch of the analysis, of how many patches one is analyzed, and fewest and most patches.
+const PATCH: f64 = 262_144.0;
+const PATCH_SHARE: f64 = 16.0;
+const FEWEST_PATCHES: f64 = 4.0;
+const MOST_PATCHES: f64 = 64.0;
+/// What a prediction may cost, in encodes of the volume: in small ones, the survey is enough.
+const DEAREST: f64 = 0.1;
+/// The smallest exponent in what the network was trained on: under it, the survey is the better guess.
+const COARSEST_TRAINED: f64 = 1.5;
+/// How much finer than predicted a search starts, in octaves: to miss a target costs another encode, to
+/// meet it by a little too much does not.
+const FINER: f64 = 0.1;
 
 /// log2 of a step below which every integer comes back as it was.
 const EXACT: f64 = -3.0;
@@ -35,7 +50,11 @@ pub(super) fn first_guess(job: &Job<'_>, target: Target) -> f64 {
         Target::Ssim(wanted) => Some(ssim::guess(job, spectrum, wanted)),
         _ => None,
     };
-    match (target, job.spectrum.and_then(modelled)) {
+    let predicted = job.predicted;
+    match (
+        target,
+        predicted.or_else(|| job.spectrum.and_then(modelled)),
+    ) {
         (_, Some(x)) => x,
         (Target::Quality(q), _) => span - quality_exponent(q),
         _ => span - 4.5,
@@ -49,17 +68,70 @@ pub(in super::super) fn expected_step(job: &Job<'_>, target: Target) -> f64 {
     span * octaves.clamp(-9.0, -2.5).exp2()
 }
 
-/// What [`first_guess`] works with, where the target needs a search.
-pub(in super::super) fn survey(job: &Job<'_>, target: Target) -> Result<Option<Spectrum>> {
+/// What [`first_guess`] works with; nothing where a target needs no search.
+#[derive(Default)]
+pub(in super::super) struct Survey {
+    pub(in super::super) spectrum: Option<Spectrum>,
+    /// log2(step) by the trained network.
+    pub(in super::super) predicted: Option<f64>,
+    /// In encodes of the volume.
+    pub(in super::super) cost: f64,
+}
+
+/// Looks at a part of the volume, where the target needs a search.
+pub(in super::super) fn survey(job: &Job<'_>, target: Target) -> Result<Survey> {
     if !matches!(
         target,
         Target::Psnr(_) | Target::Ratio(_) | Target::Bytes(_) | Target::Ssim(_)
     ) {
-        return Ok(None);
+        return Ok(Survey::default());
     }
     let blocks = job.block_count();
     let wanted = (blocks / SHARE).clamp(FEWEST_BLOCKS, MOST_BLOCKS);
-    Ok(Some(Spectrum::of(job, &job.sample(wanted)?)?))
+    let sample = job.sample(wanted)?;
+    let mut survey = Survey {
+        spectrum: Some(Spectrum::of(job, &sample)?),
+        predicted: None,
+        cost: COST * job.share_of(&sample),
+    };
+    if let Target::Ssim(wanted) = target {
+        survey.predict(job, wanted)?;
+    }
+    Ok(survey)
+}
+
+impl Survey {
+    fn predict(&mut self, job: &Job<'_>, wanted: [f64; LODS]) -> Result<()> {
+        let scan = &job.scan;
+        let exponent = match job.options.first_guess {
+            FirstGuess::Survey => return Ok(()),
+            FirstGuess::Exponent(exponent) => exponent,
+            // A volume of one value has nothing to predict.
+            FirstGuess::Predicted if scan.max <= scan.min => return Ok(()),
+            FirstGuess::Predicted => {
+                let patches = job.voxels() / PATCH / PATCH_SHARE;
+                let patches = patches.clamp(FEWEST_PATCHES, MOST_PATCHES).floor();
+                let share = (patches * PATCH / job.voxels()).min(1.0);
+                if share * job.options.preset.analysis_cost() > DEAREST {
+                    return Ok(());
+                }
+                let options = AnalyzeOptions::default()
+                    .with_threads(job.options.threads)
+                    .with_patches(patches as u32)
+                    .with_range(scan.min, scan.max);
+                let analysis = analyze(job.source, &options, job.progress)?;
+                let share = analysis.sampled_voxels as f64 / job.voxels();
+                self.cost += share * job.options.preset.analysis_cost();
+                let exponent = predict(&analysis)?.exponent_for_ssim(wanted);
+                if exponent < COARSEST_TRAINED {
+                    return Ok(());
+                }
+                exponent + FINER
+            }
+        };
+        self.predicted = Some(job.span().log2() - exponent);
+        Ok(())
+    }
 }
 
 impl Job<'_> {
@@ -76,11 +148,5 @@ impl Job<'_> {
         let span = self.span().log2();
         let finest = EXACT.max(span - DEEPEST);
         (finest, (span + COARSEST).max(finest))
-    }
-
-    /// Cost of [`survey`] in encodes of the volume.
-    pub(super) fn survey_cost(&self) -> f64 {
-        let looked_at = self.spectrum.map_or(0.0, |s| s.outcome(0.0).voxels());
-        COST * looked_at / self.voxels()
     }
 }

@@ -1,9 +1,10 @@
 //! From a quality target to a step: open loop where a formula does, otherwise a search on the
 //! decoder's own output.
 //!
-//! [`spectrum`] says what a step does to a volume, but for a slowly changing factor; [`fit`]
-//! learns that from a sample and then from the encode itself, so that one encode of the volume, or
-//! two, meet the target. Memory and choices do not depend on the number of threads.
+//! [`guess`] says where to start: the trained network for SSIM, else [`spectrum`], which says what a
+//! step does to a volume, but for a slowly changing factor; [`fit`] learns that from a sample (with curves and
+//! filters, the one that these were fitted on) and then from the encode itself, so that one encode of the
+//! volume, or two, meet the target. Volumes of few blocks, which have no sample worth the name, may take more. Memory and choices do not depend on the number of threads.
 
 mod bound;
 mod fit;
@@ -17,6 +18,7 @@ mod trial;
 
 use std::path::Path;
 
+use super::filter::Tried;
 use super::pass::Job;
 use super::totals::Totals;
 use super::{EncodeReport, Target};
@@ -38,7 +40,12 @@ const MORE: &str = "even the coarsest encode is larger; allow more bytes";
 const NEARLY_EXACT: f64 = 0.75;
 
 /// One encode that meets `target`.
-pub(crate) fn encode_to(job: &Job<'_>, target: Target, path: &Path) -> Result<EncodeReport> {
+pub(super) fn encode_to(
+    job: &Job<'_>,
+    target: Target,
+    tried: Option<&Tried>,
+    path: &Path,
+) -> Result<EncodeReport> {
     let bound = |e: f64| e / job.scan.values.unit();
     match target {
         Target::Quality(q) => to_quality(job, q, path),
@@ -49,7 +56,7 @@ pub(crate) fn encode_to(job: &Job<'_>, target: Target, path: &Path) -> Result<En
             let spectrum = job
                 .spectrum
                 .ok_or_else(|| Error::argument("a search needs a survey of the volume"))?;
-            to_goal(job, target, spectrum, path)
+            to_goal(job, target, (spectrum, tried), path)
         }
     }
 }
@@ -66,18 +73,21 @@ fn to_quality(job: &Job<'_>, q: f64, path: &Path) -> Result<EncodeReport> {
 fn to_goal(
     job: &Job<'_>,
     target: Target,
-    spectrum: &Spectrum,
+    (spectrum, tried): (&Spectrum, Option<&Tried>),
     path: &Path,
 ) -> Result<EncodeReport> {
     let start = first_guess(job, target);
     let to_bytes = |bytes| {
-        let goal = &mut Additive::bytes(job, spectrum, bytes);
+        let goal = &mut Additive::bytes(job, spectrum, bytes).having(tried);
         closed_loop(job, path, goal, start)?.ok_or_else(|| unreachable(MORE))
     };
     let found = match target {
         Target::Ratio(r) => return to_bytes(job.raw_bytes() / r),
         Target::Bytes(n) => return to_bytes(n as f64),
-        Target::Psnr(db) => closed_loop(job, path, &mut Additive::psnr(job, spectrum, db), start)?,
+        Target::Psnr(db) => {
+            let goal = &mut Additive::psnr(job, spectrum, db).having(tried);
+            closed_loop(job, path, goal, start)?
+        }
         Target::Ssim(s) => closed_loop(job, path, &mut Similar::new(job, spectrum, s), start)?,
         _ => None,
     };
@@ -115,7 +125,7 @@ impl Job<'_> {
             psnr: self.psnr(totals, totals.errors.len() - 1),
             max_abs_error: totals.last().max * self.scan.values.unit(),
             passes: 1,
-            cost: 1.0,
+            cost: self.spent + 1.0,
             backend: crate::backend::Backend::name(&self.cpu),
         }
     }

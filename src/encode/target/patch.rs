@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::Progress;
 use super::super::pass::Job;
-use super::search::SAMPLE_SHARE;
+use super::search::sample_of;
 use super::spectrum::{DEPTHS, Spectrum};
 use super::ssim::ssim_of;
 use super::trial::Trial;
@@ -14,6 +14,9 @@ use crate::{Error, Result};
 /// Side of a patch in voxels; of a volume that has few of them, one block.
 const SIDE: u64 = 128;
 const FEW: u64 = 27;
+/// Windows across faces of blocks see more error than others; patches of one block have none, of two blocks
+/// along each axis half as many as the volume. As ln(1 - SSIM).
+const FACES: f64 = 0.1;
 /// Most patches.
 const MOST: u64 = 24;
 
@@ -24,6 +27,8 @@ pub(super) struct Patches {
     pub(super) spectrum: Spectrum,
     /// Their share of the volume.
     pub(super) share: f64,
+    /// What to add to ln(1 - SSIM) of them for that of the volume.
+    pub(super) faces: f64,
 }
 
 /// Numbers that look random, the same on every machine (splitmix64).
@@ -67,7 +72,7 @@ impl Patches {
         let many = extent.iter().map(|n| n / SIDE).product::<u64>() >= FEW;
         let side = if many { SIDE.max(block) } else { block };
         let one = extent.map(|n| n.min(side) as f64).iter().product::<f64>();
-        let count = ((SAMPLE_SHARE * job.voxels() / one) as u64).min(MOST);
+        let count = sample_of(job.voxels() / one).min(MOST);
         if count == 0 {
             return Ok(None);
         }
@@ -79,8 +84,14 @@ impl Patches {
         Ok(Some(Self {
             spectrum: Spectrum::of(job, &blocks)?,
             share: job.share_of(&blocks),
+            faces: if side > block { FACES / 2.0 } else { FACES },
             regions,
         }))
+    }
+
+    /// Number of patches.
+    pub(super) fn count(&self) -> f64 {
+        self.regions.len() as f64
     }
 
     /// Mean SSIM over the windows of all patches, encoded at 2^x.

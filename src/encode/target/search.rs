@@ -11,16 +11,19 @@ use super::spectrum::DEPTHS;
 use super::trial::Trial;
 use crate::Result;
 
-/// Share of the volume that one look at a sample may code.
-pub(super) const SAMPLE_SHARE: f64 = 0.05;
+/// Share of the volume that one look at a sample codes, and of one of few blocks until there are `ENOUGH`.
+const SAMPLE_SHARE: f64 = 0.05;
+const SAMPLE_OF_FEW: f64 = 1.0 / 16.0;
+const ENOUGH: f64 = 4.0;
 /// Looks at samples.
 const LOOKS: usize = 2;
-/// A second look is not worth it within this many octaves.
-const NEAR: f64 = 0.2;
+/// A second look is not worth it within this many octaves, nor at this cost.
+const NEAR: f64 = 0.3;
+const DEAR: f64 = 0.1;
 /// What a modelled change of a figure may be off by, as a share of it.
 const DOUBT: f64 = 0.08;
 /// Most encodes of the whole volume.
-const PASSES: u32 = 8;
+const PASSES: u32 = 12;
 
 /// A measurement of the whole volume.
 pub(super) struct Found {
@@ -38,9 +41,8 @@ pub(super) trait Goal {
     /// Figures as the spectrum has them at log2(step) = x.
     fn modelled(&self, x: f64) -> Figures;
 
-    /// Codes a sample; returns its figures less what the spectrum says of it, and its share of
-    /// the volume. `None` if the volume is too small for one.
-    fn sample(&mut self, job: &Job<'_>, path: &Path, x: f64) -> Result<Option<(Figures, f64)>>;
+    /// Codes a sample at log2(step) = x. `None` if the volume is too small for one.
+    fn sample(&mut self, job: &Job<'_>, path: &Path, x: f64) -> Result<Option<Look>>;
 
     /// Figures of a finished encode.
     fn measure(&mut self, job: &Job<'_>, made: &Made<'_>) -> Result<Found>;
@@ -48,8 +50,24 @@ pub(super) trait Goal {
     /// Whether such figures are where a search should end.
     fn reached(&self, figures: &Figures) -> bool;
 
+    /// By how much figures may be better than [`Goal::reached`] asks for without that being too much.
+    fn room(&self) -> Figures;
+
     /// Whether coarse steps meet it, else fine ones.
     fn coarse_meets(&self) -> bool;
+}
+
+/// What a sample says.
+pub(super) struct Look {
+    /// log2(step) that it was coded at.
+    pub(super) x: f64,
+    /// Its figures less what the spectrum says of it.
+    pub(super) correction: Figures,
+    /// How far the search goes from its first guess to where this sends it, 0 to 1.
+    pub(super) trust: f64,
+    /// What it cost, and what the next will, in encodes of the volume.
+    pub(super) cost: f64,
+    pub(super) next: f64,
 }
 
 /// An encode of the whole volume.
@@ -80,7 +98,7 @@ pub(super) fn closed_loop(
         path,
         corrections: Corrections::default(),
         bracket: Bracket::new(job.limits(), goal.coarse_meets()),
-        cost: job.survey_cost(),
+        cost: job.spent,
     };
     let x = search.look(goal, start)?;
     search.encode(goal, x)
@@ -94,22 +112,29 @@ impl Search<'_> {
             let expected = plus(&modelled, &self.corrections.at(x));
             let near = self.corrections.nearest(x).map(|x| goal.modelled(x));
             let change = minus(&modelled, &near.unwrap_or(modelled));
-            let doubt = change.map(|c| DOUBT * c.abs().min(1.0));
+            let room = goal.room();
+            // What is known of a sample is doubtful anyhow.
+            let doubt = if self.corrections.whole {
+                std::array::from_fn(|i| (DOUBT * change[i].abs()).min(room[i]))
+            } else {
+                room
+            };
             goal.reached(&plus(&expected, &doubt))
         })
     }
 
     /// Looks at samples from `start` on.
     fn look(&mut self, goal: &mut dyn Goal, start: f64) -> Result<f64> {
-        let mut x = start.clamp(self.bracket.limits.0, self.bracket.limits.1);
+        let start = start.clamp(self.bracket.limits.0, self.bracket.limits.1);
+        let mut x = start;
         for _ in 0..LOOKS {
-            let Some((correction, share)) = goal.sample(self.job, self.path, x)? else {
+            let Some(look) = goal.sample(self.job, self.path, x)? else {
                 break;
             };
-            self.cost += share;
-            self.corrections.sampled(x, correction);
-            let before = std::mem::replace(&mut x, self.next(goal));
-            if (x - before).abs() < NEAR {
+            self.cost += look.cost;
+            self.corrections.sampled(look.x, look.correction);
+            x = start + look.trust * (self.next(goal) - start);
+            if (x - look.x).abs() < NEAR || look.next > DEAR {
                 break;
             }
         }
@@ -160,6 +185,11 @@ impl Search<'_> {
             ..report
         }))
     }
+}
+
+/// How many of `all` parts of a volume are a sample; 0 if there are too few.
+pub(super) fn sample_of(all: f64) -> u64 {
+    (SAMPLE_SHARE * all).max((SAMPLE_OF_FEW * all).min(ENOUGH)) as u64
 }
 
 /// Figures of which only the first counts.

@@ -2,16 +2,22 @@
 
 use std::path::Path;
 
+use super::super::filter::Tried;
 use super::super::pass::Job;
 use super::super::totals::Totals;
-use super::fit::{Bracket, Figures, minus};
-use super::search::{Found, Goal, Made, SAMPLE_SHARE, only};
-use super::spectrum::Spectrum;
+use super::fit::{Bracket, Figures};
+use super::guess::COST;
+use super::search::{Found, Goal, Look, Made, only, sample_of};
+use super::spectrum::{Outcome, Spectrum};
 use crate::Result;
 
 /// What a PSNR may be over its target, in dB, and where in that a search aims.
 const DECIBELS: f64 = 0.3;
 const AIM_DECIBELS: f64 = 0.13;
+/// How much further it may aim where what it knows is doubtful, as logarithms of mean squared error and of
+/// size: the middle of what is allowed.
+const DOUBTED_ERROR: f64 = 0.005;
+const DOUBTED_SIZE: f64 = 0.006;
 /// A decoder's own arithmetic may differ from that of the encoder by less than this.
 const SLACK_DECIBELS: f64 = 1e-4;
 /// What a size may be under its target, as a share, and where in that a search aims.
@@ -19,8 +25,10 @@ const SHORT: f64 = 0.05;
 const AIM_SHORT: f64 = 0.02;
 /// Most blocks of a sample.
 const MOST_BLOCKS: usize = 256;
-/// A sample of this many blocks is trusted half: few blocks are not the volume.
+/// A sample of this many blocks is trusted half: few blocks are not the volume. Less so where what they correct
+/// is mostly what curves and filters do, which the survey does not know.
 const TRUST: f64 = 3.0;
+const TRUST_TRIED: f64 = 0.5;
 /// Bytes of a file beside payload and models: header, sections, statistics.
 const AROUND: f64 = 700.0;
 
@@ -47,6 +55,8 @@ pub(super) struct Additive<'a> {
     voxels: f64,
     /// Bytes of the file beside payload.
     fixed: f64,
+    /// What was encoded before.
+    tried: Option<&'a Tried>,
     sample: Option<Sample>,
 }
 
@@ -66,8 +76,14 @@ impl<'a> Additive<'a> {
             spectrum,
             voxels: job.voxels(),
             fixed: job.bytes_around(),
+            tried: None,
             sample: None,
         }
+    }
+
+    /// Takes an encode of some blocks as a first sample.
+    pub(super) fn having(self, tried: Option<&'a Tried>) -> Self {
+        Self { tried, ..self }
     }
 
     /// Logarithm of the figure, of blocks of which this is known.
@@ -83,21 +99,69 @@ impl<'a> Additive<'a> {
         self.figure(outcome.mse(), outcome.density())
     }
 
-    fn take_sample(&mut self, job: &Job<'_>, x: f64) -> Result<()> {
-        let wanted = (SAMPLE_SHARE * job.block_count() as f64) as usize;
-        if self.sample.is_some() || wanted == 0 {
-            return Ok(());
+    /// Where to sample for a step of 2^x, and what is known of it; `None` if the volume is too small.
+    fn blocks_for(&self, job: &Job<'_>, x: f64) -> Option<(Vec<[u64; 3]>, Option<&'a Tried>)> {
+        let wanted = sample_of(job.block_count() as f64) as usize;
+        let tried = (self.tried).filter(|t| !t.places.is_empty() && t.places.len() >= wanted);
+        if let Some(tried) = tried {
+            return Some((tried.places.clone(), Some(tried)));
         }
         let bytes = matches!(self.wanted, Wanted::Bytes { .. });
-        let blocks = self.spectrum.weighty(wanted.min(MOST_BLOCKS), x, |o| {
-            if bytes { o.bytes } else { o.sse }
-        });
-        self.sample = Some(Sample {
+        let of = |o: &Outcome| if bytes { o.bytes } else { o.sse };
+        let blocks = || self.spectrum.weighty(wanted.min(MOST_BLOCKS), x, of);
+        (wanted > 0).then(|| (blocks(), None))
+    }
+
+    /// What blocks of a sample came to at 2^x, against what the spectrum says of them.
+    fn look(&self, sample: &Sample, x: f64, (mse, density): (f64, f64), cost: f64) -> Look {
+        let (found, modelled) = (
+            self.figure(mse, density),
+            self.figure_of(&sample.spectrum, x),
+        );
+        let count = sample.blocks.len() as f64;
+        let doubt = if self.tried.is_some() {
+            TRUST_TRIED
+        } else {
+            TRUST
+        };
+        let trust = count / (count + doubt * (1.0 - sample.share));
+        Look {
+            x,
+            correction: only((found - modelled) * trust),
+            trust: 1.0,
+            cost,
+            next: sample.share,
+        }
+    }
+
+    /// The first sample.
+    fn first_look(&mut self, job: &Job<'_>, x: f64) -> Result<Option<Look>> {
+        let Some((blocks, tried)) = self.blocks_for(job, x) else {
+            return Ok(None);
+        };
+        let sample = Sample {
             spectrum: Spectrum::of(job, &blocks)?,
             share: job.share_of(&blocks),
             blocks,
-        });
-        Ok(())
+        };
+        let surveyed = COST * sample.share;
+        let look = match tried {
+            Some(t) => {
+                let densities = (t.sse / t.voxels.max(1.0), t.bytes / t.voxels.max(1.0));
+                self.look(&sample, t.step.log2(), densities, surveyed)
+            }
+            None => self.measured(job, &sample, x, surveyed)?,
+        };
+        self.sample = Some(sample);
+        Ok(Some(look))
+    }
+
+    /// Codes the sample.
+    fn measured(&self, job: &Job<'_>, sample: &Sample, x: f64, cost: f64) -> Result<Look> {
+        let totals = job.measure(x.exp2(), &sample.blocks)?;
+        let mse = totals.last().sse / totals.finite.max(1) as f64;
+        let density = payload(&totals) / totals.voxels.max(1) as f64;
+        Ok(self.look(sample, x, (mse, density), cost + sample.share))
     }
 
     /// How far PSNR is over its target, in dB; `None` without error.
@@ -131,20 +195,11 @@ impl Goal for Additive<'_> {
         only(self.figure_of(self.spectrum, x))
     }
 
-    fn sample(&mut self, job: &Job<'_>, _: &Path, x: f64) -> Result<Option<(Figures, f64)>> {
-        self.take_sample(job, x)?;
-        let Some(sample) = &self.sample else {
-            return Ok(None);
-        };
-        let totals = job.measure(x.exp2(), &sample.blocks)?;
-        let figure = self.figure(
-            totals.last().sse / totals.finite.max(1) as f64,
-            payload(&totals) / totals.voxels.max(1) as f64,
-        );
-        let modelled = only(self.figure_of(&sample.spectrum, x));
-        let count = sample.blocks.len() as f64;
-        let correction = minus(&only(figure), &modelled).map(|c| c * count / (count + TRUST));
-        Ok(Some((correction, sample.share)))
+    fn sample(&mut self, job: &Job<'_>, _: &Path, x: f64) -> Result<Option<Look>> {
+        match &self.sample {
+            Some(sample) => self.measured(job, sample, x, 0.0).map(Some),
+            None => self.first_look(job, x),
+        }
     }
 
     fn measure(&mut self, _: &Job<'_>, made: &Made<'_>) -> Result<Found> {
@@ -180,6 +235,13 @@ impl Goal for Additive<'_> {
             }
             Wanted::Bytes { most } => value + self.fixed <= most * (1.0 - AIM_SHORT),
         }
+    }
+
+    fn room(&self) -> Figures {
+        only(match self.wanted {
+            Wanted::Psnr { .. } => DOUBTED_ERROR,
+            Wanted::Bytes { .. } => DOUBTED_SIZE,
+        })
     }
 
     fn coarse_meets(&self) -> bool {

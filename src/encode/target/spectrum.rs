@@ -227,11 +227,6 @@ impl Outcome {
         }
     }
 
-    /// Number of voxels.
-    pub(super) fn voxels(&self) -> f64 {
-        self.voxels
-    }
-
     /// Mean squared error in units of `q`.
     pub(super) fn mse(&self) -> f64 {
         self.sse / self.voxels.max(1.0)

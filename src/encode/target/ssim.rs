@@ -5,8 +5,9 @@ use std::path::Path;
 use super::super::Progress;
 use super::super::pass::Job;
 use super::fit::{Bracket, Figures, minus};
+use super::guess::COST;
 use super::patch::Patches;
-use super::search::{Found, Goal, Made};
+use super::search::{Found, Goal, Look, Made};
 use super::spectrum::{DEPTHS, Spectrum};
 use crate::quality::{CompareOptions, compare};
 use crate::volume::VoxelSource;
@@ -17,9 +18,14 @@ const TOLERANCE: f64 = 0.01;
 const AIM: f64 = 0.003;
 /// The same as a share of what the target leaves to 1, where that is little.
 const AIM_SHARE: f64 = 0.08;
+/// The same where what it knows is doubtful: the middle of what is allowed.
+const DOUBTED: f64 = 0.005;
+const DOUBTED_SHARE: f64 = 0.25;
+/// A sample of this many patches counts as much as the first guess.
+const TRUST: f64 = 3.0;
 /// A first encode may leave less than this share of what was allowed; beyond, a second one is
 /// worth its time.
-const WASTE: f64 = 0.6;
+const WASTE: f64 = 0.4;
 
 /// SSIM at each level of detail; `None` where the volume is too small for one.
 type Ssim = [Option<f64>; DEPTHS];
@@ -89,8 +95,9 @@ impl Goal for Similar<'_> {
         all.map(|d| d.max(1e-9).ln())
     }
 
-    fn sample(&mut self, job: &Job<'_>, path: &Path, x: f64) -> Result<Option<(Figures, f64)>> {
-        if self.patches.is_none() {
+    fn sample(&mut self, job: &Job<'_>, path: &Path, x: f64) -> Result<Option<Look>> {
+        let first = self.patches.is_none();
+        if first {
             self.patches = Patches::of(job)?;
         }
         let Some(patches) = &self.patches else {
@@ -102,9 +109,16 @@ impl Goal for Similar<'_> {
         let mut correction = minus(&figures(&found), &modelled);
         for (c, s) in correction.iter_mut().zip(found) {
             // Too small for windows: nothing was learned.
-            *c = if s.is_some() { *c } else { 0.0 };
+            *c = if s.is_some() { *c + patches.faces } else { 0.0 };
         }
-        Ok(Some((correction, patches.share)))
+        let surveyed = if first { COST * patches.share } else { 0.0 };
+        Ok(Some(Look {
+            x,
+            correction,
+            trust: patches.count() / (patches.count() + TRUST),
+            cost: patches.share + surveyed,
+            next: patches.share,
+        }))
     }
 
     fn measure(&mut self, job: &Job<'_>, made: &Made<'_>) -> Result<Found> {
@@ -127,6 +141,17 @@ impl Goal for Similar<'_> {
         (0..DEPTHS).filter(|&lod| self.exists[lod]).all(|lod| {
             let allowed = self.allowed(lod);
             figures[lod].exp() <= allowed - AIM.min(AIM_SHARE * allowed)
+        })
+    }
+
+    fn room(&self) -> Figures {
+        std::array::from_fn(|lod| {
+            let allowed = self.allowed(lod);
+            let aim = AIM.min(AIM_SHARE * allowed);
+            let least = DOUBTED.min(DOUBTED_SHARE * allowed);
+            ((allowed - aim) / (allowed - least).max(1e-9))
+                .ln()
+                .max(0.0)
         })
     }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hgv::encode::{ModelChoice, Preset, Target};
+use hgv::encode::{FirstGuess, ModelChoice, Preset, Target};
 use hgv::volume::DType;
 
 use crate::backend_api::{Endian, NumberType};
@@ -179,6 +179,9 @@ pub(crate) struct CodingArgs {
     /// Convert the voxels to this type first, rounded and clamped
     #[arg(long, value_name = "T", value_parser = values::dtype)]
     pub(crate) cast: Option<DType>,
+    /// Where the search for an SSIM starts: predicted, survey or log2(range / step); for measurements
+    #[arg(long, hide = true, default_value = "predicted", value_parser = values::first_guess)]
+    pub(crate) first_guess: FirstGuess,
 }
 
 /// What the encoded file must meet: at most one of these.
@@ -406,6 +409,9 @@ pub(crate) struct AnalyzeArgs {
         default_value = "0.95,0.97,0.98,0.99"
     )]
     pub(crate) ssim: SsimTarget,
+    /// Patches of 64^3 voxels to look at, at most
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) patches: u32,
     /// Write a page with pictures
     #[arg(long, value_name = "OUT.html")]
     pub(crate) report: Option<PathBuf>,

@@ -147,10 +147,9 @@ pub(crate) fn compare(
 /// Complexity and statistics of `source`, and what encodes of it should come to.
 pub(crate) fn analyze(
     source: &dyn VoxelSource,
-    threads: usize,
+    options: AnalyzeOptions,
     progress: OnProgress<'_>,
 ) -> Result<(Analysis, Prediction)> {
-    let options = AnalyzeOptions::default().with_threads(threads);
     let analysis = hgv::analyze::analyze(source, &options, progress)?;
     let prediction = hgv::predict::predict(&analysis)?;
     Ok((analysis, prediction))

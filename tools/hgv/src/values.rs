@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use hgv::encode::FirstGuess;
 use hgv::volume::{DType, Extent, Region};
 
 use crate::backend_api::{Endian, NumberType};
@@ -18,6 +19,18 @@ pub(crate) fn dtype(word: &str) -> Result<DType, String> {
             known.join(", ")
         )
     })
+}
+
+/// Parses where a search starts.
+pub(crate) fn first_guess(word: &str) -> Result<FirstGuess, String> {
+    match (word, word.parse()) {
+        ("predicted", _) => Ok(FirstGuess::Predicted),
+        ("survey", _) => Ok(FirstGuess::Survey),
+        (_, Ok(exponent)) if (-4.0..=32.0).contains(&exponent) => {
+            Ok(FirstGuess::Exponent(exponent))
+        }
+        _ => Err("expected predicted, survey or log2(range / step)".into()),
+    }
 }
 
 /// Parses the type of the numbers in a raw file, which may be more than the voxel types.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use hgv::Result;
-use hgv::analyze::Analysis;
+use hgv::analyze::{Analysis, AnalyzeOptions};
 use hgv::predict::{Expected, Prediction, quality_of};
 use serde::Serialize;
 
@@ -21,8 +21,6 @@ struct Json<'a> {
     order: &'static str,
     #[serde(flatten)]
     analysis: &'a Analysis,
-    /// The same as in `features`.
-    complexity: [f64; 4],
     target: Target,
     predicted: Predicted,
     /// Expected at exponents from 0 to 12 in halves.
@@ -66,15 +64,16 @@ pub(crate) fn run(args: &AnalyzeArgs, context: &Context) -> Result<Outcome> {
     let scratch = args.scratch.as_deref();
     let input = Input::open(&args.input, &args.raw, None, scratch, context)?;
     let source = input.source()?;
-    let (analysis, prediction) = backend_api::analyze(source.as_ref(), context.threads, &|p| {
-        context.progress.update(p)
-    })?;
+    let options = AnalyzeOptions::default()
+        .with_threads(context.threads)
+        .with_patches(args.patches);
+    let (analysis, prediction) =
+        backend_api::analyze(source.as_ref(), options, &|p| context.progress.update(p))?;
     context.progress.clear();
     let json = Json {
         input: args.input.display().to_string(),
         order: "xyz",
         analysis: &analysis,
-        complexity: analysis.features.complexity,
         target: Target { ssim: args.ssim.0 },
         predicted: Predicted::new(&analysis, &prediction, args.ssim.0),
         curve: (0..=24)

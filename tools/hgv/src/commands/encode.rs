@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hgv::analyze::AnalyzeOptions;
 use hgv::encode::{EncodeOptions, EncodeReport, Target};
 use hgv::volume::{Extent, Region, VoxelSource};
 use hgv::{Error, Result};
@@ -72,6 +73,7 @@ fn options(args: &EncodeArgs, context: &Context) -> Result<EncodeOptions> {
     options.scratch.clone_from(&coding.scratch);
     options.shard = coding.shard.map(|s| (s.index, s.count));
     options.nan_mask = coding.nan_mask;
+    options.first_guess = coding.first_guess;
     options.force = context.force;
     Ok(options)
 }
@@ -95,8 +97,11 @@ fn page(
     encoded: &EncodeReport,
     context: &Context,
 ) -> Result<String> {
-    let (analysis, prediction) =
-        backend_api::analyze(source, context.threads, &|p| context.progress.update(p))?;
+    let (analysis, prediction) = backend_api::analyze(
+        source,
+        AnalyzeOptions::default().with_threads(context.threads),
+        &|p| context.progress.update(p),
+    )?;
     let volume = input::open_hgv(&args.output, context)?;
     let levels = (0..volume.levels())
         .map(|level| {

@@ -1,7 +1,8 @@
 //! Slices of volumes and maps on them as PNG pictures inside a page.
 
 use base64::Engine as _;
-use hgv::volume::{DType, Extent, Region, VoxelSource};
+use hgv::quality::to_f32;
+use hgv::volume::{Extent, Region, VoxelSource};
 use hgv::{Error, Result};
 
 /// Longest side of a picture of a slice in pixels.
@@ -57,17 +58,9 @@ fn read(source: &dyn VoxelSource, region: &Region) -> Result<Vec<f32>> {
     let length = region.voxels().saturating_mul(dtype.size() as u64);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
     source.read(region, &mut bytes)?;
-    let two = || bytes.as_chunks().0.iter();
-    Ok(match dtype {
-        DType::Uint8 => bytes.iter().map(|&b| f32::from(b)).collect(),
-        DType::Int8 => bytes.iter().map(|&b| f32::from(b as i8)).collect(),
-        DType::Uint16 => two().map(|&b| f32::from(u16::from_le_bytes(b))).collect(),
-        DType::Int16 => two().map(|&b| f32::from(i16::from_le_bytes(b))).collect(),
-        _ => {
-            let four = bytes.as_chunks().0.iter();
-            four.map(|&b| f32::from_le_bytes(b)).collect()
-        }
-    })
+    let mut values = vec![0.0; bytes.len() / dtype.size()];
+    to_f32(dtype, &bytes, &mut values);
+    Ok(values)
 }
 
 /// Colours of a scale from 0 to 1.

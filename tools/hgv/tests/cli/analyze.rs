@@ -52,9 +52,9 @@ fn analyze_predicts_what_an_encode_comes_to() {
     let found = work.json(&format!("analyze {volume} --ssim 0.9,0.95,0.97,0.98"));
     assert_keys(
         &found,
-        "extent dtype min max complexity features histogram target predicted curve",
+        "extent dtype min max features histogram target predicted curve",
     );
-    let complexity = found["complexity"].as_array().unwrap();
+    let complexity = found["features"]["complexity"].as_array().unwrap();
     assert!(
         complexity
             .iter()
