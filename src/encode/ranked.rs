@@ -58,14 +58,10 @@ impl Job<'_> {
     }
 }
 
-/// The error of decoded ranks, in units of `q`.
+/// The error of decoded ranks, in units of `q`; of floats, what rounding to `q` leaves counts too.
 pub(super) fn error(ranks: &Ranks, source: &[f32], decoded: &[i32]) -> LevelError {
     let mut error = LevelError::default();
-    for (&r, &d) in source
-        .iter()
-        .zip(decoded)
-        .filter(|(r, d)| **r as i32 != **d)
-    {
+    for (&r, &d) in source.iter().zip(decoded) {
         let off = (f64::from(ranks.units(r as i32)) - f64::from(ranks.coded(d))).abs();
         error.sse += off * off;
         error.max = error.max.max(off);
