@@ -78,7 +78,7 @@ pub(super) struct Tried {
     pub(super) bytes: f64,
     pub(super) sse: f64,
     pub(super) voxels: f64,
-    /// Share of the volume.
+    /// Share of the volume's blocks.
     pub(super) share: f64,
 }
 

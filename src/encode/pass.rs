@@ -92,7 +92,7 @@ pub(super) struct SampleValues {
     /// Blocks without voxels that are masked, and where they are.
     pub(super) places: Vec<[u64; 3]>,
     pub(super) blocks: Vec<SampleBlock>,
-    /// Share of the volume that was read.
+    /// Share of the volume's blocks that was read.
     pub(super) share: f64,
 }
 
@@ -245,7 +245,7 @@ impl Job<'_> {
         Ok(SampleValues {
             places,
             blocks,
-            share: self.share_of(&sample),
+            share: sample.len() as f64 / self.block_count() as f64,
         })
     }
 
