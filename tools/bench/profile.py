@@ -5,8 +5,8 @@
                [--region 128] [--presets fast,balanced,best] [--work DIR] > results/profile.md
 
 Needs valgrind, and `cargo build --release --workspace` first (function names are enough). For each preset
-a central box of the volume is coded by `hgv encode --quality Q`, with the Q whose ratio is nearest to 30:1,
-and decoded, both on one thread under callgrind. What is counted:
+a central box of the volume is coded by `hgv encode --levels 1 --quality Q`, with the Q whose ratio is nearest
+to 30:1 (more levels take more symbols), and decoded, both on one thread under callgrind. What is counted:
 
 * instructions of whole programs, start and files included, each by the function that executes it. What
   the compiler inlines counts where it lands. Loops built for vectors (dequantisation, curve, rounding, and
@@ -84,8 +84,8 @@ class Case:
         self.region = ",".join(f"{a}:{a + n}" for a, n in zip(starts, sides))
 
     def encode(self, quality):
-        return [self.hgv, "encode", self.args.volume, "-o", self.file, "--quality", f"{quality:.2f}", "--preset",
-                self.preset, "--region", self.region, "--threads", 1, "--force", "--quiet"]
+        return [self.hgv, "encode", self.args.volume, "-o", self.file, "--quality", f"{quality:.2f}", "--levels", 1,
+                "--preset", self.preset, "--region", self.region, "--threads", 1, "--force", "--quiet"]
 
     def decode(self):
         return [self.hgv, "decode", self.file, "-o", self.voxel, "--threads", 1, "--force", "--quiet"]
@@ -167,7 +167,8 @@ def bound_table(cases, m):
 def report(args, cases, m):
     yield "# Where the time goes"
     yield ""
-    yield (f"`profile.py` on {Path(args.volume).stem}, a central box of at most {args.region}^3 voxels; {args.machine}; one thread. "
+    yield (f"`profile.py` on {Path(args.volume).stem}, a central box of at most {args.region}^3 voxels, one quality level; {args.machine}; "
+           "one thread. "
            "Instructions are those of the AVX2 code, of whole programs.")
     yield ""
     yield from ("## Decode", "", *stage_table(cases, "decode"), "")
