@@ -2,15 +2,18 @@
 """Where the time of encode and decode goes, near 30:1, and what the machine would allow.
 
     profile.py VOLUME.npy --bin target/release --machine "2-core virtual machine, AVX-512" \\
-               [--region 128] [--presets fast,balanced,best] [--work DIR] > results/profile.md
+               [--region 128] [--presets fast,balanced,best] [--keep CASES.jsonl] [--work DIR] > results/profile.md
 
-Needs valgrind, and `cargo build --release --workspace` first (function names are enough). For each preset
-a central box of the volume is coded by `hgv encode --quality Q`, with the Q whose ratio is nearest to 30:1,
-and decoded, both on one thread under callgrind. What is counted:
+With --keep, presets that the file holds already are not measured again; so one preset may be run on a smaller
+box: the encoder of `best` takes minutes under valgrind. Needs valgrind, and `cargo build --release --workspace` first (function names are enough). For each preset
+a central box of the volume is coded by `hgv encode --levels 1 --quality Q`, with the Q whose ratio is nearest
+to 30:1 (more levels take more symbols), and decoded, both on one thread under callgrind. What is counted:
 
 * instructions of whole programs, start and files included, each by the function that executes it. What
   the compiler inlines counts where it lands. Loops built for vectors (dequantisation, curve, rounding, and
-  in the encoder many more) share one name and one row. valgrind knows no AVX-512, so this is the AVX2 code.
+  in the encoder many more) share one name and one row; those that it leaves to iterators of the standard
+  library (values along a curve in 32-bit blocks are such) are among "all else". valgrind knows no AVX-512,
+  so this is the AVX2 code.
 * ns: CPU time (user and system) of the same runs without valgrind, with the widest vectors, best of
   five (decode) or two (encode), a voxel.
 
@@ -22,7 +25,7 @@ Bounds beside them, each alone, in ns a voxel:
 * symbols: those of coder R, at the speed of the coder alone (32 states, one distribution, no contexts).
   They are counted by `hgv-block-speed`, on cubes of the volume near 30:1, as if there were no value curve.
 """
-import argparse, csv, io, json, os, re, resource, subprocess, sys, tempfile
+import argparse, csv, io, json, os, re, resource, subprocess, tempfile
 from pathlib import Path
 
 STAGES = [
@@ -84,8 +87,8 @@ class Case:
         self.region = ",".join(f"{a}:{a + n}" for a, n in zip(starts, sides))
 
     def encode(self, quality):
-        return [self.hgv, "encode", self.args.volume, "-o", self.file, "--quality", f"{quality:.2f}", "--preset",
-                self.preset, "--region", self.region, "--threads", 1, "--force", "--quiet"]
+        return [self.hgv, "encode", self.args.volume, "-o", self.file, "--quality", f"{quality:.2f}", "--levels", 1,
+                "--preset", self.preset, "--region", self.region, "--threads", 1, "--force", "--quiet"]
 
     def decode(self):
         return [self.hgv, "decode", self.file, "-o", self.voxel, "--threads", 1, "--force", "--quiet"]
@@ -108,7 +111,7 @@ class Case:
         size = self.file.stat().st_size
         decode_s = cpu_seconds(self.decode(), 5)
         return {
-            "preset": self.preset, "ratio": self.voxels * self.bytes / size, "voxels": self.voxels,
+            "preset": self.preset, "region": self.args.region, "ratio": self.voxels * self.bytes / size, "voxels": self.voxels,
             "encode": (encode_s, instructions(encode, self.work)),
             "decode": (decode_s, instructions(self.decode(), self.work)),
             "moved": (size + 2 * self.bytes * self.voxels) / self.voxels,
@@ -154,20 +157,21 @@ def stage_table(cases, what):
 
 
 def bound_table(cases, m):
-    yield "| preset | ratio | ns a voxel | Mvoxel/s | memory | instructions | symbols a voxel | symbols |"
-    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
+    yield "| preset | side of the box | ratio | ns a voxel | Mvoxel/s | memory | instructions | symbols a voxel | symbols |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for c in cases:
         seconds, counts = c["decode"]
         executed = sum(counts.values()) / c["voxels"] / 4 / clock()
         symbols = f"{c['symbols'] * m['symbol_ns_32_states']:.2f}" if c["preset"] != "best" else "-"
-        yield (f"| {c['preset']} | {c['ratio']:.1f} | {seconds / c['voxels'] * 1e9:.1f} | {c['voxels'] / seconds / 1e6:.0f} | "
+        yield (f"| {c['preset']} | {c['region']} | {c['ratio']:.1f} | {seconds / c['voxels'] * 1e9:.1f} | {c['voxels'] / seconds / 1e6:.0f} | "
                f"{c['moved'] / m['copy_bytes_ns']:.2f} | {executed:.2f} | {c['symbols']:.2f} | {symbols} |")
 
 
 def report(args, cases, m):
     yield "# Where the time goes"
     yield ""
-    yield (f"`profile.py` on {Path(args.volume).stem}, a central box of at most {args.region}^3 voxels; {args.machine}; one thread. "
+    yield (f"`profile.py` on {Path(args.volume).stem}, a central box, one quality level; {args.machine}; "
+           "one thread. "
            "Instructions are those of the AVX2 code, of whole programs.")
     yield ""
     yield from ("## Decode", "", *stage_table(cases, "decode"), "")
@@ -182,6 +186,11 @@ def report(args, cases, m):
     yield (f"Million voxels a CPU second, choice of curve and filter included (they cost the same for larger volumes): {speeds}.")
 
 
+def kept(path):
+    lines = Path(path).read_text().splitlines() if path and Path(path).exists() else []
+    return [json.loads(line) for line in lines]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("volume")
@@ -189,14 +198,18 @@ def main():
     parser.add_argument("--machine", required=True, help="what the figures were measured on")
     parser.add_argument("--region", type=int, default=128)
     parser.add_argument("--presets", default="fast,balanced,best")
+    parser.add_argument("--keep", help="file of presets that are measured")
     parser.add_argument("--work", help="folder for files, kept")
     args = parser.parse_args()
     work = Path(args.work or tempfile.mkdtemp())
     work.mkdir(parents=True, exist_ok=True)
-    m, cases = machine(args), []
+    m, cases = machine(args), kept(args.keep)
     for preset in args.presets.split(","):
-        cases.append(Case(args, preset, work).measure())
-        print(json.dumps(cases[-1]), file=sys.stderr)
+        if all(c["preset"] != preset for c in cases):
+            cases.append(Case(args, preset, work).measure())
+            if args.keep:
+                with open(args.keep, "a") as file:
+                    print(json.dumps(cases[-1]), file=file)
     print("\n".join(report(args, cases, m)))
 
 

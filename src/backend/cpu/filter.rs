@@ -42,8 +42,16 @@ impl<E: Working> Loops for FromCurve<'_, E> {
         if end < LONGEST_LIST as i64 && end as usize <= self.values.len() {
             let list: Vec<E> = (0..=end).map(at).collect();
             let (centre, end) = (centre as i32, end as i32);
+            let narrow = E::MAX == i32::from(i16::MAX);
             for v in self.values {
-                *v = list[(*v).into().saturating_add(centre).clamp(0, end) as usize];
+                let v32: i32 = (*v).into();
+                // 16-bit values cannot overflow, and need no code for it.
+                let position = if narrow {
+                    v32.wrapping_add(centre)
+                } else {
+                    v32.saturating_add(centre)
+                };
+                *v = list[position.clamp(0, end) as usize];
             }
         } else {
             for v in self.values {
