@@ -97,7 +97,7 @@ fn vectors_have_every_coder_and_flag() {
         }
     }
     let coders = [(1, 0), (1, 1), (2, 0)].map(|(kind, c)| (kind, format!("coder {c}")));
-    let wavelets = [0, 1, 2, 3, 4, 5, 6].map(|bit| (1, format!("flag {bit}")));
+    let wavelets = [0, 1, 2, 3, 4, 5, 6, 7].map(|bit| (1, format!("flag {bit}")));
     let grids = [0, 1, 4].map(|bit| (2, format!("flag {bit}")));
     let wanted: Vec<_> = coders.into_iter().chain(wavelets).chain(grids).collect();
     let missing: Vec<_> = wanted.iter().filter(|w| !seen.contains(w)).collect();

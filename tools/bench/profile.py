@@ -183,7 +183,7 @@ def report(args, cases, m):
     yield ""
     yield from ("## Encode", "", *stage_table(cases, "encode"), "")
     speeds = ", ".join(f"{c['preset']} {c['voxels'] / c['encode'][0] / 1e6:.2f}" for c in cases)
-    yield (f"Million voxels a CPU second, choice of curve and filter included (they cost the same for larger volumes): {speeds}.")
+    yield (f"Million voxels a CPU second, choice of curve and filter included: {speeds}.")
 
 
 def kept(path):
