@@ -400,7 +400,7 @@ mod tests {
         let b = sample().encode();
         let u64_at = |o: usize| u64::from_le_bytes(b[o..o + 8].try_into().unwrap());
         let u32_at = |o: usize| u32::from_le_bytes(b[o..o + 4].try_into().unwrap());
-        assert_eq!((b[8], b[10], u32_at(12)), (0, 1, 256));
+        assert_eq!((b[8], b[10], u32_at(12)), (1, 0, 256));
         assert_eq!(u64_at(32), 0x1122_3344_5566_7788);
         assert_eq!([u64_at(56), u64_at(64), u64_at(72)], [10, 20, 30]);
         assert_eq!(
