@@ -86,20 +86,54 @@ pub(super) fn choose(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<E
     if plan.choice == GridChoice::Always {
         return encode_grid(block, scratch);
     }
-    let grid = encode_grid(block, scratch)?;
-    let coarsest = std::mem::take(&mut scratch.coarsest);
     let wavelet = encode_wavelet(block, scratch)?;
-    let own = wavelet_slope(block, &wavelet, scratch)?.unwrap_or(plan.lambda);
+    let coarsest = std::mem::take(&mut scratch.coarsest);
     scratch.forget_wavelet();
-    let wins = |lambda| cost(lambda, &grid) < cost(lambda, &wavelet);
-    // The slope of the volume's curve lies about these two. Where a grid wins at the block's own
-    // slope, it is under the tangent to the wavelet's curve, so it also has fewer bytes than
-    // wavelets of the same error.
-    if wins(plan.lambda) && wins(own) {
-        scratch.coarsest = coarsest;
+    if let Some(grid) = cheaper_grid(block, &wavelet, scratch)? {
         return Ok(grid);
     }
+    scratch.coarsest = coarsest;
     Ok(wavelet)
+}
+
+/// The block under a grid model where that beats `wavelet` at the slope of the volume.
+fn cheaper_grid(
+    block: &Block<'_>,
+    wavelet: &Encoded,
+    scratch: &mut EncodeScratch,
+) -> Result<Option<Encoded>> {
+    let lambda = block.plan.grid.lambda;
+    if roughly(block)? > WITHIN * cost(lambda, wavelet) {
+        return Ok(None);
+    }
+    let grid = encode_grid(block, scratch)?;
+    let wins = |lambda| cost(lambda, &grid) < cost(lambda, wavelet);
+    if !wins(lambda) {
+        return Ok(None);
+    }
+    // The slope of the volume's curve lies about this one and the block's own. Where a grid wins at
+    // the block's own slope, it is under the tangent to the wavelet's curve, so it also has fewer
+    // bytes than wavelets of the same error.
+    let coarsest = std::mem::take(&mut scratch.coarsest);
+    let own = wavelet_slope(block, wavelet, scratch)?.unwrap_or(lambda);
+    scratch.forget_wavelet();
+    scratch.coarsest = coarsest;
+    Ok(wins(own).then_some(grid))
+}
+
+/// Sweeps of a first look at a grid, and what its cost may be, relative to wavelets, for a longer one:
+/// all later sweeps and a network take off a tenth at the most.
+const FIRST_LOOK: usize = 3;
+const WITHIN: f64 = 1.12;
+
+/// Cost of the cheapest grid model after a first look.
+fn roughly(block: &Block<'_>) -> Result<f64> {
+    let mut least = f64::INFINITY;
+    for index in 0..block.plan.grid.models.len() {
+        let (error, candidate) = fit_model(block, index, Effort { sweeps: FIRST_LOOK })?;
+        least = least.min(total(block.plan.grid.lambda, error, &candidate.layers));
+    }
+    Ok(least)
 }
 
 /// Step, relative to the plan's, of the second point that a slope is measured with.
@@ -157,7 +191,7 @@ fn encode_grid(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded
     let plan = block.plan.grid;
     let mut best: Option<(f64, Candidate)> = None;
     for index in 0..plan.models.len() {
-        let (error, candidate) = fit_model(block, index)?;
+        let (error, candidate) = fit_model(block, index, effort(block.plan.preset))?;
         let cost = total(plan.lambda, error, &candidate.layers);
         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
             best = Some((cost, candidate));
@@ -257,7 +291,7 @@ fn effort(preset: Preset) -> Effort {
 }
 
 /// Weights of one model for a block, with the squared error that they leave.
-fn fit_model(block: &Block<'_>, index: usize) -> Result<(f64, Candidate)> {
+fn fit_model(block: &Block<'_>, index: usize, effort: Effort) -> Result<(f64, Candidate)> {
     let plan = block.plan.grid;
     let model = &plan.models[index];
     let span = Span {
@@ -268,7 +302,7 @@ fn fit_model(block: &Block<'_>, index: usize) -> Result<(f64, Candidate)> {
     let mut weights = GridWeights::default();
     weights.reset(model, block.shape.dims);
     let mut fit = Fit::new(span, model, plan.lambda as f32, relative(block))?;
-    fit.run(&mut weights, effort(block.plan.preset));
+    fit.run(&mut weights, effort);
     let error = fit.residual.iter().map(|&r| f64::from(r * r)).sum();
     let layers = encode_layers(block, model, &mut weights)?;
     Ok((
@@ -398,7 +432,7 @@ pub(crate) fn fitted_weights<'a>(
     let block = block_of(plan, shape, values)?;
     let models = plan.grid.models.iter().enumerate();
     let fitted = |(i, model)| {
-        let mut weights = fit_model(&block, i)?.1.weights;
+        let mut weights = fit_model(&block, i, effort(block.plan.preset))?.1.weights;
         // Whether it pays or not.
         if let Some(own) = train_network(&block, model, &weights, &mut GridScratch::default()) {
             weights.network = BlockNetwork::Own(own);
