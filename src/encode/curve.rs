@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
-use super::pass::Job;
+use super::job::Job;
 use super::plan::{WaveletWanted, layer_steps, wavelet_models};
 use super::{ModelChoice, Preset};
 use crate::Result;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
 use super::curve::{Positions, SampleBlock};
 use super::grid::GridPlan;
-use super::pass::Job;
+use super::job::Job;
 use super::plan::{ModelUse, layer_steps};
 use super::{ModelChoice, Preset};
 use crate::Result;

@@ -1,7 +1,8 @@
 //! Blocks with voxels that are not finite.
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
-use super::pass::{Coded, Job};
+use super::code::Coded;
+use super::job::Job;
 use crate::codec::bands::BlockShape;
 use crate::codec::mask::{Class, encode_mask};
 use crate::model::NON_FINITE;

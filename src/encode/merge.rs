@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::job::Job;
 use super::overview::TierVoxels;
-use super::pass::{Job, halved};
+use super::pass::halved;
 use super::plan::{self, Models};
 use super::scan::{Scan, report};
 use super::totals::Totals;

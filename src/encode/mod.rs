@@ -5,11 +5,14 @@
 //! decoder's own output.
 
 mod block;
+mod code;
 mod curve;
 mod exact;
 mod filter;
+mod flight;
 mod forward;
 mod grid;
+mod job;
 mod masked;
 mod merge;
 mod options;
@@ -20,6 +23,7 @@ mod quantise;
 mod ranked;
 mod reduce;
 mod residual;
+mod sample;
 mod scan;
 mod search;
 mod sums;
@@ -79,7 +83,7 @@ pub fn encode(
     let allow = options.nan_mask || options.target == Target::Lossless;
     let listed = options.may_have_ranks(source.dtype());
     let (scan, ranks) = scan::scan(source, (allow, listed), &pool, progress)?;
-    let mut job = pass::Job {
+    let mut job = job::Job {
         source,
         options,
         scan,

@@ -1,7 +1,8 @@
 //! Blocks of ranks: a volume of few distinct values stores each voxel's place among them.
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError};
-use super::pass::{Coded, Job};
+use super::code::Coded;
+use super::job::Job;
 use crate::Result;
 use crate::backend::ValueRange;
 use crate::codec::bands::BlockShape;

@@ -1,7 +1,8 @@
 //! Sums over the blocks of a pass, and the figures that follow from them.
 
 use super::block::{EncodedBlock, LevelError};
-use super::pass::{Coded, Job};
+use super::code::Coded;
+use super::job::Job;
 use super::plan::layer_steps;
 use crate::decode::{LevelInfo, Stats};
 use crate::volume::BlockGrid;

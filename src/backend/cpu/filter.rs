@@ -1,7 +1,7 @@
 //! In-block filters on working values, scalar and on vectors (specification, "In-block filters").
 
 use super::CpuLevel;
-use super::block::LONGEST_LIST;
+use super::rounding::LONGEST_LIST;
 use super::simd::{self, Filtering, Loops, PaddedRows, Working};
 use crate::backend::ValueRange;
 use crate::model::{Curve, Filter, LIMITS, Precision, WEIGHT_BITS, WaveletModel};

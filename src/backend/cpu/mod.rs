@@ -6,6 +6,7 @@ mod grid;
 mod layers;
 mod level;
 mod parts;
+mod rounding;
 #[expect(
     unsafe_code,
     reason = "vector intrinsics and the pointer kernels they run in"

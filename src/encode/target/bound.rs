@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::pass::Job;
+use super::super::job::Job;
 use super::super::plan::Reversible;
 use super::super::{EncodeReport, ModelChoice};
 use super::finish;

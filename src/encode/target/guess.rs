@@ -1,7 +1,7 @@
 //! The step that an encode starts from, before any voxel is coded.
 
 use super::super::FirstGuess;
-use super::super::pass::Job;
+use super::super::job::Job;
 use super::spectrum::Spectrum;
 use super::{Target, size, ssim};
 use crate::Result;

@@ -19,7 +19,7 @@ mod trial;
 use std::path::Path;
 
 use super::filter::Tried;
-use super::pass::Job;
+use super::job::Job;
 use super::totals::Totals;
 use super::{EncodeReport, Target};
 use crate::volume::Region;

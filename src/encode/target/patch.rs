@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::Progress;
-use super::super::pass::Job;
+use super::super::job::Job;
 use super::search::sample_of;
 use super::spectrum::{DEPTHS, Spectrum};
 use super::ssim::ssim_of;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::super::EncodeReport;
-use super::super::pass::Job;
+use super::super::job::Job;
 use super::super::totals::Totals;
 use super::fit::{Bracket, Corrections, Figures, minus, plus};
 use super::spectrum::DEPTHS;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::filter::Tried;
-use super::super::pass::Job;
+use super::super::job::Job;
 use super::super::totals::Totals;
 use super::fit::{Bracket, Figures};
 use super::guess::COST;

@@ -4,8 +4,8 @@
 //! turn them into error, bytes and SSIM at any step. They are right in shape and wrong by a factor,
 //! which [`super::fit`] learns from measurements.
 
+use super::super::job::Job;
 use super::super::masked::filled;
-use super::super::pass::Job;
 use crate::Result;
 use crate::codec::Quantiser;
 use crate::codec::bands::BlockShape;

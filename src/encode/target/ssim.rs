@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::Progress;
-use super::super::pass::Job;
+use super::super::job::Job;
 use super::fit::{Bracket, Figures, minus};
 use super::guess::COST;
 use super::patch::Patches;
