@@ -20,7 +20,8 @@ ROWS = (("dense-fast", "wavelets, coder R, plain dead zone (fast)"),
         ("dense-m", "+ coder M"),
         ("dense-best", "+ search of four rounds and groups"),
         ("curve-best", "+ value curve"),
-        ("auto-curve-best", "+ learned grids where cheaper (best)"),
+        ("curve-filter-best", "+ in-block filter"),
+        ("auto-curve-filter-best", "+ learned grids where cheaper (best)"),
         ("hashgrid-best", "learned grids in every block"))
 
 
@@ -79,10 +80,10 @@ def change(rows, name):
 
 def shares(found, volumes):
     """Kinds of blocks of the row with the choice, at the finest and coarsest steps and in between."""
-    print("\nBlocks that `auto-curve-best` codes as wavelets / learned grids / one value, by ratio.\n")
+    print("\nBlocks that `auto-curve-filter-best` codes as wavelets / learned grids / one value, by ratio.\n")
     print("| volume | ratio: wavelets / grids / one value |\n|---|---|")
     for v in volumes:
-        rows = sorted(found[v].get("auto-curve-best", []), key=lambda r: -float(r["ratio"]))
+        rows = sorted(found[v].get("auto-curve-filter-best", []), key=lambda r: -float(r["ratio"]))
         cells = (f"{float(r['ratio']):.0f}:1: {r['wavelet']} / {r['grid']} / {r['constant']}" for r in rows)
         if rows:
             print(f"| {v} | " + ", ".join(cells) + " |")

@@ -4,7 +4,8 @@
     peers_report.py --hgv hgv.csv --peers peers-points.csv --same-run peers-same-run.csv \
         --blocks block-speed.csv > peers.md
 
-`--blocks` is what hgv-block-speed prints for the crops that `peers.py --dump-crops` writes. `--peers` are the points that sizes are compared with; speeds compare within one run only, so the
+`--blocks` is what hgv-block-speed prints for the crops that `peers.py --dump-crops` writes: its kinds dense, dense-balanced and
+dense-best, one after the other. `--peers` are the points that sizes are compared with; speeds compare within one run only, so the
 peers' speeds come from `--same-run`, measured in turns with hgv. `peers_notes.md` beside this
 script is the part in words.
 """
@@ -16,7 +17,8 @@ import bdrate
 from large import machine
 
 HERE = Path(__file__).resolve().parent
-CODECS = ("hgv-fast", "hgv-balanced", "hgv-balanced-l3")
+CODECS = ("hgv-fast", "hgv-balanced", "hgv-best", "hgv-balanced-l3", "hgv-best-l3", "hgv-best-free")
+KINDS = {"dense": "fast", "dense-balanced": "balanced", "dense-best": "best"}
 METRICS = ("psnr", "ssim")
 MODES = ("chunk64", "whole")
 
@@ -55,25 +57,35 @@ def summary(all_deltas):
         for peer in peers:
             values = [row[peer] for row in by_volume.values() if peer in row]
             cells.append(f"{geometric(values):+.1f}" if values else "-")
-        rows.append([codec, metric.upper(), *cells])
-    return table(["codec", "at equal", *(f"{p} {m}" for p, m in peers)], rows, 2)
+        rows.append([codec, metric.upper(), str(len(by_volume)), *cells])
+    return table(["codec", "at equal", "volumes", *(f"{p} {m}" for p, m in peers)], rows, 3)
 
 
 def losses(all_deltas):
-    """For each volume, the peers that need fewer bytes than hgv-balanced."""
-    rows = []
+    """For each volume, the peers that need fewer bytes than hgv-best and hgv-balanced."""
+    rows, codecs = [], ("hgv-best", "hgv-balanced")
     for metric in METRICS:
-        for volume, row in all_deltas["hgv-balanced", metric].items():
-            lost = sorted(((v, f"{p} {m}") for (p, m), v in row.items() if v > 0 and p != "best"), reverse=True)
-            rows.append([volume, metric.upper(), ", ".join(f"{name} ({v:+.1f} %)" for v, name in lost) or "nobody"])
-    return table(["volume", "at equal", "fewer bytes than hgv-balanced (what hgv needs more)"], sorted(rows), 3)
+        for volume in sorted({v for c in codecs for v in all_deltas[c, metric]}):
+            rows.append([volume, metric.upper()])
+            for codec in codecs:
+                row = all_deltas[codec, metric].get(volume, {})
+                lost = sorted(((v, f"{p} {m}") for (p, m), v in row.items() if v > 0 and p != "best"), reverse=True)
+                rows[-1].append(", ".join(f"{name} ({v:+.1f} %)" for v, name in lost) or ("nobody" if row else "-"))
+    return table(["volume", "at equal", *(f"fewer bytes than {c} (what hgv needs more)" for c in codecs)], sorted(rows), 4)
+
+
+def measured(hgv):
+    """Codecs of ours that have points, in order."""
+    with open(hgv) as file:
+        found = {row["codec"] for row in csv.DictReader(file)}
+    return [c for c in CODECS if c in found]
 
 
 def inside(hgv):
     """What the presets and the levels cost, against hgv-balanced."""
     rows = []
     curves = {m: bdrate.curves(hgv, m) for m in METRICS}
-    for codec in CODECS:
+    for codec in measured(hgv):
         if codec == "hgv-balanced":
             continue
         for metric in METRICS:
@@ -121,17 +133,17 @@ def with_peaks(path, near):
 
 
 def speed_table(path):
-    near, rows = with_peaks(path, near_30(path)), []
+    near, rows, codecs = with_peaks(path, near_30(path)), [], measured(path)
     for volume, found in sorted(near.items()):
         cells = [volume]
-        for codec in CODECS:
+        for codec in codecs:
             cells += speeds(found[codec, "whole"]) if (codec, "whole") in found else ["-", "-"]
         cells += memory(found, "hgv-balanced", "whole")
         cells.append(f"{int(found['hgv-balanced', 'whole']['raw_bytes']) / 2**20:.0f}")
         rows.append(cells)
-    medians = [f"{statistics.median(float(r[i]) for r in rows if r[i] != '-'):.3g}" for i in range(1, 1 + 2 * len(CODECS))]
+    medians = [f"{statistics.median(float(r[i]) for r in rows if r[i] != '-'):.3g}" for i in range(1, 1 + 2 * len(codecs))]
     rows.append(["median", *medians, "", "", ""])
-    heads = ["volume"] + [f"{c[4:]} {w}" for c in CODECS for w in ("enc", "dec")]
+    heads = ["volume"] + [f"{c[4:]} {w}" for c in codecs for w in ("enc", "dec")]
     return table([*heads, "balanced enc MiB", "balanced dec MiB", "volume MiB"], rows)
 
 
@@ -145,13 +157,25 @@ def same_run(hgv, path):
     return table(["volume", "codec", "mode", "ratio", "PSNR", "encode", "decode", "enc MiB", "dec MiB"], rows, 3)
 
 
-def block_table(path):
-    """Decode and encode of blocks in memory on the widest vectors."""
+def block_table(path, types):
+    """Encode and decode of blocks in memory on the widest vectors; means over volumes of integers."""
+    found = defaultdict(dict)
     with open(path) as file:
-        best = {row["volume"]: row for row in csv.DictReader(file)}     # the widest vectors come last
-    keys = ("ratio", "encode_mvoxel_s", "decode_mvoxel_s", "decode_level")
-    rows = [[volume, *(row[k] for k in keys)] for volume, row in sorted(best.items())]
-    return table(["volume", "ratio", "encode (fast)", "decode", "vectors"], rows)
+        for row in csv.DictReader(file):
+            found[row["volume"]][KINDS.get(row["kind"])] = row     # the widest vectors come last
+    kinds = [k for k in KINDS.values() if any(k in rows for rows in found.values())]
+    columns = [(kind, key) for kind in kinds for key in ("encode_mvoxel_s", "decode_mvoxel_s")]
+    value = lambda volume, column: float(found[volume][column[0]][column[1]])
+    rows = [[v, *(f"{value(v, c):.3g}" if c[0] in found[v] else "-" for c in columns)] for v in sorted(found)]
+    integers = [v for v in found if types.get(v, "float32") != "float32"]
+    means = [statistics.geometric_mean(value(v, c) for v in integers if c[0] in found[v]) for c in columns]
+    rows.append(["geometric mean, integers", *(f"{m:.3g}" for m in means)])
+    return table(["volume", *(f"{kind} {key[:6]}" for kind, key in columns)], rows)
+
+
+def types_of(path):
+    with open(path) as file:
+        return {row["dataset"]: row["dtype"] for row in csv.DictReader(file)}
 
 
 def full(hgv, peers, codec, metric):
@@ -167,7 +191,7 @@ def main():
     ap.add_argument("--same-run", required=True)
     ap.add_argument("--blocks", required=True)
     a = ap.parse_args()
-    found = {(c, m): deltas(a.hgv, a.peers, c, m) for m in METRICS for c in CODECS}
+    found = {(c, m): deltas(a.hgv, a.peers, c, m) for m in METRICS for c in measured(a.hgv)}
     out = ["# hgv beside other codecs", "", f"Written by `tools/bench/peers_report.py`. Machine: {machine()}.", ""]
     out += (HERE / "peers_notes.md").read_text().rstrip().splitlines()
     out += ["", "## Bytes at equal quality: geometric means, percent more (+) or fewer (-) than the peer", "",
@@ -175,7 +199,7 @@ def main():
             *inside(a.hgv), "", "## Who needs fewer bytes, by volume", "", *losses(found),
             "", "## Speed near 30:1 (million voxels per CPU second, one thread) and peak memory", "",
             *speed_table(a.hgv), "", "## The codec alone near 30:1: blocks in memory, million voxels per CPU second, one thread", "",
-            *block_table(a.blocks), "", "## Speed and memory of peers in the same run", "", *same_run(a.hgv, a.same_run)]
+            *block_table(a.blocks, types_of(a.hgv)), "", "## Speed and memory of peers in the same run", "", *same_run(a.hgv, a.same_run)]
     for (codec, metric) in found:
         out += ["", f"## {codec}: bytes at equal {metric.upper()}, percent", "", *full(a.hgv, a.peers, codec, metric)]
     print("\n".join(out))

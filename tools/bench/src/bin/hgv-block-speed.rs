@@ -20,25 +20,27 @@ use hgv_bench::time::CpuTime;
 
 fn main() -> Result<(), String> {
     let mut args = std::env::args().skip(1);
+    let kind = args.next().unwrap_or_default();
     let (model, preset, every) =
-        match args.next().as_deref() {
-            Some("dense") => (ModelChoice::Dense, Preset::Fast, 2),
-            Some("dense-balanced") => (ModelChoice::Dense, Preset::Balanced, 4),
-            Some("dense-best") => (ModelChoice::Dense, Preset::Best, 8),
-            Some("hashgrid") => (ModelChoice::Hashgrid, Preset::Balanced, 8),
-            Some("machine") => return measure_machine(),
+        match kind.as_str() {
+            "dense" => (ModelChoice::Dense, Preset::Fast, 2),
+            "dense-balanced" => (ModelChoice::Dense, Preset::Balanced, 4),
+            "dense-best" => (ModelChoice::Dense, Preset::Best, 8),
+            "hashgrid" => (ModelChoice::Hashgrid, Preset::Balanced, 8),
+            "machine" => return measure_machine(),
             _ => return Err(
                 "usage: hgv-block-speed dense|dense-balanced|dense-best|hashgrid VOLUME.npy ..., or machine"
                     .into(),
             ),
         };
     println!(
-        "volume,ratio,encode_mvoxel_s,decode_level,decode_mvoxel_s,curve,filter_taps,symbols_voxel"
+        "kind,volume,ratio,encode_mvoxel_s,decode_level,decode_mvoxel_s,curve,filter_taps,symbols_voxel"
     );
     for path in args {
         let volume = LabVolume::load(Path::new(&path))?;
         let corners = volume.corners(64).into_iter().step_by(every);
         let case = Case {
+            kind: kind.clone(),
             blocks: corners.map(|c| volume.cube(c, 64)).collect(),
             volume,
             model,
@@ -54,6 +56,7 @@ type Block = ([usize; 3], Vec<f32>);
 
 /// What is measured.
 struct Case {
+    kind: String,
     volume: LabVolume,
     blocks: Vec<Block>,
     model: ModelChoice,
@@ -71,7 +74,8 @@ impl Case {
         for level in CpuLevel::available() {
             let decode = self.voxels() / 1e6 / decode_seconds(&lab, &payloads, level)?;
             println!(
-                "{},{ratio:.1},{encode:.1},{},{decode:.1},{},{taps},{symbols:.3}",
+                "{},{},{ratio:.1},{encode:.1},{},{decode:.1},{},{taps},{symbols:.3}",
+                self.kind,
                 self.volume.name,
                 level.name(),
                 u8::from(curved),

@@ -3,8 +3,8 @@
 //!
 //! NAME says what is measured: `dense` (wavelets), `hashgrid`, `auto` (the cheaper for each block) or
 //! `curve` (as `dense-curve`), and behind it, each with a hyphen, `fast` or `best` for another preset,
-//! `curve` for wavelets along a value curve where one pays, `m` for coder M with any preset, `t15` for
-//! tables of at most 2^15 entries; or `plain`: features and network trained for squared error alone,
+//! `curve` for wavelets along a value curve where one pays, `filter` for in-block filters, `m` for coder M
+//! with any preset, `t15` for tables of at most 2^15 entries; or `plain`: features and network trained for squared error alone,
 //! rounded to 8 bits, in models of several sizes.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
@@ -63,6 +63,7 @@ enum Method {
         table_log2: u8,
         preset: Preset,
         curve: bool,
+        filter: bool,
         mixing: bool,
     },
     Plain {
@@ -153,12 +154,13 @@ fn methods(args: &Args) -> Result<Vec<Method>, String> {
         _ => return Err(format!("{name}: dense, curve, hashgrid, auto or plain")),
     };
     let (mut preset, mut table_log2) = (Preset::Balanced, 22);
-    let (mut curve, mut mixing) = (name.starts_with("curve"), false);
+    let (mut curve, mut filter, mut mixing) = (name.starts_with("curve"), false, false);
     for word in words {
         match (word, word.strip_prefix('t')) {
             ("fast", _) => preset = Preset::Fast,
             ("best", _) => preset = Preset::Best,
             ("curve", _) => curve = true,
+            ("filter", _) => filter = true,
             ("m", _) => mixing = true,
             (_, Some(t)) => table_log2 = t.parse().map_err(|e| format!("{name}: {e}"))?,
             _ => return Err(format!("{name}: what is {word}?")),
@@ -170,6 +172,7 @@ fn methods(args: &Args) -> Result<Vec<Method>, String> {
         table_log2,
         preset,
         curve,
+        filter,
         mixing,
     };
     let steps = args.steps.as_deref().unwrap_or(&EXPONENTS);
@@ -198,6 +201,7 @@ impl Method {
                 table_log2,
                 preset,
                 curve,
+                filter,
                 mixing,
             } => {
                 let mut lab = lab(exponent, preset)
@@ -206,16 +210,16 @@ impl Method {
                 if mixing {
                     lab = lab.with_mixing();
                 }
-                if !curve {
+                if curve {
+                    let chosen = &chosen_curve(v, preset, span)?[usize::from(exponent > 4.5)];
+                    lab = lab.with_curve(chosen, v.range, span * f64::exp2(-exponent));
+                }
+                if !filter {
                     return Ok(lab);
                 }
-                let step = |exponent: f64| span * f64::exp2(-exponent);
-                let chosen = chosen_curve(v, preset, span)?;
-                Ok(lab.with_curve(
-                    &chosen[usize::from(exponent > 4.5)],
-                    v.range,
-                    step(exponent),
-                ))
+                let (blocks, share) = sample(v, 12);
+                let filtered = lab.with_fitted_filters(&blocks, share);
+                Ok(filtered.map_err(|e| e.to_string())?.0)
             }
             Self::Plain { .. } => Ok(lab(4.0, Preset::Balanced)),
         }
@@ -249,13 +253,18 @@ fn chosen_curve(v: &LabVolume, preset: Preset, span: f64) -> Result<[LabCurve; 2
     Ok(curves)
 }
 
-fn choose_curve(v: &LabVolume, preset: Preset, step: f64) -> Result<LabCurve, String> {
+/// Extent and values of at least so many blocks, evenly, and their share of the volume.
+fn sample(v: &LabVolume, wanted: usize) -> (Vec<([usize; 3], Vec<f32>)>, f64) {
     let corners = v.corners(64);
-    let every = (corners.len() / 8).max(1) | usize::from(corners.len() >= 16);
-    let blocks: Vec<_> = (corners.iter().step_by(every))
-        .map(|&corner| v.cube(corner, 64))
-        .collect();
+    let every = (corners.len() / wanted).max(1) | usize::from(corners.len() >= 2 * wanted);
+    let chosen = corners.iter().step_by(every);
+    let blocks: Vec<_> = chosen.map(|&corner| v.cube(corner, 64)).collect();
     let share = blocks.len() as f64 / corners.len() as f64;
+    (blocks, share)
+}
+
+fn choose_curve(v: &LabVolume, preset: Preset, step: f64) -> Result<LabCurve, String> {
+    let (blocks, share) = sample(v, 8);
     LabCurve::choose(blocks, share, v.range, preset, step).map_err(|e| e.to_string())
 }
 
