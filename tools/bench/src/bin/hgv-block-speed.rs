@@ -93,7 +93,7 @@ impl Case {
         }
         let curve = self.curve(exponent)?;
         if curve.is_some() {
-            exponent = self.search((exponent - 0.2, exponent + 1.0), 3, curve.as_ref())?;
+            exponent = self.search((exponent - 0.2, exponent + 3.0), 5, curve.as_ref())?;
         }
         let (blocks, share) = self.sample(16);
         let lab = self.plain(exponent, curve.as_ref());
