@@ -299,10 +299,10 @@ fn check_magic(bytes: &[u8]) -> Result<()> {
 
 /// Reserved bytes may mean something only under a minor version that is newer than ours.
 fn reserved(f: &mut Fields<'_>, n: usize, minor: u16) -> Result<()> {
-    if minor <= VERSION_MINOR {
-        f.zeros(n)
-    } else {
+    if minor > VERSION_MINOR {
         f.take(n).map(|_| ())
+    } else {
+        f.zeros(n)
     }
 }
 
