@@ -82,7 +82,7 @@ impl Job<'_> {
         let range = (scan.q_min, scan.q_max);
         let (models, range) = match self.ranks() {
             Some(ranks) => (
-                models.with_ranks(ranks, step, wanted, range),
+                models.with_ranks(ranks.count(), step, wanted, range),
                 (0, ranks.count() as i32 - 1),
             ),
             None => (models, range),

@@ -1,6 +1,6 @@
 //! Blocks with voxels that are not finite.
 
-use super::block::{BlockPlan, EncodeScratch, EncodedBlock, encode_block};
+use super::block::{BlockPlan, EncodeScratch, EncodedBlock};
 use super::code::Coded;
 use super::job::Job;
 use crate::codec::bands::BlockShape;
@@ -25,13 +25,9 @@ impl Job<'_> {
             allow_constant: false,
             ..*plan
         };
-        let (encoded, errors) =
-            encode_block(plan, shape, &filled(values, self.scan.q_min), &[], scratch)?;
-        let mut coarsest = if plan.want_coarsest {
-            scratch.coarsest(&encoded, &shape)
-        } else {
-            Vec::new()
-        };
+        let values = filled(values, self.scan.q_min);
+        let coded = self.code_units(plan, shape, block, (&values, &[]), scratch)?;
+        let mut coarsest = coded.coarsest;
         let ([w, h, _], [nx, ny, _]) = (shape.dims_at(shape.depth), shape.dims);
         for (i, q) in coarsest.iter_mut().enumerate() {
             let [x, y, z] = [i % w, i / w % h, i / (w * h)].map(|v| v << shape.depth);
@@ -43,7 +39,7 @@ impl Job<'_> {
             model,
             range,
             mut layers,
-        } = encoded
+        } = coded.encoded
         else {
             return Err(Error::Input("a block with a mask has no payload".into()));
         };
@@ -55,16 +51,15 @@ impl Job<'_> {
             *first = whole;
         }
         Ok(Coded {
-            block,
             encoded: EncodedBlock::Payload {
                 model,
                 range,
                 layers,
             },
-            errors,
             coarsest,
             masked: true,
             finite: classes.iter().filter(|c| **c == Class::Finite).count() as u64,
+            ..coded
         })
     }
 }

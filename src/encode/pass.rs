@@ -55,7 +55,7 @@ impl Job<'_> {
             (self.scan.q_min, self.scan.q_max),
         )?;
         plan.value_exp = self.scan.values.exponent;
-        plan.models = models.records();
+        plan.models = models.records(self.ranks());
         plan.metadata = self.source.metadata().clone();
         Ok(plan)
     }

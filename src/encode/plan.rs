@@ -173,8 +173,6 @@ pub(crate) enum Wavelets {
 /// twin, and grids for the volume.
 #[derive(Debug, Clone)]
 pub(crate) struct Models {
-    /// Record of the map of ranks, if blocks of the volume store ranks.
-    ranks: Option<Vec<u8>>,
     grids: Vec<GridModel>,
     wavelets: Wavelets,
     lambda: f64,
@@ -202,7 +200,6 @@ impl Models {
             ..wanted
         };
         Self {
-            ranks: None,
             grids: Vec::new(),
             wavelets: Wavelets::Everywhere,
             lambda: lambda(step),
@@ -242,7 +239,6 @@ impl Models {
         let overview = (narrow, wide.unwrap_or(narrow));
         let volume = find(true).map(|(m, wide)| (m, wide.unwrap_or(overview.1)));
         Ok(Self {
-            ranks: None,
             grids,
             wavelets: Wavelets::Everywhere,
             lambda: 0.0,
@@ -277,7 +273,7 @@ impl Models {
             reversible: true,
             ..wanted
         };
-        let ranks = self.ranks.is_some();
+        let ranks = self.volume.0.ranks;
         let of_kind = |m| WaveletModel { ranks, ..m };
         let (narrow, wide) = wavelet_models(q_min, q_max, 1.0, wanted);
         Self {
@@ -317,8 +313,8 @@ impl Models {
         list
     }
 
-    /// Records for the file.
-    pub(crate) fn records(&self) -> Vec<ModelRecord> {
+    /// Records for the file; `ranks` is the map that blocks of the volume store ranks in, if they do.
+    pub(crate) fn records(&self, ranks: Option<&Ranks>) -> Vec<ModelRecord> {
         let record = |(id, m): (usize, &BlockModel)| {
             let (kind, payload) = m.record();
             ModelRecord {
@@ -329,23 +325,23 @@ impl Models {
         };
         let list = self.list();
         let mut records: Vec<_> = list.iter().enumerate().map(record).collect();
-        records.extend(self.ranks.as_ref().map(|payload| ModelRecord {
+        records.extend(ranks.map(|ranks| ModelRecord {
             id: list.len() as u16,
             kind: Ranks::KIND,
-            payload: payload.clone(),
+            payload: ranks.to_bytes(),
         }));
         records
     }
 
-    /// The same with blocks of the volume that store ranks, for a step in ranks.
+    /// The same with blocks of the volume that store ranks among `count` values, for a step in ranks.
     pub(crate) fn with_ranks(
         self,
-        ranks: &Ranks,
+        count: usize,
         step: f64,
         wanted: WaveletWanted<'_>,
         (q_min, q_max): (i32, i32),
     ) -> Self {
-        let last = ranks.count() as i32 - 1;
+        let last = count as i32 - 1;
         let ranked = |m| WaveletModel { ranks: true, ..m };
         let (narrow, wide) = wavelet_models(0, last, step, wanted);
         // A rank is that many values wide on average.
@@ -356,7 +352,6 @@ impl Models {
             ..wanted
         };
         Self {
-            ranks: Some(ranks.to_bytes()),
             volume: (ranked(narrow), ranked(wide)),
             overview: wavelet_models(q_min, q_max, step * width, overview),
             ..self

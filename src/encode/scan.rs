@@ -27,9 +27,9 @@ pub(crate) struct Scan {
     /// Smallest and largest value.
     pub(crate) min: f64,
     pub(crate) max: f64,
-    /// The same as integers, rounded outward.
     /// Whether some voxel is not finite.
     pub(crate) masked: bool,
+    /// Smallest and largest value as integers, rounded outward.
     pub(crate) q_min: i32,
     pub(crate) q_max: i32,
 }
@@ -41,6 +41,19 @@ struct Found {
     max: f64,
     nonfinite: u64,
     first: Option<[u64; 3]>,
+}
+
+impl Found {
+    /// Of no voxel.
+    fn none(dtype: DType, listed: bool) -> Self {
+        Self {
+            keys: Keys::none(dtype, listed),
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+            nonfinite: 0,
+            first: None,
+        }
+    }
 }
 
 /// Keys of distinct voxels.
@@ -134,13 +147,7 @@ pub(crate) fn scan(
     // Slabs of whole slices, or of rows where a slice is large.
     let rows_at_once = (SLAB_BYTES / row.max(1)).clamp(1, extent[1] * extent[2]);
     let slabs = slabs(extent, rows_at_once);
-    let mut found = Found {
-        min: f64::INFINITY,
-        max: f64::NEG_INFINITY,
-        nonfinite: 0,
-        first: None,
-        keys: Keys::none(dtype, listed),
-    };
+    let mut found = Found::none(dtype, listed);
     let mut done = 0;
     for chunk in slabs.chunks(4 * pool.current_num_threads().max(1)) {
         let listed = !matches!(found.keys, Keys::Unknown);
@@ -240,13 +247,7 @@ fn slabs(extent: [u64; 3], rows: u64) -> Vec<Region> {
 fn scan_slab(source: &dyn VoxelSource, region: &Region, listed: bool) -> Result<Found> {
     let mut bytes = vec![0; (region.voxels() * source.dtype().size() as u64) as usize];
     source.read(region, &mut bytes)?;
-    let mut found = Found {
-        min: f64::INFINITY,
-        max: f64::NEG_INFINITY,
-        nonfinite: 0,
-        first: None,
-        keys: Keys::none(source.dtype(), listed),
-    };
+    let mut found = Found::none(source.dtype(), listed);
     found.keys.add(source.dtype(), &bytes);
     let raw = ValueMap {
         dtype: source.dtype(),

@@ -275,3 +275,37 @@ pub fn check(reader: &HgvReader, sample: &Sample) {
     assert_eq!(reader.layers(), &sample.plan.layers);
     assert_eq!(reader.stats_json(), sample.stats.as_deref());
 }
+
+/// Holds malformed files against `tests/bad/FOLDER` and the table of their errors there, which
+/// HGV_WRITE_BAD=1 writes again. Files of over `longest` bytes are made, but not kept.
+pub fn check_bad(
+    folder: &str,
+    made: &[(&str, Vec<u8>)],
+    longest: usize,
+    error: impl Fn(&[u8]) -> Option<String>,
+) {
+    let line = |(name, bytes): &(&str, Vec<u8>)| {
+        let error = error(bytes).unwrap_or_else(|| "accepted".into());
+        format!("{name}: {error}\n")
+    };
+    let table: String = made.iter().map(line).collect();
+    assert!(!table.contains("accepted"), "{table}");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/bad")
+        .join(folder);
+    let path = |name: &str| folder.join(format!("{name}.hgv"));
+    let kept = || made.iter().filter(|m| m.1.len() <= longest);
+    if std::env::var_os("HGV_WRITE_BAD").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("expected.txt"), &table).unwrap();
+        kept().for_each(|(name, bytes)| std::fs::write(path(name), bytes).unwrap());
+    }
+    let expected = std::fs::read_to_string(folder.join("expected.txt")).unwrap();
+    for (want, got) in expected.lines().zip(table.lines()) {
+        assert_eq!(want, got);
+    }
+    assert_eq!(expected, table);
+    for (name, bytes) in kept() {
+        assert_eq!(&std::fs::read(path(name)).unwrap(), bytes, "{name} changed");
+    }
+}

@@ -149,9 +149,10 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
     let affordable = (SHARE / trials * job.block_count() as f64) as u64;
     let wanted = if few { BLOCKS } else { affordable };
     let sample = job.sample(wanted.clamp(1, BLOCKS))?;
+    let share = job.share_of(&sample) * job.voxels() / whole;
     let mut cost = 0.0;
     let mut bytes = |job: &Job<'_>, x: f64| -> Result<u64> {
-        cost += job.options.preset.rough_cost() * job.share_of(&sample) * job.voxels() / whole;
+        cost += job.options.preset.rough_cost() * share;
         Ok(job.measure(x.exp2(), &sample)?.layer_bytes.iter().sum())
     };
     let (least, best) = cheapest(finest, most, |x| bytes(job, x))?;
@@ -186,7 +187,6 @@ fn cheapest_way(job: &Job<'_>, size: f64) -> Result<Way> {
             (least, entropy) = (other, Coder::R);
         }
     }
-    let share = job.share_of(&sample) * job.voxels() / whole;
     Ok(Way {
         step,
         ranked: job.ranked,

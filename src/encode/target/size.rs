@@ -255,7 +255,7 @@ impl Job<'_> {
         let layers = self.no_totals().layer_bytes.len() as u64;
         let row = 6 * layers + 3 + 2 * u64::from(self.options.levels);
         // The length of the records does not depend on the step.
-        let records = self.models(1.0).records();
+        let records = self.models(1.0).records(self.ranks());
         let records: usize = records.iter().map(|r| r.payload.len() + 8).sum();
         AROUND + records as f64 + (row * self.block_count()) as f64
     }

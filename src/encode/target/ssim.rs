@@ -69,7 +69,15 @@ impl<'a> Similar<'a> {
 }
 
 fn figures(ssim: &Ssim) -> Figures {
-    ssim.map(|s| s.map_or(0.0, |s| (1.0 - s).max(1e-9).ln()))
+    ssim.map(|s| s.map_or(0.0, |s| logarithm(1.0 - s)))
+}
+
+fn modelled(spectrum: &Spectrum, x: f64) -> Figures {
+    spectrum.outcome(x).dissimilarity().map(logarithm)
+}
+
+fn logarithm(dissimilarity: f64) -> f64 {
+    dissimilarity.max(1e-9).ln()
 }
 
 /// SSIM of a file against a part of the source, or all of it.
@@ -91,8 +99,7 @@ pub(super) fn ssim_of(job: &Job<'_>, source: &dyn VoxelSource, path: &Path) -> R
 
 impl Goal for Similar<'_> {
     fn modelled(&self, x: f64) -> Figures {
-        let all = self.spectrum.outcome(x).dissimilarity();
-        all.map(|d| d.max(1e-9).ln())
+        modelled(self.spectrum, x)
     }
 
     fn sample(&mut self, job: &Job<'_>, path: &Path, x: f64) -> Result<Option<Look>> {
@@ -104,9 +111,7 @@ impl Goal for Similar<'_> {
             return Ok(None);
         };
         let found = patches.ssim(job, path, x)?;
-        let modelled = patches.spectrum.outcome(x).dissimilarity();
-        let modelled = modelled.map(|d| d.max(1e-9).ln());
-        let mut correction = minus(&figures(&found), &modelled);
+        let mut correction = minus(&figures(&found), &modelled(&patches.spectrum, x));
         for (c, s) in correction.iter_mut().zip(found) {
             // Too small for windows: nothing was learned.
             *c = if s.is_some() { *c + patches.faces } else { 0.0 };

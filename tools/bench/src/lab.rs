@@ -2,6 +2,12 @@
 
 use std::path::Path;
 
+use hgv::bench_api::LabCurve;
+use hgv::encode::Preset;
+
+/// Extent and values of a block.
+pub type Block = ([usize; 3], Vec<f32>);
+
 /// A volume in memory, values in integer units, `[z][y][x]`.
 pub struct LabVolume {
     /// File name without folder and extension.
@@ -96,6 +102,26 @@ impl LabVolume {
             (i, dims, values)
         });
         cubes.filter(|(_, _, values)| values.iter().any(|v| *v != values[0]))
+    }
+
+    /// At least `wanted` cubes of 64 voxels a side, evenly, if there are as many, as the encoder samples a
+    /// volume; and their share of it.
+    pub fn evenly(&self, wanted: usize) -> (Vec<Block>, f64) {
+        let corners = self.corners(64);
+        let every = (corners.len() / wanted).max(1) | usize::from(corners.len() >= 2 * wanted);
+        let chosen = corners.iter().step_by(every);
+        let blocks: Vec<_> = chosen.map(|&corner| self.cube(corner, 64)).collect();
+        let share = blocks.len() as f64 / corners.len() as f64;
+        (blocks, share)
+    }
+
+    /// The value curve that a file of the volume would have at about `step`.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn curve(&self, preset: Preset, step: f64) -> Result<LabCurve, String> {
+        let (blocks, share) = self.evenly(8);
+        LabCurve::choose(blocks, share, self.range, preset, step).map_err(|e| e.to_string())
     }
 
     /// Corners of the cubes of `side` voxels that cover the volume.

@@ -3,11 +3,11 @@
 use std::arch::x86_64::*;
 
 use super::Loops;
-use super::filter::{self, FilterLanes, PaddedRows};
+use super::filter::{self, FilterLanes, Filtering};
 use super::generic::{self, Gain};
 use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
-use crate::model::{Filter, LIMITS, WEIGHT_BITS};
+use crate::model::WEIGHT_BITS;
 
 /// # Safety
 /// The CPU has AVX2; see [`generic::inverse`] for the buffers.
@@ -30,16 +30,11 @@ pub(super) fn run<L: Loops>(loops: L) -> L::Output {
 }
 
 /// # Safety
-/// The CPU has AVX2; see [`filter::run`] for the buffers.
+/// The CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn filter(
-    filter: &Filter,
-    limits: [i32; LIMITS.len()],
-    rows: PaddedRows<'_, i16>,
-    out: &mut [i16],
-) {
+pub(super) unsafe fn filter(work: Filtering<'_, i16>) {
     // SAFETY: passed on from the caller.
-    unsafe { filter::run::<I16x16>(filter, limits, rows, out) }
+    unsafe { filter::run::<I16x16>(work) }
 }
 
 #[derive(Clone, Copy)]

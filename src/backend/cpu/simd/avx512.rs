@@ -2,11 +2,11 @@
 
 use std::arch::x86_64::*;
 
-use super::filter::{self, FilterLanes, PaddedRows};
+use super::filter::{self, FilterLanes, Filtering};
 use super::generic::{self, Gain};
 use super::lanes::{Constant, Lanes, Working, vector};
 use crate::codec::bands::BlockShape;
-use crate::model::{Filter, LIMITS, WEIGHT_BITS};
+use crate::model::WEIGHT_BITS;
 
 /// # Safety
 /// The CPU has AVX-512 F and BW; see [`generic::inverse`] for the buffers.
@@ -23,16 +23,11 @@ pub(super) unsafe fn inverse<E: Working>(
 }
 
 /// # Safety
-/// The CPU has AVX-512 F and BW; see [`filter::run`] for the buffers.
+/// The CPU has AVX-512 F and BW.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn filter(
-    filter: &Filter,
-    limits: [i32; LIMITS.len()],
-    rows: PaddedRows<'_, i16>,
-    out: &mut [i16],
-) {
+pub(super) unsafe fn filter(work: Filtering<'_, i16>) {
     // SAFETY: passed on from the caller.
-    unsafe { filter::run::<I16x32>(filter, limits, rows, out) }
+    unsafe { filter::run::<I16x32>(work) }
 }
 
 #[derive(Clone, Copy)]

@@ -198,17 +198,27 @@ impl<V: FilterLanes> Taps<V> {
     }
 }
 
-/// Filters a block into `out`, `[z][y][x]`.
+/// What a filter works on: neighbours, and room for as many values.
+pub(crate) struct Filtering<'a, E> {
+    pub(crate) filter: &'a Filter,
+    pub(crate) limits: [i32; LIMITS.len()],
+    pub(crate) rows: PaddedRows<'a, E>,
+    /// `[z][y][x]`.
+    pub(crate) out: &'a mut [E],
+}
+
+/// Filters a block.
 ///
 /// # Safety
-/// The CPU has the instructions of `V`; `out` holds as many values as `dims` of `rows` say.
+/// The CPU has the instructions of `V`.
 #[inline(always)]
-pub(super) unsafe fn run<V: FilterLanes>(
-    filter: &Filter,
-    limits: [i32; LIMITS.len()],
-    rows: PaddedRows<'_, V::E>,
-    out: &mut [V::E],
-) {
+pub(super) unsafe fn run<V: FilterLanes>(work: Filtering<'_, V::E>) {
+    let Filtering {
+        filter,
+        limits,
+        rows,
+        out,
+    } = work;
     let [nx, ny, nz] = rows.dims;
     // SAFETY: neighbours of a row lie inside the block or its padding, which has room for a register.
     unsafe {

@@ -15,10 +15,9 @@ mod plain;
 
 use super::CpuLevel;
 use crate::codec::bands::BlockShape;
-use crate::model::{Filter, LIMITS};
 
-pub(crate) use filter::PaddedRows;
 use filter::{Any32, Bounded32, FilterLanes, Plain16};
+pub(crate) use filter::{Filtering, PaddedRows};
 pub(crate) use fused::{FloatLoops, Floats, LANES, fma, with_floats};
 pub(crate) use generic::Gain;
 pub(crate) use lanes::{Constant, PREDICT_1, PREDICT_2, UPDATE_1, UPDATE_2, Working};
@@ -87,44 +86,18 @@ pub(super) fn with_vectors<L: Loops>(level: CpuLevel, loops: L) -> L::Output {
     loops.run()
 }
 
-/// What a filter works on: neighbours, and room for as many values.
-pub(crate) struct Filtering<'a, E> {
-    pub(crate) filter: &'a Filter,
-    pub(crate) limits: [i32; LIMITS.len()],
-    pub(crate) rows: PaddedRows<'a, E>,
-    /// `[z][y][x]`.
-    pub(crate) out: &'a mut [E],
-}
-
 /// Filters 16-bit values.
 pub(super) fn filter_narrow(level: CpuLevel, work: Filtering<'_, i16>) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let Filtering {
-            filter,
-            limits,
-            rows,
-            out,
-        } = work;
-        if level >= CpuLevel::Avx512 && CpuLevel::available().contains(&CpuLevel::Avx512) {
-            // SAFETY: the CPU has just been asked.
-            return unsafe { avx512::filter(filter, limits, rows, out) };
-        }
-        if level >= CpuLevel::Avx2 && CpuLevel::available().contains(&CpuLevel::Avx2) {
-            // SAFETY: the CPU has just been asked.
-            return unsafe { avx2::filter(filter, limits, rows, out) };
-        }
-        run_filter::<Plain16>(Filtering {
-            filter,
-            limits,
-            rows,
-            out,
-        });
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = level;
-        run_filter::<Plain16>(work);
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the CPU has just been asked.
+        CpuLevel::Avx512 if CpuLevel::available().contains(&level) => unsafe {
+            avx512::filter(work)
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        CpuLevel::Avx2 if CpuLevel::available().contains(&level) => unsafe { avx2::filter(work) },
+        _ => run_filter::<Plain16>(work),
     }
 }
 
@@ -151,6 +124,6 @@ impl<V: FilterLanes> Loops for OnPlain<'_, V> {
 /// `V` must be of plain Rust.
 #[inline(always)]
 fn run_filter<V: FilterLanes>(work: Filtering<'_, V::E>) {
-    // SAFETY: plain registers exist everywhere; padded rows vouch for their own size.
-    unsafe { filter::run::<V>(work.filter, work.limits, work.rows, work.out) }
+    // SAFETY: plain registers exist everywhere.
+    unsafe { filter::run::<V>(work) }
 }

@@ -15,7 +15,7 @@ use hgv::bench_api::{
     BlockLab, CoderLab, CpuBackend, CpuLevel, LabCurve, LabPayload, Scratch, copied_bytes,
 };
 use hgv::encode::{ModelChoice, Preset};
-use hgv_bench::lab::LabVolume;
+use hgv_bench::lab::{Block, LabVolume};
 use hgv_bench::time::CpuTime;
 
 fn main() -> Result<(), String> {
@@ -50,9 +50,6 @@ fn main() -> Result<(), String> {
     }
     Ok(())
 }
-
-/// Extent and values of a block.
-type Block = ([usize; 3], Vec<f32>);
 
 /// What is measured.
 struct Case {
@@ -91,11 +88,12 @@ impl Case {
         if !dense || matches!(self.preset, Preset::Fast) {
             return Ok((self.plain(exponent, None), false, 0));
         }
-        let curve = self.curve(exponent)?;
+        let curve = self.volume.curve(self.preset, self.step(exponent))?;
+        let curve = curve.is_some().then_some(curve);
         if curve.is_some() {
             exponent = self.search((exponent - 0.2, exponent + 3.0), 5, curve.as_ref())?;
         }
-        let (blocks, share) = self.sample(16);
+        let (blocks, share) = self.volume.evenly(16);
         let lab = self.plain(exponent, curve.as_ref());
         let filtered = lab.with_fitted_filters(&blocks, share);
         let (lab, taps) = filtered.map_err(|e| e.to_string())?;
@@ -133,24 +131,6 @@ impl Case {
             Some(curve) => lab.with_curve(curve, (low, high), step),
             None => lab,
         }
-    }
-
-    fn curve(&self, exponent: f64) -> Result<Option<LabCurve>, String> {
-        let (blocks, share) = self.sample(8);
-        let (range, step) = (self.volume.range, self.step(exponent));
-        let curve = LabCurve::choose(blocks, share, range, self.preset, step);
-        let curve = curve.map_err(|e| e.to_string())?;
-        Ok(curve.is_some().then_some(curve))
-    }
-
-    /// At least so many blocks, evenly, if there are as many, and their share of the volume.
-    fn sample(&self, wanted: usize) -> (Vec<Block>, f64) {
-        let corners = self.volume.corners(64);
-        let every = (corners.len() / wanted).max(1) | usize::from(corners.len() >= 2 * wanted);
-        let chosen = corners.iter().step_by(every);
-        let blocks: Vec<_> = chosen.map(|&c| self.volume.cube(c, 64)).collect();
-        let share = blocks.len() as f64 / corners.len() as f64;
-        (blocks, share)
     }
 
     fn code(&self, lab: &BlockLab) -> Result<Vec<LabPayload>, String> {

@@ -217,7 +217,7 @@ impl Method {
                 if !filter {
                     return Ok(lab);
                 }
-                let (blocks, share) = sample(v, 12);
+                let (blocks, share) = v.evenly(12);
                 let filtered = lab.with_fitted_filters(&blocks, share);
                 Ok(filtered.map_err(|e| e.to_string())?.0)
             }
@@ -247,25 +247,10 @@ fn chosen_curve(v: &LabVolume, preset: Preset, span: f64) -> Result<[LabCurve; 2
     if let Some((_, curves)) = chosen.as_ref().filter(|(of, _)| *of == key) {
         return Ok(curves.clone());
     }
-    let curve = |exponent: f64| choose_curve(v, preset, span * f64::exp2(-exponent));
+    let curve = |exponent: f64| v.curve(preset, span * f64::exp2(-exponent));
     let curves = [curve(3.5)?, curve(5.5)?];
     *chosen = Some((key, curves.clone()));
     Ok(curves)
-}
-
-/// Extent and values of at least so many blocks, evenly, and their share of the volume.
-fn sample(v: &LabVolume, wanted: usize) -> (Vec<([usize; 3], Vec<f32>)>, f64) {
-    let corners = v.corners(64);
-    let every = (corners.len() / wanted).max(1) | usize::from(corners.len() >= 2 * wanted);
-    let chosen = corners.iter().step_by(every);
-    let blocks: Vec<_> = chosen.map(|&corner| v.cube(corner, 64)).collect();
-    let share = blocks.len() as f64 / corners.len() as f64;
-    (blocks, share)
-}
-
-fn choose_curve(v: &LabVolume, preset: Preset, step: f64) -> Result<LabCurve, String> {
-    let (blocks, share) = sample(v, 8);
-    LabCurve::choose(blocks, share, v.range, preset, step).map_err(|e| e.to_string())
 }
 
 /// The chosen blocks of a volume, all together.
