@@ -149,4 +149,5 @@ def main():
 
 
 if __name__ == "__main__":
+    peers.import_codecs()
     main()

@@ -17,7 +17,8 @@ import bdrate
 from large import machine
 
 HERE = Path(__file__).resolve().parent
-CODECS = ("hgv-fast", "hgv-balanced", "hgv-best", "hgv-balanced-l3", "hgv-best-l3", "hgv-best-free")
+CODECS = ("hgv-fast", "hgv-balanced", "hgv-best", "hgv-balanced-l3", "hgv-best-l3", "hgv-balanced-b128",
+          "hgv-best-b128")
 KINDS = {"dense": "fast", "dense-balanced": "balanced", "dense-best": "best"}
 METRICS = ("psnr", "ssim")
 MODES = ("chunk64", "whole")

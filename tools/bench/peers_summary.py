@@ -12,7 +12,7 @@ neither is near.
 import csv, math, statistics, sys
 from collections import defaultdict
 
-ORDER = ["hgv-fast", "hgv-balanced", "hgv-balanced-l3", "hgv-best", "hgv-best-l3", "hgv-best-free", "hgv-hashgrid",
+ORDER = ["hgv-fast", "hgv-balanced", "hgv-balanced-l3", "hgv-best", "hgv-best-l3", "hgv-balanced-b128", "hgv-best-b128", "hgv-hashgrid",
          "zfp-rate", "zfp-acc", "sz3", "mgard", "sperr", "tthresh", "htj2k-2d", "x265",
          "x265-slow"]
 LOSSLESS = ["zstd3", "blosc2-zstd5-bitshuffle"]

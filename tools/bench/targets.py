@@ -123,7 +123,8 @@ def as_npy(path, limit, work):
     if path.suffix == ".npy" and not limit:
         return path
     import numpy as np
-    from peers import load, name_of, prepare
+    from peers import import_codecs, load, name_of, prepare
+    import_codecs()
     whole = load(path)
     out = work / f"{name_of(path)}.npy"
     np.save(out, np.ascontiguousarray(prepare(whole, limit) if limit else whole))
