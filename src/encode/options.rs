@@ -60,7 +60,8 @@ impl Preset {
     pub(super) fn rough_cost(self) -> f64 {
         match self {
             Self::Fast => 1.0,
-            Self::Balanced | Self::Best => 0.1,
+            Self::Balanced => 0.1,
+            Self::Best => 0.03,
         }
     }
 
