@@ -190,6 +190,8 @@ def report(rows):
         print(summary([r for r in rows if r["preset"] == preset]))
         for kind in dict.fromkeys(k for k, _ in TARGETS):
             values = [v for k, v in TARGETS if k == kind]
+            if not any(r["preset"] == preset and r["target"] == kind for r in rows):
+                continue
             print(f"\n| {kind} | voxels | " + " | ".join(v or "lossless" for v in values) + " |")
             print("|---|---|" + "---|" * len(values))
             for volume in volumes:
