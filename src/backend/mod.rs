@@ -2,6 +2,7 @@
 //! (specification, "Reconstruction").
 
 pub mod cpu;
+pub mod cuda;
 
 use crate::Result;
 use crate::codec::bands::BlockShape;

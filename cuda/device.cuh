@@ -1,0 +1,107 @@
+// The language that kernels are written in: the only header that sees CUDA or its emulation.
+//
+// A kernel is compiled three ways: by NVRTC to PTX and to machine code, and as C++ for the emulator, which
+// runs it on the CPU with one fiber a thread (emu/emu.h). Kernels see plain types, 1-D grids, barriers,
+// collectives of whole warps, shared memory, atomics and a few integer instructions, all by the names here.
+//
+// Rules that both worlds share:
+// * A kernel takes one parameter struct by value: plain data, widest members first, addresses as pointers.
+// * HGV_KERNEL states the threads of a block, which are fixed, and the blocks that a multiprocessor should
+//   hold at least.
+// * All 32 lanes of a warp call a collective at the same place. What one lane writes to memory and another
+//   reads is handed over by a barrier between them.
+// * Floats are not contracted: a * b + c rounds twice, fused(a, b, c) once, as on the CPU.
+#pragma once
+
+#if defined(HGV_EMULATION)
+#include "emu/emu.h"
+#else
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef signed char i8;
+typedef short i16;
+typedef int i32;
+typedef long long i64;
+
+#define HGV_DEVICE static __device__ __forceinline__
+#define HGV_DEVICE_CALL static __device__ __noinline__
+#define HGV_CONSTANT static __device__ const
+#define HGV_KERNEL(name, Params, threads, blocks)                                                             \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const Params p)
+
+HGV_DEVICE u32 thread_index() { return threadIdx.x; }
+HGV_DEVICE u32 thread_count() { return blockDim.x; }
+HGV_DEVICE u32 block_index() { return blockIdx.x; }
+HGV_DEVICE u32 block_count() { return gridDim.x; }
+
+#define HGV_SHARED(Type, name) __shared__ Type name
+#define HGV_DYNAMIC_SHARED(Type, name)                                                                        \
+    extern __shared__ __align__(16) u8 hgv_dynamic_shared[];                                                  \
+    Type* name = reinterpret_cast<Type*>(hgv_dynamic_shared)
+
+#define HGV_SYNC() __syncthreads()
+#define HGV_WARP_SYNC() __syncwarp()
+#define HGV_SHFL(value, lane) __shfl_sync(0xffffffffu, (value), (lane))
+#define HGV_SHFL_XOR(value, mask) __shfl_xor_sync(0xffffffffu, (value), (mask))
+#define HGV_SHFL_UP(value, distance) __shfl_up_sync(0xffffffffu, (value), (distance))
+#define HGV_SHFL_DOWN(value, distance) __shfl_down_sync(0xffffffffu, (value), (distance))
+#define HGV_BALLOT(predicate) __ballot_sync(0xffffffffu, (predicate))
+#define HGV_ANY(predicate) (__any_sync(0xffffffffu, (predicate)) != 0)
+
+template <class T> HGV_DEVICE T atomic_add(T* to, T value) { return atomicAdd(to, value); }
+template <class T> HGV_DEVICE T atomic_max(T* to, T value) { return atomicMax(to, value); }
+template <class T> HGV_DEVICE T atomic_min(T* to, T value) { return atomicMin(to, value); }
+HGV_DEVICE u32 atomic_or(u32* to, u32 value) { return atomicOr(to, value); }
+HGV_DEVICE u32 atomic_cas(u32* to, u32 expected, u32 value) { return atomicCAS(to, expected, value); }
+
+HGV_DEVICE u32 popcount(u32 v) { return static_cast<u32>(__popc(v)); }
+HGV_DEVICE u32 leading_zeros(u32 v) { return static_cast<u32>(__clz(static_cast<i32>(v))); }
+// Index of the lowest set bit; 32 of zero.
+HGV_DEVICE u32 find_first(u32 v) { return v == 0 ? 32u : static_cast<u32>(__ffs(static_cast<i32>(v))) - 1u; }
+HGV_DEVICE u32 mul_hi(u32 a, u32 b) { return __umulhi(a, b); }
+// c plus the four products of the signed bytes of a and b.
+HGV_DEVICE i32 dot4_i8(i32 a, i32 b, i32 c) { return __dp4a(a, b, c); }
+HGV_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+// Nearest integer, halves to even.
+HGV_DEVICE float round_even(float v) { return rintf(v); }
+HGV_DEVICE u32 float_bits(float v) { return __float_as_uint(v); }
+HGV_DEVICE float bits_float(u32 v) { return __uint_as_float(v); }
+// Makes what this thread wrote visible to other blocks before what it writes next.
+HGV_DEVICE void device_fence() { __threadfence(); }
+// Reads memory that no thread writes during the kernel.
+template <class T> HGV_DEVICE T load_constant(const T* from) { return __ldg(from); }
+
+#endif
+
+HGV_DEVICE u32 lane_index() { return thread_index() & 31u; }
+HGV_DEVICE u32 warp_index() { return thread_index() >> 5; }
+
+template <class T> HGV_DEVICE T smaller(T a, T b) { return b < a ? b : a; }
+template <class T> HGV_DEVICE T larger(T a, T b) { return a < b ? b : a; }
+template <class T> HGV_DEVICE T clamped(T v, T lo, T hi) { return smaller(larger(v, lo), hi); }
+HGV_DEVICE u32 ceil_div(u32 a, u32 b) { return (a + b - 1u) / b; }
+HGV_DEVICE u32 ceil_shift(u32 a, u32 bits) { return (a + (1u << bits) - 1u) >> bits; }
+
+// Sum over the lanes of a warp, in every lane; always in the same order.
+#define HGV_WARP_SUM(value) hgv_warp_sum(value)
+// Sum over the lanes up to and including this one.
+#define HGV_WARP_SCAN(value) hgv_warp_scan(value)
+
+
+template <class T> HGV_DEVICE T hgv_warp_sum(T value) {
+    for (u32 mask = 16; mask > 0; mask >>= 1) {
+        value += HGV_SHFL_XOR(value, mask);
+    }
+    return value;
+}
+
+template <class T> HGV_DEVICE T hgv_warp_scan(T value) {
+    for (u32 distance = 1; distance < 32; distance <<= 1) {
+        const T before = HGV_SHFL_UP(value, distance);
+        value += lane_index() >= distance ? before : T(0);
+    }
+    return value;
+}
