@@ -2,6 +2,7 @@
 //! may change in any release.
 
 mod coder;
+mod device;
 mod train;
 
 use crate::Result;
@@ -572,6 +573,7 @@ impl BlockLab {
                 models: &self.grids,
                 lambda: self.lambda,
                 seed: 0,
+                trained: None,
             },
             map: ValueMap {
                 dtype: DType::Float32,

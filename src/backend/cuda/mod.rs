@@ -8,6 +8,7 @@
 mod device;
 mod layout;
 mod stream;
+pub mod train;
 
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};

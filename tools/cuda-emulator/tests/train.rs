@@ -1,0 +1,180 @@
+//! Models of many blocks trained on a device: as good as those that the CPU finds, and the same whatever else
+//! is in the batch.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use hgv::backend::cuda::train::GridTrainer;
+use hgv::bench_api::{BlockLab, LabBlock};
+use hgv::encode::{ModelChoice, Preset};
+use hgv::volume::{DType, Region};
+use hgv_cuda_emulator::{for_each_device, for_one_device};
+use hgv_volume_files::{OpenOptions, open_volume};
+
+type Block = ([usize; 3], Vec<f32>);
+
+/// Cubes of a test volume in integer units, and the range of their values.
+fn cubes(name: &str, side: u64, most: usize) -> (Vec<Block>, (i32, i32)) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let volume = open_volume(&path.join(name), &OpenOptions::default()).unwrap();
+    let source = volume.source.as_ref();
+    let extent = source.extent();
+    let starts = |n: u64| (0..n / side).map(move |i| i * side);
+    let mut corners = Vec::new();
+    for z in starts(extent[2]) {
+        for y in starts(extent[1]) {
+            corners.extend(starts(extent[0]).map(|x| [x, y, z]));
+        }
+    }
+    let stride = corners.len().div_ceil(most);
+    let mut blocks = Vec::new();
+    for corner in corners.into_iter().skip(stride / 2).step_by(stride) {
+        let region = Region::new(corner, corner.map(|v| v + side)).unwrap();
+        let mut bytes = vec![0; region.voxels() as usize * source.dtype().size()];
+        source.read(&region, &mut bytes).unwrap();
+        let values = values(source.dtype(), &bytes);
+        if values.iter().any(|v| *v != values[0]) {
+            blocks.push(([side as usize; 3], values));
+        }
+    }
+    let all = blocks.iter().flat_map(|(_, v)| v);
+    let (min, max) = all.fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+    (blocks, (min.floor() as i32, max.ceil() as i32))
+}
+
+fn values(dtype: DType, bytes: &[u8]) -> Vec<f32> {
+    match dtype {
+        DType::Uint8 => bytes.iter().map(|&b| f32::from(b)).collect(),
+        DType::Int16 => bytes
+            .chunks_exact(2)
+            .map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])))
+            .collect(),
+        DType::Float32 => bytes
+            .chunks_exact(4)
+            .map(|b| 1000.0 * f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect(),
+        other => panic!("{other:?} is not among the test volumes"),
+    }
+}
+
+fn lab((min, max): (i32, i32), step: f64, block_log2: u32, table_log2: u8) -> BlockLab {
+    BlockLab::new(min, max, step, 1, block_log2, Preset::Best, false)
+        .with_model(ModelChoice::Hashgrid)
+        .with_table_log2(table_log2)
+}
+
+fn bytes(blocks: &[LabBlock]) -> f64 {
+    let all = blocks.iter().flat_map(|b| &b.layers);
+    all.map(|&n| n as f64).sum()
+}
+
+fn psnr(blocks: &[LabBlock], voxels: usize, (min, max): (i32, i32)) -> f64 {
+    let sse: f64 = blocks.iter().map(|b| b.errors.last().unwrap().sse).sum();
+    let span = f64::from(max - min);
+    10.0 * (span * span * voxels as f64 / sse).log10()
+}
+
+/// Mean difference of bytes, in percent, at the same PSNR; points are `(bytes, dB)`, by rising dB.
+fn more_bytes(points: &[(f64, f64)], than: &[(f64, f64)]) -> f64 {
+    let at = |curve: &[(f64, f64)], db: f64| {
+        let pair = curve
+            .windows(2)
+            .find(|w| db <= w[1].1)
+            .unwrap_or(&curve[curve.len() - 2..]);
+        let share = (db - pair[0].1) / (pair[1].1 - pair[0].1);
+        pair[0].0.ln() * (1.0 - share) + pair[1].0.ln() * share
+    };
+    let low = points[0].1.max(than[0].1);
+    let high = points.last().unwrap().1.min(than.last().unwrap().1);
+    let steps = 50;
+    let each = (0..=steps).map(|i| {
+        let db = low + (high - low) * f64::from(i) / f64::from(steps);
+        at(points, db) - at(than, db)
+    });
+    100.0 * ((each.sum::<f64>() / f64::from(steps + 1)).exp() - 1.0)
+}
+
+/// Curves of bytes and dB of the CPU and of a device, and their mean difference.
+fn compare(
+    trainer: &mut GridTrainer,
+    name: &str,
+    most: usize,
+    steps: &[f64],
+    table_log2: u8,
+) -> f64 {
+    let (blocks, range) = cubes(name, 32, most);
+    let voxels: usize = blocks.iter().map(|(_, v)| v.len()).sum();
+    let (mut cpu, mut device) = (Vec::new(), Vec::new());
+    for step in steps {
+        let lab = lab(range, step * f64::from(range.1 - range.0), 5, table_log2);
+        let each = blocks.iter().map(|(dims, v)| lab.encode(*dims, v).unwrap());
+        let each: Vec<_> = each.collect();
+        cpu.push((bytes(&each), psnr(&each, voxels, range)));
+        let each = lab.encode_trained(trainer, &blocks).unwrap();
+        device.push((bytes(&each), psnr(&each, voxels, range)));
+    }
+    let more = more_bytes(&device, &cpu);
+    for (c, d) in cpu.iter().zip(&device) {
+        println!(
+            "{name}: CPU {:.0} bytes {:.2} dB, device {:.0} bytes {:.2} dB",
+            c.0, c.1, d.0, d.1
+        );
+    }
+    println!("{name}: device {more:+.2} % bytes at the same PSNR");
+    more
+}
+
+/// Steps as shares of the range, coarse to fine.
+const STEPS: [f64; 3] = [0.12, 0.06, 0.03];
+
+#[test]
+fn files_are_as_small_as_the_cpus() {
+    for_one_device(|device| {
+        let mut trainer = GridTrainer::new(device).unwrap();
+        for name in [
+            "brain.nii.gz",
+            "head.nii.gz",
+            "porous.nrrd",
+            "turbulence.npy",
+        ] {
+            let more = compare(&mut trainer, name, 3, &STEPS, 22);
+            assert!(more < 3.0, "{name}: {more}");
+        }
+    });
+}
+
+#[test]
+fn hashed_levels_are_as_small_as_the_cpus() {
+    for_one_device(|device| {
+        let mut trainer = GridTrainer::new(device).unwrap();
+        let more = compare(&mut trainer, "brain.nii.gz", 2, &STEPS, 11);
+        assert!(more < 3.0, "{more}");
+    });
+}
+
+/// Bytes and errors of every block, alone and in batches, in every order of threads.
+#[test]
+fn the_same_comes_out_whatever_else_is_trained() {
+    let (mut blocks, range) = cubes("porous.nrrd", 16, 4);
+    let (dims, values) = &blocks[0];
+    blocks.push((
+        [dims[0], dims[1], 7],
+        values[..dims[0] * dims[1] * 7].to_vec(),
+    ));
+    let lab = lab(range, 12.0, 5, 10);
+    let told = |b: LabBlock| (b.layers, b.errors);
+    let first = RefCell::new(None);
+    for_each_device(|device| {
+        let mut trainer = GridTrainer::new(device).unwrap();
+        let together = lab.encode_trained(&mut trainer, &blocks).unwrap();
+        let together: Vec<_> = together.into_iter().map(told).collect();
+        for (block, wanted) in blocks.iter().zip(&together) {
+            let alone = std::slice::from_ref(block);
+            let alone = lab.encode_trained(&mut trainer, alone).unwrap();
+            assert_eq!(alone.into_iter().map(told).next().as_ref(), Some(wanted));
+        }
+        let mut first = first.borrow_mut();
+        assert_eq!(*first.get_or_insert_with(|| together.clone()), together);
+    });
+}
