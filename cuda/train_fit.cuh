@@ -50,14 +50,6 @@ struct FitParams {
     u32 first_again; // times that the first sweep goes over each coarse level
 };
 
-struct FitShared {
-    float sums[kRateVariants + 1][kTrainWarps];
-    double error[kTrainWarps];
-    u32 counts[kTrainWarps];
-    u32 variants[kMostTrainLevels];
-    u32 task;
-};
-
 // What a block of threads works with.
 struct FitRoom {
     float* residual;  // of the voxels
@@ -75,6 +67,21 @@ struct FitLevel {
     TrainLevel parent;
     Grid parent_lattice;
     u32 variant;
+};
+
+// A block being fitted, in shared memory.
+struct Fit {
+    FitParams p;
+    FitTask task;
+    TrainShape shape;
+    FitRoom room;
+    FitLevel level;  // the one whose weights are being chosen
+    float* products;
+    float sums[kRateVariants + 1][kTrainWarps];
+    double error[kTrainWarps];
+    u32 counts[kTrainWarps];
+    u32 variants[kMostTrainLevels];
+    u32 next;
 };
 
 HGV_DEVICE u32 parent_magnitude(const FitLevel& l, u32 x, u32 y, u32 z) {
@@ -131,18 +138,21 @@ template <class Bits> HGV_DEVICE i32 cheapest(float ideal, float worth, float la
 
 // Chooses the weights of the vertices that agree with `colour` in which coordinates are odd. Writes what they
 // change, over the lattice of the colour, or takes it from the error where no basis function meets another.
-HGV_DEVICE u32 choose_colour(const FitParams& p, const FitTask& task, const FitLevel& l, u32 colour, Grid part,
-                             float* products, float* changes) {
-    const RateTables tables = {p.map, p.costs};
+HGV_DEVICE_CALL u32 choose_colour(const Fit& f, u32 colour, Grid part) {
+    const FitLevel l = f.level;
+    const RateTables tables = {f.p.map, f.p.costs};
     const Walk walk = walk_over(part);
-    const float step = l.level.step[0];
+    const float* grams = f.p.grams;
+    float* products = f.products;
+    float* changes = f.room.changes;
+    const float step = l.level.step[0], lambda = f.task.lambda;
     u32 changed = 0;
     for (u32 at = thread_index(); at < count_of(part); at += thread_count()) {
         const Cell half = cell_at(walk, at);
         const Cell c = {2 * half.x + (colour & 1u), 2 * half.y + (colour >> 1 & 1u), 2 * half.z + (colour >> 2)};
         const u32 index = index_of(l.lattice, c);
         const i32 old = l.weights[index];
-        const float norm = norm_of(p.grams, l.level, c);
+        const float norm = norm_of(grams, l.level, c);
         const float product = products[index];
         const float ideal = static_cast<float>(old) + product / (norm * step);
         float change = 0.0f;
@@ -150,8 +160,8 @@ HGV_DEVICE u32 choose_colour(const FitParams& p, const FitTask& task, const FitL
         if (old != 0 || ideal > 0.5f || ideal < -0.5f) {
             const Place place =
                 place_of(around(l.weights, l.lattice, c, parents_of(l, c)), l.level.level_class);
-            const i32 chosen = cheapest(ideal, norm * step * step, task.lambda,
-                                        [&](i32 w) { return weight_bits(tables, l.variant, place, w); });
+            const i32 chosen = cheapest(ideal, norm * step * step, lambda,
+                                        [=](i32 w) { return weight_bits(tables, l.variant, place, w); });
             if (chosen != old) {
                 l.weights[index] = chosen;
                 change = static_cast<float>(chosen - old) * step;
@@ -191,37 +201,38 @@ HGV_DEVICE void spread_axis(const float* from, Grid few, Grid all, const float* 
 }
 
 // Corrects the products after changes at every `every`-th vertex from those of `colour` on; `every` is 1 or 2.
-HGV_DEVICE void spread_changes(const FitParams& p, const FitLevel& l, const FitRoom& room, u32 colour, Grid part,
-                               u32 every, float* products) {
-    float* first = other_than(room.large, products);
-    float* second = room.spread;
-    const Grid all = l.lattice;
+HGV_DEVICE_CALL void spread_changes(const Fit& f, u32 colour, Grid part, u32 every) {
+    float* products = f.products;
+    float* first = other_than(f.room.large, products);
+    float* second = f.room.spread;
+    const Grid all = f.level.lattice;
     const Grid wide = resized<0>(part, all.x), flat = resized<1>(wide, all.y);
-    const u32 reach = l.level.reach;
-    spread_axis<0>(room.changes, part, wide, p.grams + l.level.gram[0], reach, colour & 1u, every,
+    const u32 reach = f.level.level.reach;
+    const u32* gram = f.level.level.gram;
+    spread_axis<0>(f.room.changes, part, wide, f.p.grams + gram[0], reach, colour & 1u, every,
                    [=](u32 at, float v) { first[at] = v; });
-    spread_axis<1>(first, wide, flat, p.grams + l.level.gram[1], reach, colour >> 1 & 1u, every,
+    spread_axis<1>(first, wide, flat, f.p.grams + gram[1], reach, colour >> 1 & 1u, every,
                    [=](u32 at, float v) { second[at] = v; });
-    spread_axis<2>(second, flat, all, p.grams + l.level.gram[2], reach, colour >> 2, every,
+    spread_axis<2>(second, flat, all, f.p.grams + gram[2], reach, colour >> 2, every,
                    [=](u32 at, float v) { products[at] -= v; });
 }
 
 // Every weight of a dense level once; returns how many changed.
-HGV_DEVICE u32 sweep_dense(const FitParams& p, FitShared& shared, const FitTask& task, const FitLevel& l,
-                           const FitRoom& room, float* products) {
+HGV_DEVICE_CALL u32 sweep_dense(Fit& f) {
+    const Grid lattice = f.level.lattice;
     // In the order of the coder's passes: bit 0 of a colour says that x is odd, bit 1 y, bit 2 z.
     const u32 colours = 0x74216530u;
     u32 changed = 0;
     for (u32 i = 0; i < 8; i++) {
         const u32 colour = colours >> (4 * i) & 7u;
-        const Grid part = {(l.lattice.x + 1 - (colour & 1u)) >> 1, (l.lattice.y + 1 - (colour >> 1 & 1u)) >> 1,
-                           (l.lattice.z + 1 - (colour >> 2)) >> 1};
+        const Grid part = {(lattice.x + 1 - (colour & 1u)) >> 1, (lattice.y + 1 - (colour >> 1 & 1u)) >> 1,
+                           (lattice.z + 1 - (colour >> 2)) >> 1};
         if (count_of(part) == 0) {
             continue;
         }
-        const u32 here = block_sum(choose_colour(p, task, l, colour, part, products, room.changes), shared.counts);
-        if (here > 0 && l.level.reach > 0) {
-            spread_changes(p, l, room, colour, part, 2, products);
+        const u32 here = block_sum(choose_colour(f, colour, part), f.counts);
+        if (here > 0 && f.level.level.reach > 0) {
+            spread_changes(f, colour, part, 2);
         }
         changed += here;
     }
@@ -237,23 +248,22 @@ struct EntryLists {
     const u32* class_ends;
 };
 
-HGV_DEVICE EntryLists lists_of(const FitParams& p, const FitLevel& l) {
-    const u32* ends = p.lists + l.level.lists;
+HGV_DEVICE EntryLists lists_of(const Fit& f, const FitLevel& l) {
+    const u32* ends = f.p.lists + l.level.lists;
     const u32* vertices = ends + l.level.entries + 1;
     const u32* order = vertices + count_of(l.lattice);
     return EntryLists{ends, vertices, order, order + l.level.entries};
 }
 
 // Chooses one entry of a table; returns the change of its weight in units of q.
-HGV_DEVICE float choose_entry(const FitParams& p, const FitTask& task, const FitLevel& l, const EntryLists& lists,
-                              u32 entry, Walk walk, const float* products) {
-    const RateTables tables = {p.map, p.costs};
+HGV_DEVICE float choose_entry(const Fit& f, const FitLevel& l, const EntryLists& lists, u32 entry, Walk walk) {
+    const RateTables tables = {f.p.map, f.p.costs};
     const float step = l.level.step[0];
     float norm = 0.0f, product = 0.0f;
     for (u32 i = lists.ends[entry]; i < lists.ends[entry + 1]; i++) {
         const u32 v = lists.vertices[i];
-        norm += norm_of(p.grams, l.level, cell_at(walk, v));
-        product += products[v];
+        norm += norm_of(f.p.grams, l.level, cell_at(walk, v));
+        product += f.products[v];
     }
     const i32 old = l.weights[entry];
     if (norm == 0.0f) {
@@ -267,54 +277,62 @@ HGV_DEVICE float choose_entry(const FitParams& p, const FitTask& task, const Fit
     for (u32 i = lists.ends[entry]; i < lists.ends[entry + 1]; i++) {
         parents = larger(parents, parents_of(l, cell_at(walk, lists.vertices[i])));
     }
-    const i32 chosen = cheapest(ideal, norm * step * step, task.lambda,
-                                [&](i32 w) { return entry_bits(tables, l.variant, parents, w); });
+    const i32 chosen = cheapest(ideal, norm * step * step, f.task.lambda,
+                                [=](i32 w) { return entry_bits(tables, l.variant, parents, w); });
     l.weights[entry] = chosen;
     return static_cast<float>(chosen - old) * step;
 }
 
+// Every entry of one round once; returns how many changed. Their changes are in the plane `spread`.
+HGV_DEVICE u32 choose_round(Fit& f, const FitLevel& l, const EntryLists& lists, u32 round) {
+    const Walk walk = walk_over(l.lattice);
+    for (u32 e = thread_index(); e < l.level.entries; e += thread_count()) {
+        f.room.spread[e] = 0.0f;
+    }
+    HGV_SYNC();
+    u32 changed = 0;
+    for (u32 i = lists.class_ends[round] + thread_index(); i < lists.class_ends[round + 1]; i += thread_count()) {
+        const u32 entry = lists.order[i];
+        const float change = choose_entry(f, l, lists, entry, walk);
+        f.room.spread[entry] = change;
+        changed += change != 0.0f ? 1u : 0u;
+    }
+    return block_sum(changed, f.counts);
+}
+
 // Every entry of a hashed level once, in rounds of entries whose basis functions seldom meet.
-HGV_DEVICE u32 sweep_hashed(const FitParams& p, FitShared& shared, const FitTask& task, const FitLevel& l,
-                            const FitRoom& room, float* products) {
-    const EntryLists lists = lists_of(p, l);
+HGV_DEVICE_CALL u32 sweep_hashed(Fit& f) {
+    const FitLevel l = f.level;
+    const EntryLists lists = lists_of(f, l);
     const Walk walk = walk_over(l.lattice);
     u32 changed = 0;
     for (u32 round = 0; round < l.level.classes; round++) {
-        for (u32 e = thread_index(); e < l.level.entries; e += thread_count()) {
-            room.spread[e] = 0.0f;
-        }
-        HGV_SYNC();
-        u32 mine = 0;
-        for (u32 i = lists.class_ends[round] + thread_index(); i < lists.class_ends[round + 1]; i += thread_count()) {
-            const u32 entry = lists.order[i];
-            const float change = choose_entry(p, task, l, lists, entry, walk, products);
-            room.spread[entry] = change;
-            mine += change != 0.0f ? 1u : 0u;
-        }
-        const u32 here = block_sum(mine, shared.counts);
+        const u32 here = choose_round(f, l, lists, round);
         changed += here;
         if (here == 0) {
             continue;
         }
         for (u32 v = thread_index(); v < count_of(l.lattice); v += thread_count()) {
-            const float change = room.spread[hash_entry(cell_at(walk, v), l.level.table_log2)];
+            const float change = f.room.spread[hash_entry(cell_at(walk, v), l.level.table_log2)];
             if (l.level.reach > 0) {
-                room.changes[v] = change;
+                f.room.changes[v] = change;
             } else {
-                products[v] -= change;
+                f.products[v] -= change;
             }
         }
         HGV_SYNC();
         if (l.level.reach > 0) {
-            spread_changes(p, l, room, 0, l.lattice, 1, products);
+            spread_changes(f, 0, l.lattice, 1);
         }
     }
     return changed;
 }
 
-// The variant of the coder's tables that suits the weights of a dense level as they are, and how many are not 0.
-HGV_DEVICE u32 survey(const FitParams& p, FitShared& shared, const FitLevel& l, u32& variant) {
-    const RateTables tables = {p.map, p.costs};
+// Finds the variant of the coder's tables that suits the weights of a dense level as they are; returns how many
+// of them are not 0.
+HGV_DEVICE_CALL u32 survey(Fit& f, u32 index) {
+    const FitLevel l = f.level;
+    const RateTables tables = {f.p.map, f.p.costs};
     const Walk walk = walk_over(l.lattice);
     float bits[kRateVariants] = {};
     u32 some = 0;
@@ -333,26 +351,32 @@ HGV_DEVICE u32 survey(const FitParams& p, FitShared& shared, const FitLevel& l, 
         }
     }
     float least = 0.0f;
+    u32 variant = 0;
     for (u32 v = 0; v < kRateVariants; v++) {
-        const float sum = block_sum(bits[v], shared.sums[v]);
+        const float sum = block_sum(bits[v], f.sums[v]);
         if (v == 0 || sum < least) {
             least = sum;
             variant = v;
         }
     }
-    return block_sum(some, shared.counts);
+    if (thread_index() == 0) {
+        f.variants[index] = variant;
+    }
+    return block_sum(some, f.counts);
 }
 
 // What the weights of a level add after they were chosen anew is taken from the error of the voxels.
-HGV_DEVICE void subtract_change(const FitLevel& l, const FitRoom& room, Grid voxels, bool cubic) {
+HGV_DEVICE_CALL void subtract_change(const Fit& f) {
+    const FitLevel l = f.level;
     const Walk walk = walk_over(l.lattice);
+    float* changes = f.room.changes;
     for (u32 at = thread_index(); at < count_of(l.lattice); at += thread_count()) {
         const u32 entry = entry_of(l.level, l.lattice, cell_at(walk, at));
-        room.changes[at] = static_cast<float>(l.weights[entry] - room.before[entry]) * l.level.step[0];
+        changes[at] = static_cast<float>(l.weights[entry] - f.room.before[entry]) * l.level.step[0];
     }
     HGV_SYNC();
-    float* residual = room.residual;
-    refine_to(room.changes, voxels, l.level.spacing, 0, cubic, room.large,
+    float* residual = f.room.residual;
+    refine_to(changes, voxels_of(f.shape), l.level.spacing, 0, f.shape.cubic != 0, f.room.large,
               [=](u32 at, float v) { residual[at] -= v; });
 }
 
@@ -361,94 +385,99 @@ struct Swept {
     u32 some;  // weights that are not 0
 };
 
-// Chooses the weights of one level anew, `again` times.
-HGV_DEVICE Swept sweep_level(const FitParams& p, FitShared& shared, const FitTask& task, FitLevel& l, const FitRoom& room,
-                             Grid voxels, bool cubic, u32 again) {
-    const bool hashed = l.level.table_log2 != kDenseLevel;
-    float* products = room.residual;
-    if (l.level.spacing > 0) {
-        products = gather_from(room.residual, voxels, l.level.spacing, cubic, room.large);
-        for (u32 e = thread_index(); e < l.level.entries; e += thread_count()) {
-            room.before[e] = l.weights[e];
-        }
-        HGV_SYNC();
+// Describes a level, by one thread.
+HGV_DEVICE void take_level(Fit& f, u32 index) {
+    const TrainLevel* levels = f.p.levels + f.shape.first_level;
+    i32* weights = f.p.weights + f.task.weights;
+    FitLevel& l = f.level;
+    l.level = levels[index];
+    l.lattice = lattice_of(voxels_of(f.shape), l.level.spacing);
+    l.weights = weights + l.level.first;
+    l.parent = levels[index > 0 ? index - 1 : 0];
+    l.parent_lattice = lattice_of(voxels_of(f.shape), l.parent.spacing);
+    l.parent_weights = index > 0 ? weights + l.parent.first : nullptr;
+    l.variant = f.variants[index];
+}
+
+// Makes a level the one whose weights are chosen, with the products of the error with its basis functions.
+HGV_DEVICE void begin_level(Fit& f, u32 index) {
+    if (thread_index() == 0) {
+        take_level(f, index);
     }
+    HGV_SYNC();
+    const u32 spacing = f.level.level.spacing;
+    float* products = f.room.residual;
+    if (spacing > 0) {
+        products = gather_from(products, voxels_of(f.shape), 0, spacing, f.shape.cubic != 0, f.room.large);
+        for (u32 e = thread_index(); e < f.level.level.entries; e += thread_count()) {
+            f.room.before[e] = f.level.weights[e];
+        }
+    }
+    if (thread_index() == 0) {
+        f.products = products;
+    }
+    HGV_SYNC();
+}
+
+// Chooses the weights of one level anew.
+HGV_DEVICE Swept sweep_level(Fit& f, u32 index, bool first) {
+    begin_level(f, index);
+    const bool hashed = f.level.level.table_log2 != kDenseLevel, coarse = f.level.level.spacing > 0;
+    // Coarse grids cost nothing and converge slowly.
+    const u32 again = first && coarse ? f.p.first_again : 1u;
     u32 changed = 0;
     for (u32 i = 0; i < again; i++) {
-        changed += hashed ? sweep_hashed(p, shared, task, l, room, products)
-                          : sweep_dense(p, shared, task, l, room, products);
+        changed += hashed ? sweep_hashed(f) : sweep_dense(f);
     }
-    Swept swept = {changed, l.level.entries};
-    if (!hashed) {
-        swept.some = survey(p, shared, l, l.variant);
+    const Swept swept = {changed, hashed ? f.level.level.entries : survey(f, index)};
+    if (coarse && changed > 0) {
+        subtract_change(f);
     }
-    if (l.level.spacing > 0 && changed > 0) {
-        subtract_change(l, room, voxels, cubic);
-    }
+    HGV_SYNC();
     return swept;
 }
 
-HGV_DEVICE FitLevel fit_level(const FitParams& p, const FitShared& shared, const FitTask& task,
-                              const TrainShape& shape, u32 index) {
-    FitLevel l;
-    const TrainLevel* levels = p.levels + shape.first_level;
-    l.level = levels[index];
-    l.lattice = lattice_of(voxels_of(shape), l.level.spacing);
-    l.weights = p.weights + task.weights + l.level.first;
-    l.parent = levels[index > 0 ? index - 1 : 0];
-    l.parent_lattice = lattice_of(voxels_of(shape), l.parent.spacing);
-    l.parent_weights = index > 0 ? p.weights + task.weights + l.parent.first : nullptr;
-    l.variant = shared.variants[index];
-    return l;
-}
-
-HGV_DEVICE void start_fit(const FitParams& p, FitShared& shared, const FitTask& task, const TrainShape& shape,
-                          const FitRoom& room) {
-    for (u32 i = thread_index(); i < count_of(voxels_of(shape)); i += thread_count()) {
-        room.residual[i] = p.values[task.values + i] - task.centre;
-    }
-    for (u32 i = thread_index(); i < shape.weights; i += thread_count()) {
-        p.weights[task.weights + i] = 0;
+HGV_DEVICE void begin_fit(Fit& f, u32 index) {
+    if (thread_index() == 0) {
+        f.task = f.p.tasks[index];
+        f.shape = f.p.shapes[f.task.shape];
     }
     if (thread_index() < kMostTrainLevels) {
-        shared.variants[thread_index()] = 0;
+        f.variants[thread_index()] = 0;
+    }
+    HGV_SYNC();
+    for (u32 i = thread_index(); i < count_of(voxels_of(f.shape)); i += thread_count()) {
+        f.room.residual[i] = f.p.values[f.task.values + i] - f.task.centre;
+    }
+    for (u32 i = thread_index(); i < f.shape.weights; i += thread_count()) {
+        f.p.weights[f.task.weights + i] = 0;
     }
     HGV_SYNC();
 }
 
 // Sweeps over all levels until they no longer pay.
-HGV_DEVICE void fit_block(const FitParams& p, FitShared& shared, u32 index, const FitRoom& room) {
-    const FitTask task = p.tasks[index];
-    const TrainShape shape = p.shapes[task.shape];
-    const Grid voxels = voxels_of(shape);
-    start_fit(p, shared, task, shape, room);
+HGV_DEVICE void fit_block(Fit& f, u32 index) {
+    begin_fit(f, index);
     u32 sweep = 0, changed = 0;
-    while (sweep < p.sweeps) {
+    while (sweep < f.p.sweeps) {
         u32 some = 0;
         changed = 0;
-        for (u32 i = 0; i < shape.levels; i++) {
-            FitLevel l = fit_level(p, shared, task, shape, i);
-            // Coarse grids cost nothing and converge slowly.
-            const u32 again = sweep == 0 && l.level.spacing > 0 ? p.first_again : 1u;
-            const Swept swept = sweep_level(p, shared, task, l, room, voxels, shape.cubic != 0, again);
+        for (u32 i = 0; i < f.shape.levels; i++) {
+            const Swept swept = sweep_level(f, i, sweep == 0);
             changed += swept.changed;
             some += swept.some;
-            if (thread_index() == 0) {
-                shared.variants[i] = l.variant;
-            }
-            HGV_SYNC();
         }
         sweep += 1;
-        if (static_cast<u64>(changed) * p.settled <= some) {
+        if (static_cast<u64>(changed) * f.p.settled <= some) {
             break;
         }
     }
     double squares = 0.0;
-    for (u32 i = thread_index(); i < count_of(voxels); i += thread_count()) {
-        squares += static_cast<double>(room.residual[i]) * static_cast<double>(room.residual[i]);
+    for (u32 i = thread_index(); i < count_of(voxels_of(f.shape)); i += thread_count()) {
+        squares += static_cast<double>(f.room.residual[i]) * static_cast<double>(f.room.residual[i]);
     }
-    const double error = block_sum(squares, shared.error);
+    const double error = block_sum(squares, f.error);
     if (thread_index() == 0) {
-        p.results[index] = FitResult{error, sweep, changed};
+        f.p.results[index] = FitResult{error, sweep, changed};
     }
 }

@@ -114,6 +114,10 @@ HGV_DEVICE void refine_axis(const float* from, Grid coarse, Grid fine, bool cubi
     HGV_SYNC();
 }
 
+template <u32 AXIS> HGV_DEVICE void refine_axis_to(const float* from, Grid coarse, float* to, Grid fine, bool cubic) {
+    refine_axis<AXIS>(from, coarse, fine, cubic, [=](u32 at, float v) { to[at] = v; });
+}
+
 // The adjoint of one axis. Ends with a barrier.
 template <u32 AXIS> HGV_DEVICE void gather_axis(const float* from, Grid fine, float* to, Grid coarse, bool cubic) {
     const Walk walk = walk_over(coarse);
@@ -136,42 +140,47 @@ struct Pair {
 
 HGV_DEVICE float* other_than(Pair pair, const float* taken) { return taken == pair.a ? pair.b : pair.a; }
 
-// Refines from spacing `k` to `last` voxels; the last step hands its values to `store`. `k` is over `last`.
-template <class Store>
-HGV_DEVICE void refine_to(const float* from, Grid voxels, u32 k, u32 last, bool cubic, Pair room, Store store) {
+// All of refining from spacing `k` to the smaller `last` but its last step, which is along z; returns the plane
+// that holds the result.
+HGV_DEVICE_CALL float* refine_most(const float* from, Grid voxels, u32 k, u32 last, bool cubic, Pair room) {
     Grid now = lattice_of(voxels, k);
-    while (k > last) {
+    for (;;) {
         k -= 1;
         const Grid end = lattice_of(voxels, k);
-        Grid next = resized<0>(now, end.x);
+        const Grid wide = resized<0>(now, end.x), flat = resized<1>(wide, end.y);
         float* to = other_than(room, from);
-        refine_axis<0>(from, now, next, cubic, [=](u32 at, float v) { to[at] = v; });
+        refine_axis_to<0>(from, now, to, wide, cubic);
         float* further = other_than(room, to);
-        refine_axis<1>(to, next, resized<1>(next, end.y), cubic, [=](u32 at, float v) { further[at] = v; });
-        next = resized<1>(next, end.y);
+        refine_axis_to<1>(to, wide, further, flat, cubic);
         if (k == last) {
-            refine_axis<2>(further, next, end, cubic, store);
-            return;
+            return further;
         }
-        refine_axis<2>(further, next, end, cubic, [=](u32 at, float v) { to[at] = v; });
+        refine_axis_to<2>(further, flat, to, end, cubic);
         from = to;
         now = end;
     }
 }
 
-// The adjoint of refining from spacing `k` > 0 to voxels; returns which plane of `room` holds the result.
-HGV_DEVICE float* gather_from(const float* from, Grid voxels, u32 k, bool cubic, Pair room) {
-    Grid now = voxels;
+// Refines from spacing `k` to the smaller `last`; `store(place, value)` takes the values. Ends with a barrier.
+template <class Store>
+HGV_DEVICE void refine_to(const float* from, Grid voxels, u32 k, u32 last, bool cubic, Pair room, Store store) {
+    const float* most = refine_most(from, voxels, k, last, cubic, room);
+    const Grid end = lattice_of(voxels, last);
+    refine_axis<2>(most, resized<2>(end, vertices_of(voxels.z, last + 1)), end, cubic, store);
+}
+
+// The adjoint of refining from spacing `k` to the smaller `last`; returns which plane of `room` holds the result.
+HGV_DEVICE_CALL float* gather_from(const float* from, Grid voxels, u32 last, u32 k, bool cubic, Pair room) {
+    Grid now = lattice_of(voxels, last);
     float* to = room.a;
-    for (u32 done = 0; done < k; done++) {
+    for (u32 done = last; done < k; done++) {
         const Grid end = lattice_of(voxels, done + 1);
+        const Grid flat = resized<2>(now, end.z), wide = resized<1>(flat, end.y);
         to = other_than(room, from);
-        Grid next = resized<2>(now, end.z);
-        gather_axis<2>(from, now, to, next, cubic);
+        gather_axis<2>(from, now, to, flat, cubic);
         float* further = other_than(room, to);
-        gather_axis<1>(to, next, further, resized<1>(next, end.y), cubic);
-        next = resized<1>(next, end.y);
-        gather_axis<0>(further, next, to, end, cubic);
+        gather_axis<1>(to, flat, further, wide, cubic);
+        gather_axis<0>(further, wide, to, end, cubic);
         from = to;
         now = end;
     }

@@ -75,7 +75,7 @@ HGV_DEVICE void hidden_layer(const float* weights, u32 inputs, u32 width, const 
 }
 
 // Fills in the activations of a column whose inputs are there; returns the output.
-HGV_DEVICE float forward(const MlpRoom& room, MlpShape s, u32 column) {
+HGV_DEVICE_CALL float forward(MlpRoom room, MlpShape s, u32 column) {
     float* rows = room.rows + column;
     const u32 stride = room.stride;
     hidden_layer(room.parameters, s.inputs, s.width, rows, rows + hidden_row(s, 0) * stride, stride);
@@ -105,7 +105,7 @@ HGV_DEVICE float inward(const float* weights, u32 width, u32 i, const float* del
 }
 
 // Fills in the gradients by the activations of a column, from the one by the output.
-HGV_DEVICE void backward(const MlpRoom& room, MlpShape s, u32 column, float delta) {
+HGV_DEVICE_CALL void backward(MlpRoom room, MlpShape s, u32 column, float delta) {
     float* rows = room.rows + column;
     const u32 stride = room.stride;
     rows[output_row(s) * stride] = delta;
@@ -149,7 +149,7 @@ HGV_DEVICE Factors factors_of(const MlpRoom& room, MlpShape s, u32 parameter) {
 }
 
 // Adds what the columns of a chunk mean to the gradients. Needs a barrier before and after.
-HGV_DEVICE void add_gradients(const MlpRoom& room, MlpShape s) {
+HGV_DEVICE_CALL void add_gradients(MlpRoom room, MlpShape s) {
     const u32 count = parameters_of(s), length = room.chunk / kGradientParts;
     for (u32 unit = thread_index(); unit < kGradientParts * count; unit += thread_count()) {
         const u32 part = unit / count, parameter = unit - part * count;

@@ -36,7 +36,7 @@ struct TrainShape {
     u32 weights;  // of a block
     u32 order;    // first tile in the orders of the samples of a network
     u32 steps;    // first of its steps in the schedules of a network
-    u32 unused;
+    u32 batch;    // tiles of samples in a step of a network
 };
 static_assert(sizeof(TrainShape) == 40, "as in layout.rs");
 

@@ -2,11 +2,11 @@
 // src/encode/train/mlp_trainer.rs for many blocks at once, a block of threads each.
 #pragma once
 
+#include "train_field.cuh"
 #include "train_mlp.cuh"
 
 enum : u32 {
     kSampleTile = 128,    // samples that stay together when their order is shuffled
-    kTilesOfBatch = 128,  // tiles of an Adam step
     kDropped = 2,         // finest levels that some samples go without in turn
     kDroppedEvery = 16,   // one in this many voxels is such a sample, each time
 };
@@ -61,93 +61,17 @@ struct NetworkShared {
     u32 task;
 };
 
-// Voxels of a block and what is worked with for them.
+// Samples of a block and what they are made with.
 struct SampleRoom {
     float* inputs;   // a plane for each input, `samples` apart
     float* missing;  // what the weights leave of the block
-    float* sums;     // three planes as large as the block
-    float* other;
-    Pair pair;
+    FieldRoom field;
 };
 
 HGV_DEVICE u32 dropped_samples(u32 voxels) { return ceil_div(voxels, kDroppedEvery); }
 HGV_DEVICE u32 samples_of(u32 voxels) { return voxels + kDropped * dropped_samples(voxels); }
 
-// What the features of a level that skip add at a vertex.
-HGV_DEVICE float skip_sum(const TrainLevel& level, const i32* weights, u32 entry) {
-    float sum = 0.0f;
-    for (u32 f = 0; f < level.features; f++) {
-        if ((level.skip >> f & 1u) != 0) {
-            sum = fused(static_cast<float>(weights[level.first + f * level.entries + entry]), level.step[f], sum);
-        }
-    }
-    return sum;
-}
-
-// The sum over the levels from spacing `dropped` on, refined to voxels; `store` takes it.
-template <class Store>
-HGV_DEVICE void sum_levels(const TrainLevel* levels, const TrainShape& shape, const i32* weights, u32 dropped,
-                           const SampleRoom& room, Store store) {
-    const Grid voxels = voxels_of(shape);
-    float* now = room.sums;
-    float* next = room.other;
-    u32 spacing = levels[0].spacing;
-    Grid lattice = lattice_of(voxels, spacing);
-    for (u32 i = thread_index(); i < count_of(lattice); i += thread_count()) {
-        now[i] = 0.0f;
-    }
-    HGV_SYNC();
-    for (u32 l = 0; l < shape.levels; l++) {
-        const TrainLevel level = levels[l];
-        if (level.spacing < spacing) {
-            refine_to(now, voxels, spacing, level.spacing, shape.cubic != 0, room.pair,
-                      [=](u32 at, float v) { next[at] = v; });
-            float* swap = now;
-            now = next;
-            next = swap;
-            spacing = level.spacing;
-            lattice = lattice_of(voxels, spacing);
-        }
-        if (level.skip == 0 || spacing < dropped) {
-            continue;
-        }
-        const Walk walk = walk_over(lattice);
-        for (u32 at = thread_index(); at < count_of(lattice); at += thread_count()) {
-            now[at] += skip_sum(level, weights, entry_of(level, lattice, cell_at(walk, at)));
-        }
-        HGV_SYNC();
-    }
-    if (spacing > 0) {
-        refine_to(now, voxels, spacing, 0, shape.cubic != 0, room.pair, store);
-        return;
-    }
-    for (u32 at = thread_index(); at < count_of(voxels); at += thread_count()) {
-        store(at, now[at]);
-    }
-    HGV_SYNC();
-}
-
 HGV_DEVICE float as_input(float v) { return clamped(v, -32767.0f, 32767.0f); }
-
-// One feature of a level as the network reads it, at every voxel.
-HGV_DEVICE void fill_plane(const TrainLevel& level, const TrainShape& shape, const i32* weights, u32 feature,
-                           const SampleRoom& room, float* plane) {
-    const Grid voxels = voxels_of(shape), lattice = lattice_of(voxels, level.spacing);
-    const Walk walk = walk_over(lattice);
-    const i32* table = weights + level.first + feature * level.entries;
-    const float scale = level.step[feature] * level.to_input;
-    const bool last = level.spacing == 0;
-    float* at_vertices = last ? plane : room.sums;
-    for (u32 at = thread_index(); at < count_of(lattice); at += thread_count()) {
-        const float value = static_cast<float>(table[entry_of(level, lattice, cell_at(walk, at))]) * scale;
-        at_vertices[at] = last ? as_input(value) : value;
-    }
-    HGV_SYNC();
-    if (!last) {
-        refine_to(at_vertices, voxels, level.spacing, 0, shape.cubic != 0, room.pair,
-                  [=](u32 at, float v) { plane[at] = as_input(v); });
-    }
-}
 
 // The samples without the finest levels, behind those of all voxels.
 HGV_DEVICE void fill_dropped(const TrainLevel& level, float* plane, u32 voxels) {
@@ -163,11 +87,15 @@ HGV_DEVICE void fill_samples(const NetworkParams& p, const NetworkTask& task, co
                              const SampleRoom& room) {
     const TrainLevel* levels = p.levels + shape.first_level;
     const i32* weights = p.weights + task.weights;
+    const auto values = [=](const TrainLevel& level, u32 f, u32 entry) {
+        return static_cast<float>(weights[level.first + f * level.entries + entry]) * level.step[f];
+    };
     const u32 voxels = count_of(voxels_of(shape)), part = dropped_samples(voxels);
     float* plane = room.inputs;
     for (u32 l = 0; l < shape.levels; l++) {
         for (u32 f = 0; f < levels[l].features && levels[l].to_input != 0.0f; f++) {
-            fill_plane(levels[l], shape, weights, f, room, plane);
+            fill_plane(levels[l], shape, values, f, levels[l].to_input, room.field,
+                       [=](u32 at, float v) { plane[at] = as_input(v); });
             fill_dropped(levels[l], plane, voxels);
             plane += samples_of(voxels);
         }
@@ -176,7 +104,7 @@ HGV_DEVICE void fill_samples(const NetworkParams& p, const NetworkTask& task, co
     float* missing = room.missing;
     const float centre = task.centre;
     for (u32 dropped = 0; dropped <= kDropped; dropped++) {
-        sum_levels(levels, shape, weights, dropped, room, [=](u32 at, float v) {
+        sum_levels(levels, shape, values, dropped, room.field, [=](u32 at, float v) {
             const float rest = target[at] - centre - v;
             if (dropped == 0) {
                 missing[at] = rest;
@@ -269,15 +197,15 @@ HGV_DEVICE double learn_batch(const MlpRoom& room, MlpShape s, const Samples& sa
 HGV_DEVICE u32 learn(const NetworkParams& p, const MlpRoom& room, MlpShape s, const Samples& samples,
                      const TrainShape& shape, NetworkShared& shared) {
     const u32* orders = p.orders + shape.order;
-    const u32 batches = ceil_div(samples.tiles, kTilesOfBatch);
+    const u32 batches = ceil_div(samples.tiles, shape.batch);
     double best = 0.0;
     for (u32 epoch = 0; epoch < p.epochs; epoch++) {
         double squares = 0.0;
         for (u32 batch = 0; batch < batches; batch++) {
-            const u32 first = batch * kTilesOfBatch;
+            const u32 first = batch * shape.batch;
             const AdamStep step = p.steps[shape.steps + epoch * batches + batch];
             squares += learn_batch(room, s, samples, orders + epoch * samples.tiles, first,
-                                   smaller(first + kTilesOfBatch, samples.tiles), step, shared);
+                                   smaller(first + shape.batch, samples.tiles), step, shared);
         }
         if (epoch > 0 && squares > best * (1.0 - static_cast<double>(p.tolerance))) {
             return epoch + 1;
@@ -304,10 +232,18 @@ HGV_DEVICE float block_largest(float value, float* room) {
     return most;
 }
 
+HGV_DEVICE float largest_of(const MlpRoom& room, MlpShape s, u32 layer, u32 column) {
+    float most = 0.0f;
+    for (u32 i = 0; i < s.width; i++) {
+        most = larger(most, room.rows[(hidden_row(s, layer) + i) * room.stride + column]);
+    }
+    return most;
+}
+
 // Errors of all samples without and with the network, and how large its activations are.
 HGV_DEVICE NetworkResult compare(const MlpRoom& room, MlpShape s, const Samples& samples, NetworkShared& shared) {
     Seen seen = {0.0, 0};
-    float largest[kMostHidden] = {0.0f, 0.0f};
+    float first = 0.0f, second = 0.0f;
     double without = 0.0;
     const u32 column = thread_index();
     for (u32 at = column; at < samples.tiles * kSampleTile && column < room.chunk; at += room.chunk) {
@@ -316,18 +252,15 @@ HGV_DEVICE NetworkResult compare(const MlpRoom& room, MlpShape s, const Samples&
             continue;
         }
         without += static_cast<double>(samples.target[at]) * static_cast<double>(samples.target[at]);
-        for (u32 i = 0; i < s.hidden * s.width; i++) {
-            float& most = largest[i / s.width];
-            most = larger(most, room.rows[(hidden_row(s, 0) + i) * room.stride + column]);
-        }
+        first = larger(first, largest_of(room, s, 0, column));
+        second = s.hidden > 1 ? larger(second, largest_of(room, s, 1, column)) : 0.0f;
     }
     NetworkResult result = {};
     const double count = static_cast<double>(samples.count);
     result.without = block_sum(without, shared.squares) / count;
     result.with = block_sum(seen.squares, shared.squares) / count;
-    for (u32 h = 0; h < kMostHidden; h++) {
-        result.largest[h] = block_largest(largest[h], shared.largest);
-    }
+    result.largest[0] = block_largest(first, shared.largest);
+    result.largest[1] = block_largest(second, shared.largest);
     return result;
 }
 
@@ -336,7 +269,7 @@ HGV_DEVICE SampleRoom sample_room(const NetworkParams& p, u32 voxels) {
     const u64 large = p.large;
     float* inputs = planes + 4 * large;
     const u64 samples = samples_of(voxels);
-    return SampleRoom{inputs, inputs + p.inputs * samples, planes, planes + large, {planes + 2 * large, planes + 3 * large}};
+    return SampleRoom{inputs, inputs + p.inputs * samples, field_room(planes, large)};
 }
 
 HGV_DEVICE void train_network(const NetworkParams& p, NetworkShared& shared, float* dynamic, u32 index) {

@@ -44,7 +44,7 @@ pub(crate) use filter::FilterSample;
 pub(crate) use forward::forward;
 #[cfg(feature = "bench")]
 pub(crate) use grid::{
-    GridChoice, GridPlan, GridTraining, GridTrainingBlock, GridWanted, PlainSize,
+    GridChoice, GridPlan, GridTraining, GridTrainingBlock, GridWanted, JointBatch, PlainSize,
     encode_plain_block, fitted_weights, grid_models, train_batch,
 };
 pub use merge::{merge, merge_sources};

@@ -17,6 +17,8 @@ use crate::backend::cpu::GridScratch;
 use crate::codec::grid::{BlockNetwork, GridWeights, encode_grid_layer};
 use crate::model::GridModel;
 use crate::model::grid::Network;
+#[cfg(feature = "bench")]
+pub(crate) use batch::JointBatch;
 pub(crate) use batch::{GridTraining, GridTrainingBlock, TrainedBlock, train_batch};
 use fit::{Effort, Fit};
 #[cfg(feature = "bench")]

@@ -46,4 +46,4 @@ pub(crate) use plain::root_mean_square;
 pub(crate) use plain::{scale_inputs, scale_output};
 pub(crate) use random::Random;
 #[cfg(feature = "bench")]
-pub(crate) use trainer::{TrainOptions, Trainer, train_block};
+pub(crate) use trainer::{Loss, TrainOptions, TrainReport, Trainer, train_block};

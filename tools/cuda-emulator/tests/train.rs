@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use hgv::backend::cuda::train::GridTrainer;
-use hgv::bench_api::{BlockLab, LabBlock};
+use hgv::bench_api::{BlockLab, JointLab, LabBlock, LabLevel, LabModel};
 use hgv::encode::{ModelChoice, Preset};
 use hgv::volume::{DType, Region};
 use hgv_cuda_emulator::{for_each_device, for_one_device};
@@ -176,5 +176,130 @@ fn the_same_comes_out_whatever_else_is_trained() {
         }
         let mut first = first.borrow_mut();
         assert_eq!(*first.get_or_insert_with(|| together.clone()), together);
+    });
+}
+
+/// Dense and hashed levels, features that skip, feed the network, or both.
+fn joint_model(cubic: bool, hidden: Option<(usize, usize)>) -> LabModel {
+    let level = |exponent, features, table_log2, skip| LabLevel {
+        exponent,
+        features,
+        table_log2,
+        skip,
+    };
+    LabModel {
+        side: 11,
+        levels: vec![
+            level(3, 1, 22, true),
+            level(2, 2, 4, false),
+            level(1, 1, 22, true),
+            level(0, 2, 7, true),
+        ],
+        hidden,
+        cubic,
+    }
+}
+
+/// A smooth field with an edge.
+fn field(side: usize, seed: u32) -> Vec<f32> {
+    let at = |i: usize| {
+        let p = [i % side, i / side % side, i / side / side].map(|v| v as f32 / side as f32);
+        let wave = (6.0 * p[0] + seed as f32).sin() + (5.0 * p[1]).cos() * p[2];
+        20.0 * wave + if p[0] + p[2] > 1.1 { 30.0 } else { -10.0 }
+    };
+    (0..side * side * side).map(at).collect()
+}
+
+const NETWORKS: [Option<(usize, usize)>; 3] = [None, Some((1, 16)), Some((2, 24))];
+
+/// Root mean square of the differences, relative to that of `b`.
+fn difference(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let square = |v: f32| f64::from(v) * f64::from(v);
+    let squares: f64 = a.iter().zip(b).map(|(a, b)| square(a - b)).sum();
+    let all: f64 = b.iter().map(|&b| square(b)).sum();
+    (squares / all.max(1e-30)).sqrt()
+}
+
+/// Gradients by every parameter are those of the CPU, to float precision.
+#[test]
+fn gradients_are_the_cpus() {
+    for_each_device(|device| {
+        let mut trainer = GridTrainer::new(device).unwrap();
+        for (cubic, hidden) in [false, true].iter().flat_map(|&c| NETWORKS.map(|n| (c, n))) {
+            let targets = vec![field(11, 1), field(11, 2)];
+            let mut lab = JointLab::new(&joint_model(cubic, hidden), targets, 1, 0.0).unwrap();
+            (0..2).for_each(|block| lab.shake(block, block as u64));
+            let found = lab.gradients(&mut trainer).unwrap();
+            for (block, (grid, network)) in found.iter().enumerate() {
+                let wanted = lab.cpu_gradients(block).unwrap();
+                assert!(difference(grid, &wanted.0) < 2e-5, "{cubic} {hidden:?}");
+                assert!(network.is_empty() || difference(network, &wanted.1) < 2e-5);
+            }
+        }
+    });
+}
+
+/// Gradients predict how the error of the device itself changes: central differences along a direction, for grid
+/// weights and for the network.
+#[test]
+fn gradients_are_those_of_the_error() {
+    for_one_device(|device| {
+        let mut trainer = GridTrainer::new(device).unwrap();
+        for (cubic, hidden) in [(false, NETWORKS[1]), (true, NETWORKS[2])] {
+            let model = joint_model(cubic, hidden);
+            let mut lab = JointLab::new(&model, vec![field(11, 3)], 0, 0.0).unwrap();
+            lab.shake(0, 5);
+            let (grid, network) = lab.gradients(&mut trainer).unwrap().remove(0);
+            for (of_grid, gradient) in [(true, &grid), (false, &network)] {
+                let length: f64 = gradient
+                    .iter()
+                    .map(|&g| f64::from(g * g))
+                    .sum::<f64>()
+                    .sqrt();
+                let mut error = |by: f64| {
+                    let mut moved = lab.clone();
+                    let mut list = match of_grid {
+                        true => moved.weights(0),
+                        false => moved.parameters(0),
+                    };
+                    for (p, g) in list.iter_mut().zip(gradient) {
+                        **p += (by * f64::from(*g) / length) as f32;
+                    }
+                    moved.train(&mut trainer).unwrap()[0].error_before
+                };
+                let step = 0.004;
+                let slope = (error(step) - error(-step)) / (2.0 * step);
+                assert!(
+                    (slope / length - 1.0).abs() < 0.01,
+                    "{of_grid}: {slope} {length}"
+                );
+            }
+        }
+    });
+}
+
+/// Training all parameters makes the objective as small as on the CPU, and the same in every order of threads.
+#[test]
+fn training_reduces_the_objective_as_on_the_cpu() {
+    let first = RefCell::new(None);
+    for_each_device(|device| {
+        let mut trainer = GridTrainer::new(device).unwrap();
+        let mut all = Vec::new();
+        for hidden in [NETWORKS[0], NETWORKS[1]] {
+            let model = joint_model(hidden.is_some(), hidden);
+            let targets = vec![field(11, 1), field(11, 4)];
+            let lab = JointLab::new(&model, targets, 80, 2.0).unwrap();
+            let trained = lab.train(&mut trainer).unwrap();
+            for (block, t) in trained.iter().enumerate() {
+                let cpu = lab.train_on_cpu(block).unwrap();
+                println!("{hidden:?}: device {t:?}, CPU {cpu:?}");
+                assert!((t.before / cpu.before - 1.0).abs() < 1e-4);
+                assert!(t.after < 0.5 * t.before && t.after < 1.1 * cpu.after);
+            }
+            all.push(trained);
+        }
+        let mut first = first.borrow_mut();
+        assert_eq!(*first.get_or_insert_with(|| all.clone()), all);
     });
 }

@@ -8,8 +8,6 @@ pub const DENSE_LEVEL: u32 = u32::MAX;
 pub const MAX_TRAIN_LEVELS: usize = 12;
 /// Samples of a network that stay together when their order is shuffled.
 pub const SAMPLE_TILE: usize = 128;
-/// Such tiles of an Adam step.
-pub const TILES_OF_BATCH: usize = 128;
 /// Finest levels that some samples go without in turn.
 const DROPPED: usize = 2;
 /// One in this many voxels is such a sample, each time.
@@ -70,8 +68,8 @@ pub struct TrainShape {
     pub order: u32,
     /// First of its steps in the schedules of a network.
     pub steps: u32,
-    /// 0.
-    pub unused: u32,
+    /// Tiles of samples in a step of a network.
+    pub batch: u32,
 }
 
 impl TrainShape {
@@ -139,6 +137,60 @@ pub struct NetworkResult {
     pub epochs: u32,
     /// Largest activation of each hidden layer.
     pub largest: [f32; 2],
+}
+
+/// A block to train all parameters of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, IntoBytes, FromBytes, Immutable)]
+#[repr(C)]
+pub struct JointTask {
+    /// First voxel among the values, `[z][y][x]`.
+    pub values: u64,
+    /// First of its weights, in units of their steps, `[level][feature][entry]`.
+    pub weights: u64,
+    /// Which shape.
+    pub shape: u32,
+    /// Taken from the values.
+    pub centre: f32,
+    /// Price of a bit in squared units of the values.
+    pub lambda: f32,
+    /// 0.
+    pub unused: u32,
+}
+
+/// What happens in a step of training all parameters, the same for all blocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, IntoBytes, FromBytes, Immutable)]
+#[repr(C)]
+pub struct JointStep {
+    /// Of grid weights; the rate is in units of their steps.
+    pub grid: AdamStep,
+    /// Of the network.
+    pub network: AdamStep,
+    /// Rounding of grid weights: 0 = none, 1 = flat at whole numbers.
+    pub hardness: f32,
+    /// Width of the noise on grid weights of one step and more.
+    pub noise: f32,
+    /// Of the noise.
+    pub seed: u32,
+    /// 0.
+    pub unused: u32,
+}
+
+/// How the training of all parameters ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, IntoBytes, FromBytes, Immutable)]
+#[repr(C)]
+pub struct JointResult {
+    /// Mean squared error before the first step.
+    pub error_before: f64,
+    /// Bits that the grid weights were expected to take.
+    pub bits_before: f64,
+    /// Mean squared error with whole grid weights.
+    pub error_after: f64,
+    /// Bits that they are expected to take.
+    pub bits_after: f64,
+    /// Steps taken.
+    pub steps: u32,
+    /// 0.
+    pub unused: u32,
 }
 
 /// What Adam does in a step.
@@ -213,4 +265,35 @@ pub(super) struct NetworkParams {
     pub(super) chunk: u32,
     pub(super) tolerance: f32,
     pub(super) unused: u32,
+}
+
+/// Parameters of `hgv_train_joint`.
+#[derive(Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub(super) struct JointParams {
+    pub(super) values: u64,
+    pub(super) shapes: u64,
+    pub(super) levels: u64,
+    pub(super) lists: u64,
+    pub(super) tasks: u64,
+    pub(super) steps: u64,
+    pub(super) weights: u64,
+    pub(super) networks: u64,
+    pub(super) gradients: u64,
+    pub(super) results: u64,
+    pub(super) planes: u64,
+    pub(super) next: u64,
+    pub(super) room: u64,
+    pub(super) count: u32,
+    pub(super) large: u32,
+    pub(super) most: u32,
+    pub(super) stride: u32,
+    pub(super) inputs: u32,
+    pub(super) hidden: u32,
+    pub(super) width: u32,
+    pub(super) chunk: u32,
+    pub(super) moving: u32,
+    pub(super) settling: u32,
+    pub(super) damping: f32,
+    pub(super) tolerance: f32,
 }

@@ -8,10 +8,10 @@
 mod layout;
 
 pub use layout::{
-    AdamStep, DENSE_LEVEL, FitResult, FitTask, MAX_TRAIN_LEVELS, NetworkResult, NetworkTask,
-    SAMPLE_TILE, TILES_OF_BATCH, TrainLevel, TrainShape, samples,
+    AdamStep, DENSE_LEVEL, FitResult, FitTask, JointResult, JointStep, JointTask, MAX_TRAIN_LEVELS,
+    NetworkResult, NetworkTask, SAMPLE_TILE, TrainLevel, TrainShape, samples,
 };
-use layout::{FitParams, NetworkParams};
+use layout::{FitParams, JointParams, NetworkParams};
 
 use std::sync::Arc;
 
@@ -28,11 +28,15 @@ pub static FIT: Kernel = Kernel::new::<FitParams>("train_fit", "hgv_train_fit", 
 /// Trains networks.
 pub static NETWORK: Kernel =
     Kernel::new::<NetworkParams>("train_network", "hgv_train_network", THREADS);
+/// Trains grids and networks together.
+pub static JOINT: Kernel = Kernel::new::<JointParams>("train_joint", "hgv_train_joint", THREADS);
 
 /// Blocks of threads that a multiprocessor works on at a time.
-const AT_A_TIME: u32 = 4;
+const AT_A_TIME: u32 = 2;
 /// Shared memory of a block of threads that still leaves room for others.
 const SHARED: usize = 48 << 10;
+/// Shared memory that kernels have beside what a launch asks for, at most.
+const FIXED_SHARED: usize = 2 << 10;
 
 /// What all blocks of a batch have in common: shapes and what belongs to them.
 #[derive(Debug, Default, Clone)]
@@ -97,6 +101,47 @@ pub struct NetworkOptions {
     pub epochs: usize,
     /// Training ends when an epoch brings the error down by less than this share.
     pub tolerance: f32,
+}
+
+/// How all parameters are trained together.
+#[derive(Debug, Clone)]
+pub struct JointOptions {
+    /// Layers and width of the network; `None`: there is none.
+    pub shape: Option<NetworkShape>,
+    /// Numbers that it reads.
+    pub inputs: usize,
+    /// Steps in which everything moves, then those in which the network alone does.
+    pub steps: Vec<JointStep>,
+    /// How many of them are of the first kind.
+    pub moving: usize,
+    /// Gradients of grid weights far under this share of the typical one of their list take steps that are
+    /// shorter in proportion.
+    pub damping: f32,
+    /// A phase ends when the mean objective of 16 steps falls by less than this share twice in a row.
+    pub tolerance: f32,
+    /// Whether the gradients of the first step are wanted.
+    pub tell_gradients: bool,
+}
+
+/// All parameters of a block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JointBlock {
+    /// In units of their steps, `[level][feature][entry]`.
+    pub weights: Vec<f32>,
+    /// Of the network, layer by layer, weights `[input][output]`, then biases; in units of the values.
+    pub network: Vec<f32>,
+}
+
+/// What training made of a block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JointTrained {
+    /// How it went.
+    pub result: JointResult,
+    /// Whole grid weights, and the network.
+    pub block: JointBlock,
+    /// If they were asked for: of grid weights, then of the network, in units of the root mean square of the
+    /// block for values, network outputs and errors.
+    pub gradients: Vec<f32>,
 }
 
 /// A trained network.
@@ -262,8 +307,9 @@ impl TrainBatch<'_> {
         let (blocks, planes) = self.trainer.room(tasks.len(), 4 * room)?;
         let parameters = options.start.len();
         let stride = parameters + options.inputs;
-        let (chunk, shared) = shared_memory(options)?;
         let device = Arc::clone(&self.trainer.device);
+        let (chunk, shared) =
+            shared_memory(&device, Some(options.shape), options.inputs, parameters)?;
         self.trainer.begin_counting()?;
         let stream = &mut self.trainer.stream;
         let list = put(&device, stream, tasks)?;
@@ -309,23 +355,146 @@ impl TrainBatch<'_> {
             })
             .collect())
     }
+
+    /// Trains all parameters of every block together, from where `blocks` stand.
+    ///
+    /// # Errors
+    /// [`Error::Device`] and [`Error::DeviceMemory`]; [`Error::InvalidArgument`] for blocks that are not as
+    /// their shapes and the options say.
+    pub fn joint(
+        &mut self,
+        tasks: &[JointTask],
+        blocks: &[JointBlock],
+        options: &JointOptions,
+    ) -> Result<Vec<JointTrained>> {
+        let of_network = options.parameters();
+        let shape = |task: &JointTask| self.geometry.shapes.get(task.shape as usize);
+        let mut next = 0;
+        for (task, block) in tasks.iter().zip(blocks) {
+            let count = block.weights.len() as u64;
+            let fits = shape(task).is_some_and(|s| u64::from(s.weights) == count)
+                && task.weights == next
+                && block.network.len() == of_network;
+            if !fits {
+                return Err(Error::argument("a block that does not fit its model"));
+            }
+            next += count;
+        }
+        let most = tasks
+            .iter()
+            .filter_map(shape)
+            .map(|s| s.weights as usize)
+            .max()
+            .unwrap_or(0);
+        let (large, _) = self.geometry.sizes();
+        let room = (5 + options.inputs) * large + 3 * most;
+        let (blocks_at_once, planes) = self.trainer.room(tasks.len(), 4 * room)?;
+        let device = Arc::clone(&self.trainer.device);
+        let (chunk, shared) = shared_memory(&device, options.shape, options.inputs, of_network)?;
+        self.trainer.begin_counting()?;
+        let stream = &mut self.trainer.stream;
+        let stride = of_network.max(1);
+        let told = if options.tell_gradients {
+            most + stride
+        } else {
+            0
+        };
+        let list = put(&device, stream, tasks)?;
+        let steps = put(&device, stream, options.steps.as_slice())?;
+        let all: Vec<f32> = blocks.iter().flat_map(|b| &b.weights).copied().collect();
+        let weights = put(&device, stream, all.as_slice())?;
+        let mut all_networks: Vec<f32> = blocks.iter().flat_map(|b| &b.network).copied().collect();
+        all_networks.resize(stride * tasks.len(), 0.0);
+        let networks = put(&device, stream, all_networks.as_slice())?;
+        let gradients = Buffer::new(&device, 4 * told * tasks.len())?;
+        let results = Buffer::new(&device, size_of::<JointResult>() * tasks.len())?;
+        let (hidden, width) = options.shape.map_or((0, 0), |s| (s.hidden, s.width));
+        let params = JointParams {
+            values: self.values.address(),
+            shapes: self.shapes.address(),
+            levels: self.levels.address(),
+            lists: self.lists.address(),
+            tasks: list.address(),
+            steps: steps.address(),
+            weights: weights.address(),
+            networks: networks.address(),
+            gradients: if told > 0 { gradients.address() } else { 0 },
+            results: results.address(),
+            planes: planes.address(),
+            next: self.trainer.next.address(),
+            room: room as u64,
+            count: tasks.len() as u32,
+            large: large as u32,
+            most: most as u32,
+            stride: stride as u32,
+            inputs: options.inputs as u32,
+            hidden: u32::from(hidden),
+            width: u32::from(width),
+            chunk,
+            moving: options.moving as u32,
+            settling: options.steps.len().saturating_sub(options.moving) as u32,
+            damping: options.damping,
+            tolerance: options.tolerance,
+        };
+        stream.launch(&JOINT, blocks_at_once, shared, &params)?;
+        let weights: Vec<f32> = take(stream, &weights, all.len())?;
+        let networks: Vec<f32> = take(stream, &networks, stride * tasks.len())?;
+        let gradients: Vec<f32> = take(stream, &gradients, told * tasks.len())?;
+        let results: Vec<JointResult> = take(stream, &results, tasks.len())?;
+        let trained = results.into_iter().zip(tasks).zip(blocks).enumerate();
+        Ok(trained
+            .map(|(i, ((result, task), block))| {
+                let first = task.weights as usize;
+                let count = block.weights.len();
+                let gradients = gradients.get(i * told..(i + 1) * told).unwrap_or_default();
+                JointTrained {
+                    result,
+                    block: JointBlock {
+                        weights: weights[first..first + count].to_vec(),
+                        network: networks[i * stride..][..of_network].to_vec(),
+                    },
+                    gradients: gradients.iter().take(count + of_network).copied().collect(),
+                }
+            })
+            .collect())
+    }
+}
+
+impl JointOptions {
+    /// Parameters of the network.
+    fn parameters(&self) -> usize {
+        let matrices = self
+            .shape
+            .map_or_else(Vec::new, |s| s.matrices(self.inputs));
+        matrices
+            .iter()
+            .map(|[outputs, inputs]| outputs * (inputs + 1))
+            .sum()
+    }
 }
 
 /// Coarse grids cost nothing and converge slowly.
 const FIRST_AGAIN: u32 = 3;
 
 /// Columns of samples at a time, and the shared memory that they take.
-fn shared_memory(options: &NetworkOptions) -> Result<(u32, u32)> {
-    let (width, hidden) = (
-        usize::from(options.shape.width),
-        usize::from(options.shape.hidden),
-    );
-    let lists = 5 * options.start.len().next_multiple_of(4);
-    let rows = options.inputs + 2 * hidden * width + 1;
+fn shared_memory(
+    device: &Arc<dyn Device>,
+    shape: Option<NetworkShape>,
+    inputs: usize,
+    parameters: usize,
+) -> Result<(u32, u32)> {
+    let most = (device.limits().shared as usize).saturating_sub(FIXED_SHARED);
+    let Some(shape) = shape else {
+        return Ok((THREADS, 0));
+    };
+    let (width, hidden) = (usize::from(shape.width), usize::from(shape.hidden));
+    let lists = 5 * parameters.next_multiple_of(4);
+    let rows = inputs + 2 * hidden * width + 1;
     let bytes = |chunk: usize| 4 * (lists + rows * (chunk + 4));
     [256, 128, 64, 32]
         .into_iter()
         .find(|&chunk| bytes(chunk) <= SHARED)
+        .or(Some(32).filter(|&chunk| bytes(chunk) <= most))
         .map(|chunk| (chunk as u32, bytes(chunk) as u32))
         .ok_or_else(|| Error::argument("a network that is too large to train on a device"))
 }

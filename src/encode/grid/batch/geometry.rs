@@ -83,7 +83,8 @@ fn add_level(
     let classes = if reach > 0 { ROUNDS } else { 1 };
     let lists = geometry.lists.len() as u32;
     if table.is_some() {
-        add_lists(&mut geometry.lists, level, dims, classes);
+        let vertices = lattice(dims, level.spacing);
+        add_lists(&mut geometry.lists, vertices, level.table_log2, classes);
     }
     let unit = f64::from(model.frac_bits).exp2();
     let mut steps = [0.0; 4];
@@ -111,10 +112,14 @@ fn add_level(
 
 /// Where the vertices of each entry end, vertices by entry, entries by round, where each round ends; both
 /// kinds of ends behind a 0.
-fn add_lists(lists: &mut Vec<u32>, level: &GridLevel, dims: [usize; 3], rounds: u32) {
-    let [nx, ny, nz] = lattice(dims, level.spacing);
-    let entries = 1usize << level.table_log2;
-    let entry = |v: usize| hash_index(v % nx, v / nx % ny, v / (nx * ny), level.table_log2);
+pub(super) fn add_lists(
+    lists: &mut Vec<u32>,
+    [nx, ny, nz]: [usize; 3],
+    table_log2: u8,
+    rounds: u32,
+) {
+    let entries = 1usize << table_log2;
+    let entry = |v: usize| hash_index(v % nx, v / nx % ny, v / (nx * ny), table_log2);
     let vertices = (0..nx * ny * nz).map(|v| (entry(v), v as u32));
     add_sorted(lists, entries, vertices);
     let round = |e: u32| (e.wrapping_mul(0x9E37_79B1) >> 16) % rounds;

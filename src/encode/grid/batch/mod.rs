@@ -5,6 +5,8 @@
 //! layers of them here, and the decoder measures them as ever.
 
 mod geometry;
+#[cfg(feature = "bench")]
+mod joint;
 mod networks;
 
 use rayon::prelude::*;
@@ -22,6 +24,8 @@ use crate::model::GridModel;
 use crate::model::grid::Network;
 use crate::{Error, Result};
 use geometry::Shapes;
+#[cfg(feature = "bench")]
+pub(crate) use joint::JointBatch;
 
 /// A block to train models for.
 #[derive(Debug, Clone, Copy)]

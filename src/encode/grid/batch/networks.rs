@@ -3,11 +3,14 @@
 use super::super::network::{ACTIVATION, quantise_layers};
 use crate::backend::cpu::CpuLevel;
 use crate::backend::cuda::train::{
-    AdamStep, NetworkOptions, SAMPLE_TILE, TILES_OF_BATCH, TrainShape, TrainedNetwork, samples,
+    AdamStep, NetworkOptions, SAMPLE_TILE, TrainShape, TrainedNetwork, samples,
 };
 use crate::encode::train::{Mlp, MlpOptions, MlpShape, Random, cosine, scale_inputs, scale_output};
 use crate::model::GridModel;
 use crate::model::grid::{Network, NetworkShape};
+
+/// Small blocks have smaller batches, for at least about so many steps in an epoch.
+const STEPS_OF_EPOCH: usize = 16;
 
 /// How the networks of a model are trained, as the encoder trains one on the CPU. Tells `shapes` where
 /// theirs are.
@@ -31,7 +34,10 @@ pub(super) fn options(
     for shape in shapes {
         (shape.order, shape.steps) = (orders.len() as u32, steps.len() as u32);
         let tiles = samples(shape.voxels()).div_ceil(SAMPLE_TILE);
-        let count = tiles.div_ceil(TILES_OF_BATCH) * wanted.epochs;
+        let most = wanted.batch / SAMPLE_TILE;
+        let batch = tiles.div_ceil(STEPS_OF_EPOCH).clamp(1, most);
+        shape.batch = batch as u32;
+        let count = tiles.div_ceil(batch) * wanted.epochs;
         let rate = |i: usize| wanted.rate * cosine(i as f32 / count as f32);
         steps.extend((0..count).map(|i| AdamStep::new(i, rate(i))));
         let mut random = Random::new(seed);
@@ -53,7 +59,7 @@ pub(super) fn options(
 }
 
 /// Parameters with weights `[input][output]`.
-fn by_input(mlp: &Mlp) -> Vec<f32> {
+pub(super) fn by_input(mlp: &Mlp) -> Vec<f32> {
     let mut out = Vec::with_capacity(mlp.parameters.len());
     for i in 0..=mlp.shape.hidden {
         if let Some((weights, biases)) = mlp.layer(i) {
@@ -66,16 +72,21 @@ fn by_input(mlp: &Mlp) -> Vec<f32> {
     out
 }
 
-/// The network in units of its inputs and of the block's values.
-fn in_units(shape: MlpShape, trained: &TrainedNetwork) -> Mlp {
-    let mut parameters = Vec::with_capacity(trained.parameters.len());
+/// The network whose parameters have weights `[input][output]`.
+pub(super) fn by_output(shape: MlpShape, of_device: &[f32]) -> Mlp {
+    let mut parameters = Vec::with_capacity(of_device.len());
     for at in shape.layers() {
-        let weights = &trained.parameters[at.start..at.biases()];
+        let weights = &of_device[at.start..at.biases()];
         let row = |o: usize| weights.iter().skip(o).step_by(at.outputs);
         parameters.extend((0..at.outputs).flat_map(row));
-        parameters.extend(&trained.parameters[at.biases()..at.end()]);
+        parameters.extend(&of_device[at.biases()..at.end()]);
     }
-    let mut mlp = Mlp { shape, parameters };
+    Mlp { shape, parameters }
+}
+
+/// The network in units of its inputs and of the block's values.
+fn in_units(shape: MlpShape, trained: &TrainedNetwork) -> Mlp {
+    let mut mlp = by_output(shape, &trained.parameters);
     scale_output(Some(&mut mlp), trained.result.unit);
     let scales: Vec<f32> = trained.units.iter().map(|u| 1.0 / u).collect();
     scale_inputs(&mut mlp, &scales);
