@@ -62,7 +62,7 @@ fn refusal(memory: Option<u64>) -> String {
 #[test]
 fn a_machine_without_a_driver_says_so() {
     match devices(None) {
-        Ok(found) => println!("SKIPPED: there is {}", found[0].name()),
+        Ok(found) => eprintln!("SKIPPED: there is {}", found[0].name()),
         Err(e) => {
             assert!(matches!(e, Error::Device(_)), "{e:?}");
             assert!(e.to_string().contains("there is no device to use: "), "{e}");
