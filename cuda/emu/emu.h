@@ -182,6 +182,7 @@ HGV_DEVICE i32 dot4_i8(i32 a, i32 b, i32 c) {
 }
 HGV_DEVICE float fused(float a, float b, float c) { return std::fma(a, b, c); }
 HGV_DEVICE float round_even(float v) { return std::rint(v); }
+HGV_DEVICE float square_root(float v) { return std::sqrt(v); }
 HGV_DEVICE u32 float_bits(float v) { return emu::from_word<u32>(emu::to_word(v)); }
 HGV_DEVICE float bits_float(u32 v) { return emu::from_word<float>(emu::to_word(v)); }
 HGV_DEVICE void device_fence() {}
