@@ -582,6 +582,7 @@ impl BlockLab {
             },
             ranks: None,
             reversible: None,
+            found: &[],
         }
     }
 
