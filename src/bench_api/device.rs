@@ -10,11 +10,38 @@ use crate::encode::train::{
     Net, Random, TrainOptions, TrainReport, Trainer, root_mean_square, train_block,
 };
 use crate::encode::{
-    BlockPlan, EncodeScratch, GridTraining, GridTrainingBlock, JointBatch, encode_block,
-    train_batch,
+    BlockPlan, EncodeScratch, GridTraining, GridTrainingBlock, JointBatch, TrainedBlock,
+    encode_block, train_batch,
 };
 
 impl BlockLab {
+    /// Trains grids and networks for blocks (extent and values in units of `q`, `[z][y][x]`) and codes their
+    /// layers; how many bytes these are, without the networks.
+    ///
+    /// # Errors
+    /// As the encoder.
+    pub fn train(
+        &self,
+        trainer: &mut GridTrainer,
+        blocks: &[([usize; 3], Vec<f32>)],
+    ) -> Result<usize> {
+        let trained = self.train_blocks(trainer, blocks)?;
+        Ok(trained.iter().map(TrainedBlock::bytes).sum())
+    }
+
+    fn train_blocks(
+        &self,
+        trainer: &mut GridTrainer,
+        blocks: &[([usize; 3], Vec<f32>)],
+    ) -> Result<Vec<TrainedBlock>> {
+        let plan = self.plan();
+        let wanted = blocks
+            .iter()
+            .map(|(dims, values)| GridTrainingBlock::new(&plan, *dims, values))
+            .collect::<Result<Vec<_>>>()?;
+        train_batch(trainer, &wanted, &self.grids, GridTraining::of(&plan))
+    }
+
     /// Encodes blocks (extent and values in units of `q`, `[z][y][x]`) with what a device trains for all of
     /// them at once.
     ///
@@ -26,12 +53,7 @@ impl BlockLab {
         blocks: &[([usize; 3], Vec<f32>)],
     ) -> Result<Vec<LabBlock>> {
         let plan = self.plan();
-        let wanted = blocks
-            .iter()
-            .map(|(dims, values)| GridTrainingBlock::new(&plan, *dims, values))
-            .collect::<Result<Vec<_>>>()?;
-        let training = GridTraining::of(&plan);
-        let trained = train_batch(trainer, &wanted, &self.grids, training)?;
+        let trained = self.train_blocks(trainer, blocks)?;
         let mut scratch = EncodeScratch::default();
         let each = blocks.iter().zip(&trained);
         each.map(|((dims, values), trained)| {
@@ -155,6 +177,22 @@ impl JointLab {
         Ok(blocks
             .map(|((g, net), target)| in_units(&g, net, target))
             .collect())
+    }
+
+    /// Milliseconds that a device takes for all steps of all blocks, none of which stops early.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn time(&self, trainer: &mut GridTrainer) -> Result<f64> {
+        let options = TrainOptions {
+            tolerance: f64::NEG_INFINITY,
+            ..self.options
+        };
+        trainer.set_profile(true);
+        self.batch(options).run(trainer)?;
+        let times = trainer.take_profile()?;
+        trainer.set_profile(false);
+        Ok(times.iter().map(|t| t.milliseconds).sum())
     }
 
     /// Trains all blocks on a device.

@@ -46,7 +46,7 @@ pub(crate) use forward::forward;
 #[cfg(feature = "bench")]
 pub(crate) use grid::{
     GridChoice, GridPlan, GridTraining, GridTrainingBlock, GridWanted, JointBatch, PlainSize,
-    encode_plain_block, fitted_weights, grid_models, train_batch,
+    TrainedBlock, encode_plain_block, fitted_weights, grid_models, train_batch,
 };
 pub use merge::{merge, merge_sources};
 pub use options::*;

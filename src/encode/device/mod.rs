@@ -1,4 +1,4 @@
-//! Wavelet indices of whole batches of blocks on a device.
+//! Wavelet indices and grid models of whole batches of blocks on a device.
 //!
 //! Owns what is uploaded, in which order kernels run and how much is under way at once; what becomes of the
 //! indices (layers, errors, records) is up to [`super::block`]. An encode on a device need not equal one on
@@ -9,22 +9,23 @@
 //! the one before.
 
 mod batch;
+mod grids;
 mod kernels;
 mod layout;
 mod pass;
 mod planes;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use zerocopy::FromBytes;
 
 pub(super) use batch::BlockInput;
 use batch::{CostTables, Queued, queue};
-pub(super) use pass::covers;
 use planes::Planes;
 
 use super::Preset;
 use super::block::{BALANCED_ROUNDS, BEST_ROUNDS, BlockPlan};
+use crate::backend::cuda::train::GridTrainer;
 use crate::backend::cuda::{Buffer, Device, Stream};
 use crate::codec::Coefficient;
 use crate::codec::tables::{TableSet, tables};
@@ -110,6 +111,7 @@ struct Lane {
 pub(super) struct BatchEncoder {
     device: Arc<dyn Device>,
     tables: CostTables,
+    trainer: Mutex<GridTrainer>,
 }
 
 impl std::fmt::Debug for BatchEncoder {
@@ -129,6 +131,7 @@ impl BatchEncoder {
         stream.upload(&on_device, 0, costs.as_slice())?;
         stream.synchronise()?;
         Ok(Self {
+            trainer: Mutex::new(GridTrainer::new(device)?),
             device: Arc::clone(device),
             tables: CostTables {
                 variants,

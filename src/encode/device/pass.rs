@@ -11,6 +11,7 @@ use super::super::job::Job;
 use super::super::pass::{TierWork, rows_of};
 use super::super::sums::MinMax;
 use super::super::totals::Totals;
+use super::grids;
 use super::planes::bytes_a_voxel;
 use super::{BatchEncoder, BlockInput, Found, Lane, UnderWay, Wanted};
 use crate::backend::ValueRange;
@@ -24,11 +25,6 @@ const LANES: u64 = 2;
 const MOST: u64 = 4096;
 /// Share of the memory of a device that batches take.
 const SHARE: f64 = 0.8;
-
-/// Whether a device finds indices for blocks of a plan.
-pub(in super::super) fn covers(plan: &BlockPlan<'_>) -> bool {
-    plan.grid.choice != GridChoice::Always
-}
 
 /// Blocks of one page that are worked on together.
 struct Batch {
@@ -49,7 +45,9 @@ struct Reading {
 /// How far the device is with a batch.
 #[derive(Default)]
 struct Device {
-    /// For each block, which of the inputs it is; `None` if it needs no device.
+    /// For each block its range; `None` if it needs no device.
+    ranges: Vec<Option<ValueRange>>,
+    /// For each block, which of the inputs it is.
     slots: Vec<Option<usize>>,
     under_way: Vec<UnderWay>,
     /// What came back already, for each model.
@@ -76,11 +74,11 @@ impl Job<'_> {
                 device,
             };
             if let Some(before) = before.replace(reading) {
-                self.write_batch(work, before, &mut lanes, writer, totals)?;
+                self.write_batch(encoder, work, before, &mut lanes, writer, totals)?;
             }
         }
         match before {
-            Some(last) => self.write_batch(work, last, &mut lanes, writer, totals),
+            Some(last) => self.write_batch(encoder, work, last, &mut lanes, writer, totals),
             None => Ok(()),
         }
     }
@@ -112,11 +110,16 @@ impl Job<'_> {
         let voxels = 1u64 << (3 * self.block_log2);
         let wide = plan.model.precision == Precision::I32;
         let searches = plan.search.is_some();
-        let on_device = bytes_a_voxel(plan.model.qualities, wide, searches) * voxels * LANES;
+        let grids = match plan.grid.choice {
+            GridChoice::Never => 0,
+            GridChoice::Always | GridChoice::Cheaper => grids::BYTES_A_VOXEL * voxels,
+        };
+        let on_device =
+            bytes_a_voxel(plan.model.qualities, wide, searches) * voxels * LANES + grids;
         let memory = (encoder.device.limits().memory as f64 * SHARE) as u64;
         // Values, and what is page-locked: the values again, and indices on their way and as copied.
         let index = if wide { 4 } else { 2 } * u64::from(plan.model.qualities);
-        let on_host = (8 + 2 * index) * voxels * LANES;
+        let on_host = (8 + 2 * index) * voxels * LANES + grids;
         (memory / on_device)
             .min(self.options.memory / 2 / on_host)
             .clamp(1, MOST)
@@ -162,10 +165,11 @@ impl Job<'_> {
                 sides: neighbours(&work.grid, &region),
             }));
         }
-        if inputs.is_empty() {
+        device.ranges = ranges;
+        let plan = &work.plan;
+        if inputs.is_empty() || plan.grid.choice == GridChoice::Always {
             return Ok(device);
         }
-        let plan = &work.plan;
         let models = [Some(plan.model), plan.reversible.map(|r| r.0)];
         for model in models.into_iter().flatten() {
             let wanted = Wanted::new(plan, model);
@@ -202,6 +206,7 @@ impl Job<'_> {
     /// Codes a batch from what the device found, and writes it.
     fn write_batch(
         &self,
+        encoder: &BatchEncoder,
         work: &TierWork<'_>,
         reading: Reading,
         lanes: &mut Vec<Lane>,
@@ -213,6 +218,7 @@ impl Job<'_> {
             blocks,
             device,
         } = reading;
+        let trained = self.train_grids(encoder, work, &blocks, &device.ranges)?;
         let mut all = device.done;
         for under_way in device.under_way {
             let (found, lane) = under_way.finish()?;
@@ -222,10 +228,11 @@ impl Job<'_> {
         let code = |scratch: &mut EncodeScratch, (ready, slot): (&Ready<'_>, &Option<usize>)| {
             let of_block = |slot: usize| all.iter().filter_map(move |a| a.get(slot).cloned());
             let found: Vec<Found> = slot.map(of_block).into_iter().flatten().collect();
-            let plan = BlockPlan {
+            let mut plan = BlockPlan {
                 found: &found,
                 ..work.plan
             };
+            plan.grid.trained = slot.and_then(|s| trained.get(s)?.as_ref());
             self.report_done(work, ready.values.len() as u64)?;
             self.code_ready(&plan, &work.grid, ready, scratch)
         };

@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::cell::RefCell;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
+use hgv::backend::cuda::Device;
 use hgv::backend::cuda::train::GridTrainer;
 use hgv::bench_api::{BlockLab, JointLab, LabBlock, LabLevel, LabModel};
-use hgv::encode::{ModelChoice, Preset};
-use hgv::volume::{DType, Region};
-use hgv_cuda_emulator::{for_each_device, for_one_device};
+use hgv::decode::{BlockKind, verify};
+use hgv::encode::{EncodeOptions, EncodeReport, ModelChoice, Preset, Target, encode};
+use hgv::volume::{DType, MemoryVolume, Metadata, Region};
+use hgv_cuda_emulator::{Emulator, Order, for_each_device, for_one_device};
 use hgv_volume_files::{OpenOptions, open_volume};
 
 type Block = ([usize; 3], Vec<f32>);
@@ -301,5 +305,175 @@ fn training_reduces_the_objective_as_on_the_cpu() {
         }
         let mut first = first.borrow_mut();
         assert_eq!(*first.get_or_insert_with(|| all.clone()), all);
+    });
+}
+
+/// A box of the brain as a volume of its own.
+fn brain(extent: [u64; 3]) -> MemoryVolume {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/brain.nii.gz");
+    let volume = open_volume(&path, &OpenOptions::default()).unwrap();
+    let start = [40, 40, 10];
+    let region = Region::new(start, [0, 1, 2].map(|a| start[a] + extent[a])).unwrap();
+    let mut bytes = vec![0; region.voxels() as usize * volume.source.dtype().size()];
+    volume.source.read(&region, &mut bytes).unwrap();
+    MemoryVolume::from_bytes(extent, volume.source.dtype(), bytes, Metadata::default()).unwrap()
+}
+
+fn goes_on(_: hgv::Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Encodes, and verifies the file with the CPU's decoder; how many of its blocks are grids.
+fn encoded(
+    source: &MemoryVolume,
+    options: EncodeOptions,
+    device: Option<&Arc<dyn Device>>,
+) -> (EncodeReport, Vec<u8>, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.hgv");
+    let options = options
+        .with_block(32)
+        .with_threads(2)
+        .with_device(device.cloned());
+    let report = encode(source, &path, &options, &goes_on).unwrap();
+    let verified = verify(&path, Some(source), 2, &goes_on).unwrap();
+    assert!(verified.problems.is_empty(), "{verified:?}");
+    let volume = hgv::Volume::open(&path).unwrap();
+    let kinds = volume.info().unwrap().models;
+    let grids = kinds.get(BlockKind::Hashgrid.name()).copied().unwrap_or(0);
+    (report, std::fs::read(path).unwrap(), grids as usize)
+}
+
+/// A file of the paper's model trained on a device is whole, and nearly as small as one of the CPU at the same
+/// error.
+#[test]
+fn hashgrid_files_are_whole_and_small() {
+    for_one_device(|device| {
+        let source = brain([64, 48, 40]);
+        let point = |quality, device| {
+            let options = EncodeOptions::default().with_model(ModelChoice::Hashgrid);
+            let options = options.with_levels(2).with_target(Target::Quality(quality));
+            let (report, _, grids) = encoded(&source, options, device);
+            assert!(grids > 0);
+            (report.file_bytes as f64, report.psnr.unwrap())
+        };
+        let cpu = [40.0, 50.0].map(|quality| point(quality, None));
+        let with = [40.0, 50.0].map(|quality| point(quality, Some(device)));
+        let more = more_bytes(&with, &cpu);
+        println!("CPU {cpu:?}, device {with:?}: {more:+.2} %");
+        assert!(more < 3.0, "{more}");
+    });
+}
+
+/// Noise at the vertices of a lattice of 8 voxels, interpolated.
+fn lattice_noise(p: [u64; 3]) -> f64 {
+    let mut sum = 0.0;
+    for corner in 0..8u64 {
+        let mut weight = 1.0;
+        let mut hash = 0u32;
+        for (a, &v) in p.iter().enumerate() {
+            let (low, share) = (v / 8, (v % 8) as f64 / 8.0);
+            let up = corner >> a & 1;
+            weight *= if up == 1 { share } else { 1.0 - share };
+            hash = (hash ^ (low + up) as u32)
+                .wrapping_mul(0x9E37_79B1)
+                .rotate_left(13);
+        }
+        sum += weight * f64::from(hash >> 24);
+    }
+    sum
+}
+
+/// Blocks along x: interpolated noise, noise, and steps.
+fn mixed() -> MemoryVolume {
+    let extent = [96u64, 32, 32];
+    let mut state = 7u32;
+    let mut bytes = Vec::new();
+    for (z, y) in (0..extent[2]).flat_map(|z| (0..extent[1]).map(move |y| (z, y))) {
+        for x in 0..extent[0] {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            bytes.push(match x / 32 {
+                0 => lattice_noise([x, y, z]),
+                1 => 100.0 + 60.0 * f64::from(state >> 8) / f64::from(1 << 24),
+                _ => 60.0 + 120.0 * f64::from(u8::from((x + y + z) % 40 < 17)),
+            } as u8);
+        }
+    }
+    MemoryVolume::from_bytes(extent, DType::Uint8, bytes, Metadata::default()).unwrap()
+}
+
+/// Where blocks may choose, some choose grids that the device trained, and the file is no larger than one of
+/// wavelets at the same error.
+#[test]
+fn blocks_choose_grids_where_they_win() {
+    for_one_device(|device| {
+        let source = mixed();
+        let options = |model, quality| {
+            let options = EncodeOptions::default().with_model(model).with_levels(1);
+            options
+                .with_preset(Preset::Best)
+                .with_target(Target::Quality(quality))
+        };
+        let mut grids = 0;
+        let mut curve = |model| {
+            [30.0, 45.0].map(|quality| {
+                let (report, _, some) = encoded(&source, options(model, quality), Some(device));
+                grids += some;
+                (report.file_bytes as f64, report.psnr.unwrap())
+            })
+        };
+        let dense = curve(ModelChoice::Dense);
+        let auto = curve(ModelChoice::Auto);
+        println!("dense {dense:?}, auto {auto:?}, {grids} grids");
+        assert!(grids > 0);
+        assert!(more_bytes(&auto, &dense) < 1.0);
+    });
+}
+
+/// The file is the same for every order of threads, and on a device that has room for a few blocks at a time only.
+#[test]
+fn neither_threads_nor_memory_change_a_file() {
+    let source = brain([40, 36, 33]);
+    let options = EncodeOptions::default()
+        .with_model(ModelChoice::Hashgrid)
+        .with_preset(Preset::Fast)
+        .with_target(Target::Quality(45.0));
+    let device = |order, memory| {
+        Emulator::with_memory(order, memory).map(|e| Arc::new(e) as Arc<dyn Device>)
+    };
+    let Some(plenty) = device(Order::Forward, 1 << 30) else {
+        eprintln!("SKIPPED: emulator of CUDA kernels, no C++20 compiler");
+        return;
+    };
+    let (_, first, _) = encoded(&source, options.clone(), Some(&plenty));
+    for (order, memory) in [(Order::Random(3), 1 << 30), (Order::Reverse, 3 << 20)] {
+        let device = device(order, memory).unwrap();
+        let (_, other, _) = encoded(&source, options.clone(), Some(&device));
+        assert!(first == other, "{order:?}, {memory} bytes");
+    }
+}
+
+/// Voxels that are not finite, and bounds on every voxel, are up to the encoder around the model.
+#[test]
+fn masks_and_bounds_hold_around_trained_models() {
+    for_one_device(|device| {
+        let values: Vec<f32> = (0..20 * 18 * 17)
+            .map(|i| match i % 97 {
+                0 => f32::NAN,
+                _ => (i as f32 * 0.01).sin() * 50.0,
+            })
+            .collect();
+        let masked = MemoryVolume::new([20, 18, 17], &values, Metadata::default()).unwrap();
+        let options = EncodeOptions::default().with_model(ModelChoice::Hashgrid);
+        let nan = options
+            .clone()
+            .with_nan_mask(true)
+            .with_preset(Preset::Fast);
+        encoded(&masked, nan, Some(device));
+        let bound = options
+            .with_preset(Preset::Fast)
+            .with_target(Target::MaxError(3.0));
+        let (report, _, _) = encoded(&brain([33, 20, 18]), bound, Some(device));
+        assert!(report.max_abs_error <= 3.0);
     });
 }

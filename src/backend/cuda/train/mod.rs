@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::{Buffer, Device, Stream};
+use super::{Buffer, Device, KernelTime, Stream};
 use crate::codec::tables::{TableSet, tables};
 use crate::model::grid::NetworkShape;
 use crate::{Error, Result};
@@ -135,6 +135,19 @@ impl GridTrainer {
             geometry,
             trainer: self,
         })
+    }
+
+    /// Measures every kernel from now on, or no longer.
+    pub fn set_profile(&mut self, on: bool) {
+        self.stream.set_profile(on);
+    }
+
+    /// What the kernels took since the last call.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn take_profile(&mut self) -> Result<Vec<KernelTime>> {
+        self.stream.take_profile()
     }
 
     /// How many blocks of threads have room, `bytes` each, and their memory.

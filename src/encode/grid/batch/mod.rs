@@ -12,6 +12,7 @@ mod networks;
 use rayon::prelude::*;
 
 use super::super::block::BlockPlan;
+#[cfg(feature = "bench")]
 use super::super::sums::MinMax;
 use super::{Candidate, encode_layers, total};
 use crate::backend::cpu::CpuLevel;
@@ -38,6 +39,7 @@ pub(crate) struct GridTrainingBlock<'a> {
     pub(crate) centre: i32,
 }
 
+#[cfg(feature = "bench")]
 impl<'a> GridTrainingBlock<'a> {
     /// A block of a plan.
     ///
@@ -88,6 +90,14 @@ pub(crate) struct TrainedBlock {
     /// Squared error plus the price of the layers, as trained.
     pub(super) cost: f64,
     pub(super) network: Option<Network>,
+}
+
+#[cfg(feature = "bench")]
+impl TrainedBlock {
+    /// Bytes of the layers, without a network.
+    pub(crate) fn bytes(&self) -> usize {
+        self.candidate.layers.iter().map(Vec::len).sum()
+    }
 }
 
 /// A sweep that changes under one in this many weights is the last one: the sweeps after it take off less than
