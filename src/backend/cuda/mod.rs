@@ -5,10 +5,18 @@
 //! [`Device`]: the driver of a real GPU is one implementation, an emulator that runs the kernels on the CPU
 //! another, so that all but the driver's own calls is tested without a GPU.
 
+mod backend;
+mod batch;
 mod device;
+mod host_layers;
+mod lane;
 mod layout;
+mod plan;
+mod reconstruct;
 mod stream;
 
+pub use backend::{CudaBackend, Flight, LANES};
+pub use batch::{BYTE_ALIGN, Content, Placement, Voxels};
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
 pub use stream::{KernelTime, Stream, Ticket};
