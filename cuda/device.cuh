@@ -37,6 +37,9 @@ HGV_DEVICE u32 thread_count() { return blockDim.x; }
 HGV_DEVICE u32 block_index() { return blockIdx.x; }
 HGV_DEVICE u32 block_count() { return gridDim.x; }
 
+// Before a loop whose variable must not become an index into memory.
+#define HGV_UNROLL _Pragma("unroll")
+
 #define HGV_SHARED(Type, name) __shared__ Type name
 #define HGV_DYNAMIC_SHARED(Type, name)                                                                        \
     extern __shared__ __align__(16) u8 hgv_dynamic_shared[];                                                  \

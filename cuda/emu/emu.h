@@ -127,6 +127,8 @@ HGV_DEVICE u32 thread_count() { return emu::block->threads; }
 HGV_DEVICE u32 block_index() { return emu::block->index; }
 HGV_DEVICE u32 block_count() { return emu::block->count; }
 
+#define HGV_UNROLL
+
 #define HGV_SHARED(Type, name)                                                                                \
     static const char name##_key = 0;                                                                         \
     Type& name = *static_cast<Type*>(emu::shared(&name##_key, sizeof(Type)))
