@@ -25,15 +25,6 @@ struct RansLayerShared {
     RansWarp warps[kLayerWarps];
 };
 
-// Takes the next block; `count` when there is none.
-HGV_DEVICE u32 next_block(const RansLayerParams& p) {
-    u32 taken = 0;
-    if (lane_index() == 0) {
-        taken = atomic_add(p.next, 1u);
-    }
-    return HGV_SHFL(taken, 0);
-}
-
 template <class T> HGV_DEVICE bool decode_block(const RansLayerParams& p, const BlockHead& head, T* plane, RansLayerShared& shared) {
     u8* own = p.workspace + static_cast<u64>(block_index() * kLayerWarps + warp_index()) * p.workspace_bytes;
     const RansPlace<T> place = {plane + head.indices, own, reinterpret_cast<u32*>(own + p.flag_bytes),
@@ -44,7 +35,7 @@ template <class T> HGV_DEVICE bool decode_block(const RansLayerParams& p, const 
 HGV_KERNEL(hgv_rans_layers, RansLayerParams, 256, 2) {
     HGV_SHARED(RansLayerShared, shared);
     rans_load(p.tables, shared.bounds);
-    for (u32 i = next_block(p); i < p.count; i = next_block(p)) {
+    for (u32 i = next_block(p.next); i < p.count; i = next_block(p.next)) {
         const u32 number = p.order[i];
         const BlockHead head = p.heads[number];
         const bool good = (head.flags & kWide) != 0 ? decode_block(p, head, p.wide, shared)

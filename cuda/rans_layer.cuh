@@ -94,11 +94,7 @@ HGV_DEVICE bool decode_layers(const BlockHead& head, const LayerHead* layers, co
             continue;
         }
         RansPlayer<T> player;
-        rans_open(player.decoder, bounds, maps, bytes + layer.offset, layer.bytes);
-        player.indices = to.indices;
-        player.marks = to.marks;
-        player.batches = 0;
-        player.signs = 0;
+        player_open(player, bounds, maps, bytes + layer.offset, layer.bytes, to.indices, to.marks);
         if (player.decoder.bad == 0) {
             code_layer(walk, player, brought);
         }

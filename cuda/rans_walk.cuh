@@ -114,22 +114,13 @@ HGV_DEVICE u32 magnitude_at(const u32* dims, const BandBox& box, const T* indice
 // What a magnitude is worth at the next quality, until it is coded.
 HGV_DEVICE u32 quadrupled(u32 magnitude) { return smaller(4u * magnitude, static_cast<u32>(kTopMagnitude)); }
 
-// Sum over the six face neighbours, as coded or estimated from the quality before.
-template <class T>
-HGV_DEVICE u32 face_sum(const RansWalk<T>& walk, const BandBox& box, bool coded, u32 x, u32 y, u32 z) {
-    const T* from = coded ? walk.now : walk.before;
-    u32 sum = 0;
-    for (u32 face = 0; face < 6; face++) {
-        const u32 step = (face & 1u) != 0 ? 1u : ~0u;
-        const u32 m = magnitude_at(walk.dims, box, from, face < 2 ? x + step : x, face / 2 == 1 ? y + step : y,
-                                   face >= 4 ? z + step : z);
-        sum += coded ? m : quadrupled(m);
-    }
-    return sum;
+// Sum of m over the six face neighbours.
+template <class M> HGV_DEVICE u32 face_sum(u32 x, u32 y, u32 z, M m) {
+    return m(x - 1u, y, z) + m(x + 1u, y, z) + m(x, y - 1u, z) + m(x, y + 1u, z) + m(x, y, z - 1u) + m(x, y, z + 1u);
 }
 
-// Sum over the four neighbours that differ in both odd coordinates, of which there are two.
-template <class T> HGV_DEVICE u32 diagonal_sum(const RansWalk<T>& walk, const BandBox& box, u32 x, u32 y, u32 z) {
+// Sum of m over the four neighbours that differ in both odd coordinates, of which there are two.
+template <class M> HGV_DEVICE u32 diagonal_sum(u32 x, u32 y, u32 z, M m) {
     const bool even_x = (x & 1u) == 0;
     const bool even_y = (y & 1u) == 0;
     const bool even_z = (z & 1u) == 0;
@@ -137,8 +128,7 @@ template <class T> HGV_DEVICE u32 diagonal_sum(const RansWalk<T>& walk, const Ba
     for (u32 corner = 0; corner < 4; corner++) {
         const u32 first = (corner & 1u) != 0 ? 1u : ~0u;
         const u32 second = (corner & 2u) != 0 ? 1u : ~0u;
-        sum += magnitude_at(walk.dims, box, walk.now, even_x ? x : x + first,
-                            even_y ? y : even_x ? y + first : y + second, even_z ? z : z + second);
+        sum += m(even_x ? x : x + first, even_y ? y : even_x ? y + first : y + second, even_z ? z : z + second);
     }
     return sum;
 }
@@ -161,17 +151,22 @@ template <class T> HGV_DEVICE Around look_around(const RansWalk<T>& walk, const 
     const u32 x = at & 0xffu;
     const u32 y = at >> 8 & 0xffu;
     const u32 z = at >> 16;
+    const auto coded = [&](u32 i, u32 j, u32 k) { return magnitude_at(walk.dims, band.box, walk.now, i, j, k); };
+    const auto expected = [&](u32 i, u32 j, u32 k) {
+        return quadrupled(magnitude_at(walk.dims, band.box, walk.before, i, j, k));
+    };
+    const auto parent = [&](u32 i, u32 j, u32 k) { return magnitude_at(walk.dims, band.parent, walk.now, i, j, k); };
     Around around = {0, 0, 0};
-    if (pass == 1u) {
-        around.neighbours = diagonal_sum(walk, band.box, x, y, z);
-        around.neighbours = walk.refines != 0 ? 2u * around.neighbours + face_sum(walk, band.box, false, x, y, z)
-                                              : 3u * around.neighbours;
-    } else if (pass == 2u || walk.refines != 0) {
-        around.neighbours = 2u * face_sum(walk, band.box, pass == 2u, x, y, z);
+    if (pass == 2u) {
+        around.neighbours = 2u * face_sum(x, y, z, coded);
+    } else if (pass == 1u) {
+        const u32 diagonals = diagonal_sum(x, y, z, coded);
+        around.neighbours = walk.refines != 0 ? 2u * diagonals + face_sum(x, y, z, expected) : 3u * diagonals;
+    } else if (walk.refines != 0) {
+        around.neighbours = 2u * face_sum(x, y, z, expected);
     }
     if (band.has_parent) {
-        around.parent = 2u * magnitude_at(walk.dims, band.parent, walk.now, x / 2u, y / 2u, z / 2u) +
-                        face_sum(walk, band.parent, true, x / 2u, y / 2u, z / 2u);
+        around.parent = 2u * parent(x / 2u, y / 2u, z / 2u) + face_sum(x / 2u, y / 2u, z / 2u, parent);
     }
     around.cousins = cousin_mean(walk, band, x, y, z);
     return around;
@@ -208,9 +203,7 @@ HGV_DEVICE u32 flag_at(const u8* flags, const RansBand& band, u32 x, u32 y, u32 
 
 // Active groups among the six face neighbours.
 HGV_DEVICE u32 flag_faces(const u8* flags, const RansBand& band, u32 x, u32 y, u32 z) {
-    return flag_at(flags, band, x - 1u, y, z) + flag_at(flags, band, x + 1u, y, z) +
-           flag_at(flags, band, x, y - 1u, z) + flag_at(flags, band, x, y + 1u, z) +
-           flag_at(flags, band, x, y, z - 1u) + flag_at(flags, band, x, y, z + 1u);
+    return face_sum(x, y, z, [&](u32 i, u32 j, u32 k) { return flag_at(flags, band, i, j, k); });
 }
 
 // Position number i of a box, in raster order.

@@ -1,10 +1,12 @@
-//! Coder R on the device: layers, residuals and masks, decoded and encoded bit for bit as on the CPU.
+//! Coder R on the device: layers and residuals, decoded and encoded bit for bit as on the CPU.
 //! Kernels: `cuda/rans_*.cu`.
 
 mod layers;
+mod residual;
 mod tables;
 
 pub use layers::{LayerBatch, LayerDecoder};
+pub use residual::{ResidualBatch, ResidualDecoder};
 pub use tables::{DeviceTables, TableAddresses};
 
 use super::Stream;
@@ -29,6 +31,8 @@ struct Shape {
     bands: usize,
     /// Groups of the low parts of all splits, which hold those of any band.
     groups: usize,
+    /// Groups of the block itself.
+    block_groups: usize,
 }
 
 impl Shape {
@@ -39,6 +43,7 @@ impl Shape {
             voxels: 1 << (3 * block_log2),
             bands: 7 * splits as usize,
             groups: cubes.sum(),
+            block_groups: 1 << (3 * splits),
         }
     }
 }

@@ -1,24 +1,15 @@
-//! Coder R on the device: the same indices as on the CPU for every stream, and a bad status for exactly the
-//! streams that the CPU refuses.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod rans_cases;
+//! Layers, from bytes to indices.
 
 use std::sync::Arc;
 
 use hgv::backend::cuda::rans::{LayerBatch, LayerDecoder};
 use hgv::backend::cuda::{
-    BlockFlags, BlockHead, Buffer, Device, LayerHead, STATUS_BAD, STATUS_GOOD, Stream,
+    BlockFlags, BlockHead, Device, LayerHead, STATUS_BAD, STATUS_GOOD, Stream,
 };
 use hgv_cuda_emulator::{for_each_device, for_one_device};
-use rans_cases::{Case, Random, random_case, vector_cases};
-use zerocopy::{Immutable, IntoBytes};
 
-fn buffer<T: IntoBytes + Immutable>(stream: &mut Stream, data: &[T]) -> Buffer {
-    let buffer = Buffer::new(stream.device(), size_of_val(data)).unwrap();
-    stream.upload(&buffer, 0, data).unwrap();
-    buffer
-}
+use crate::buffer;
+use crate::cases::{Case, Random, random_case, vector_cases};
 
 /// Heads and bytes of a batch of blocks; planes lie one block after the other.
 fn describe(cases: &[Case]) -> (Vec<BlockHead>, Vec<LayerHead>, Vec<u8>) {

@@ -231,8 +231,8 @@ fn fresh(random: &mut Random, style: u64, region: u64, top: i64) -> i64 {
     sign * (size as i64).min(top)
 }
 
-/// A random block that may be cut at any side.
-pub(crate) fn random_case(random: &mut Random, block_log2: u32) -> Case {
+/// Extents of a block that may be cut at any side, few enough voxels to emulate fast.
+pub(crate) fn random_dims(random: &mut Random, block_log2: u32) -> [usize; 3] {
     let side = 1u64 << block_log2;
     let mut extent = |_| match random.below(5) {
         0 => side,
@@ -240,12 +240,16 @@ pub(crate) fn random_case(random: &mut Random, block_log2: u32) -> Case {
         _ => 1 + random.below(side.min(40)),
     } as usize;
     let dims = [0, 1, 2].map(&mut extent);
-    // Whole blocks of the larger sides are slow to emulate.
-    let dims = if dims.iter().product::<usize>() > 40_000 {
+    if dims.iter().product::<usize>() > 40_000 {
         [dims[0], dims[1].min(9), dims[2].min(17)]
     } else {
         dims
-    };
+    }
+}
+
+/// A random block that may be cut at any side.
+pub(crate) fn random_case(random: &mut Random, block_log2: u32) -> Case {
+    let dims = random_dims(random, block_log2);
     let wide = random.below(2) == 0;
     Case::new(random, block_log2, dims, wide)
 }
