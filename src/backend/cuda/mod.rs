@@ -15,6 +15,7 @@ mod driver;
 mod host_layers;
 mod lane;
 mod layout;
+mod mask;
 #[cfg(feature = "cuda")]
 mod module;
 mod plan;
@@ -22,6 +23,7 @@ mod plan;
 mod pool;
 #[cfg(feature = "cuda")]
 mod ptx;
+pub mod rans;
 mod reconstruct;
 mod stream;
 
@@ -33,6 +35,7 @@ pub use backend::{CudaBackend, Flight, LANES};
 pub use batch::{BYTE_ALIGN, Content, Placement, Voxels};
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
+pub use mask::{MaskBatch, decode_masks};
 pub use stream::{KernelTime, Stream, Ticket};
 
 /// Every GPU that can be used, each with at most `memory` bytes if that is stated.
