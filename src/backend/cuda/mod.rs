@@ -6,7 +6,9 @@
 //! another, so that all but the driver's own calls is tested without a GPU.
 
 mod device;
+pub mod grid;
 mod layout;
+pub mod rans;
 mod stream;
 
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
