@@ -8,9 +8,11 @@
 mod device;
 pub mod grid;
 mod layout;
+mod mask;
 pub mod rans;
 mod stream;
 
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
+pub use mask::{MaskBatch, decode_masks};
 pub use stream::{KernelTime, Stream, Ticket};

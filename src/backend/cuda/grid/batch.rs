@@ -172,9 +172,7 @@ impl GridBatch {
         way: Way,
         entries: impl Iterator<Item = &'a Entry> + Clone,
     ) -> Result<Tiling> {
-        let plans = entries
-            .clone()
-            .map(|e| &self.plans[e.job.plan as usize]);
+        let plans = entries.clone().map(|e| &self.plans[e.job.plan as usize]);
         let words = match way {
             Way::Sums => 0,
             Way::Matrices => plans.map(|p| p.inputs.div_ceil(4)).max().unwrap_or(0),
