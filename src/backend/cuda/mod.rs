@@ -12,6 +12,7 @@ mod batch;
 mod device;
 #[cfg(feature = "cuda")]
 mod driver;
+pub mod grid;
 mod host_layers;
 mod lane;
 mod layout;
