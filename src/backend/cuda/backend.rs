@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::batch::{self, Batch, Content, Placement, Voxels};
 use super::device::Device;
+use super::grid;
 use super::lane::Lane;
 use super::layout::STATUS_GOOD;
 use super::stream::KernelTime;
@@ -238,7 +239,7 @@ fn bytes_of_voxel(model: &BlockModel) -> usize {
     let values = match model {
         BlockModel::Wavelet(m) if m.precision == Precision::I16 => 4,
         BlockModel::Wavelet(_) => 8,
-        BlockModel::Grid(_) => 4,
+        BlockModel::Grid(m) => 4 + grid::bytes_of_voxel(m),
     };
     let residual = if model.residual() == Residual::None {
         0

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::grid::GridBatch;
 use super::layout::{BlockFlags, BlockHead, LayerHead};
 use super::plan::{HAS_FILTER, MOST_DEPTH, RANKED, ReconHead, ReconPlan};
 use crate::Result;
@@ -112,6 +113,8 @@ pub(super) struct Batch<'a> {
     pub(super) bytes: usize,
     pub(super) lists: Lists,
     pub(super) planes: Planes,
+    /// Blocks under grid models.
+    pub(super) grids: GridBatch,
     /// Jobs of the blocks; `None` for constant ones.
     pub(super) jobs: Vec<Option<BlockJob<'a>>>,
     known: HashMap<PlanKey, u32>,
@@ -158,13 +161,10 @@ impl<'a> Batch<'a> {
                 self.push_constant(*q, shape, *lod, placement);
                 true
             }
-            Content::Payload(job) if is_covered(job) => match Parts::of(job) {
-                Ok(parts) => {
-                    self.push_payload(job, &parts, placement);
-                    true
-                }
-                Err(_) => false,
-            },
+            Content::Payload(job) if is_covered(job) => {
+                let parts = Parts::of(job);
+                parts.is_ok_and(|parts| self.push_payload(job, &parts, placement).is_ok())
+            }
             Content::Payload(_) => false,
         }
     }
@@ -186,7 +186,12 @@ impl<'a> Batch<'a> {
         self.jobs.push(None);
     }
 
-    fn push_payload(&mut self, job: &BlockJob<'a>, parts: &Parts<'a>, placement: &Placement) {
+    fn push_payload(
+        &mut self,
+        job: &BlockJob<'a>,
+        parts: &Parts<'a>,
+        placement: &Placement,
+    ) -> Result<()> {
         let number = self.heads.len() as u32;
         let last = job.layers.len().checked_sub(1);
         let quality = last.and_then(|i| job.steps.get(i)).map_or(0, |s| s.quality);
@@ -207,6 +212,10 @@ impl<'a> Batch<'a> {
             quality: quality.into(),
             ..BlockHead::default()
         };
+        if let BlockModel::Grid(model) = job.model {
+            let bytes = parts.layers.iter().map(|l| l.len()).sum();
+            self.grids.push(number, &head, model, bytes)?;
+        }
         let mut recon = recon_head(placement, plan);
         recon.set_range(job.model, job.range);
         recon.direct = self.is_direct(job, &head, placement).into();
@@ -216,6 +225,7 @@ impl<'a> Batch<'a> {
         self.heads.push(head);
         self.recon.push(recon);
         self.jobs.push(Some(*job));
+        Ok(())
     }
 
     fn plan(&mut self, key: PlanKey, make: impl FnOnce() -> ReconPlan) -> u32 {
@@ -343,5 +353,6 @@ fn flags(job: &BlockJob<'_>) -> u32 {
 pub(super) fn is_covered(job: &BlockJob<'_>) -> bool {
     let sides = job.shape.dims.iter().all(|n| (1..=MOST_SIDE).contains(n));
     let depth = (1..=MOST_DEPTH).contains(&job.shape.depth) && job.lod <= job.shape.depth;
-    sides && depth && matches!(job.model, BlockModel::Wavelet(_)) && !job.has_residual()
+    let coder = !matches!(job.model, BlockModel::Wavelet(m) if m.coder == Coder::M);
+    sides && depth && coder
 }

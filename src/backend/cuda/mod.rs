@@ -9,11 +9,11 @@
 mod api;
 mod backend;
 mod batch;
+mod decoders;
 mod device;
 #[cfg(feature = "cuda")]
 mod driver;
 pub mod grid;
-mod host_layers;
 mod lane;
 mod layout;
 mod mask;
