@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::layout::{GridJob, GridPlan, STATE_BYTES, network_len, network_numbers};
+use super::layout::{GridJob, GridPlan, network_len, network_numbers};
 use crate::backend::cuda::BlockHead;
 use crate::model::GridModel;
 use crate::{Error, Result};
@@ -122,13 +122,6 @@ impl GridBatch {
         Ok(())
     }
 
-    /// Bytes of device memory that decoding needs beside what the batch itself holds.
-    pub fn workspace(&self) -> usize {
-        let plans = self.plans.len() * size_of::<GridPlan>();
-        let jobs = self.entries.len() * (size_of::<GridJob>() + STATE_BYTES + 4);
-        4 * self.weights + 2 * (self.networks + self.bases.len()) + plans + jobs
-    }
-
     /// Number of the plan of a block's model and extent.
     fn plan(&mut self, head: &BlockHead, model: &GridModel) -> Result<u32> {
         let key = (head.model, head.dims);
@@ -151,17 +144,18 @@ impl GridBatch {
 
     /// The jobs, those of most bytes first so that the device is busy to the end, and for each way the
     /// numbers of its jobs with their tiling.
-    pub(super) fn arrange(&mut self) -> Result<(Vec<GridJob>, Vec<(Way, Vec<u32>, Tiling)>)> {
-        self.entries.sort_by_key(|e| Reverse(e.bytes));
-        let jobs = self.entries.iter().map(|e| e.job).collect();
+    pub(super) fn arrange(&self) -> Result<(Vec<GridJob>, Vec<(Way, Vec<u32>, Tiling)>)> {
+        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        entries.sort_by_key(|e| Reverse(e.bytes));
+        let jobs = entries.iter().map(|e| e.job).collect();
         let mut orders = Vec::new();
         for way in WAYS {
-            let of_way = self.entries.iter().enumerate();
+            let of_way = entries.iter().copied().enumerate();
             let of_way: Vec<_> = of_way.filter(|(_, e)| e.way == way).collect();
             if of_way.is_empty() {
                 continue;
             }
-            let tiling = self.tiling(way, of_way.iter().map(|(_, e)| *e))?;
+            let tiling = self.tiling(way, of_way.iter().map(|&(_, e)| e))?;
             orders.push((way, of_way.iter().map(|&(i, _)| i as u32).collect(), tiling));
         }
         Ok((jobs, orders))
@@ -206,6 +200,14 @@ impl GridBatch {
             shared: 4 * (lattices * voxels + 2 * words * (voxels + PLANE_GAP)),
         })
     }
+}
+
+/// Bytes of weights that a voxel takes on the device, at most but for small blocks.
+pub(in crate::backend::cuda) fn bytes_of_voxel(model: &GridModel) -> usize {
+    const SIDE: usize = 32;
+    let levels = model.levels.iter();
+    let weights = levels.map(|l| l.features() * l.weights([SIDE; 3]));
+    (4 * weights.sum::<usize>()).div_ceil(SIDE.pow(3))
 }
 
 fn way(path: NetworkPath, plan: &GridPlan) -> Way {

@@ -4,6 +4,7 @@
 mod batch;
 mod layout;
 
+pub(super) use batch::bytes_of_voxel;
 pub use batch::{GridBatch, NetworkPath};
 
 use zerocopy::{Immutable, IntoBytes};
@@ -116,7 +117,7 @@ impl GridDecoder {
     pub fn decode(
         &mut self,
         stream: &mut Stream,
-        batch: &mut GridBatch,
+        batch: &GridBatch,
         target: &GridTarget<'_>,
     ) -> Result<()> {
         if batch.is_empty() {
