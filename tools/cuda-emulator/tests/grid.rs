@@ -122,7 +122,7 @@ fn on_device(device: &Arc<dyn Device>, cases: &[Case], path: NetworkPath) -> Vec
     let mut decoder = GridDecoder::new(&mut stream).unwrap();
     // Twice: the second batch finds what the first has left in the workspace.
     for _ in 0..2 {
-        decoder.decode(&mut stream, &mut batch, &target).unwrap();
+        decoder.decode(&mut stream, &batch, &target).unwrap();
     }
     let [status, integers] = [status, integers].map(|b| stream.download(b, 0, b.len()).unwrap());
     stream.synchronise().unwrap();
