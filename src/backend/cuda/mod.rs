@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use crate::Result;
 
-pub use backend::{CudaBackend, Flight, LANES};
+pub use backend::{CudaBackend, Flight};
 pub use batch::{BYTE_ALIGN, Content, Placement, Voxels};
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};

@@ -163,6 +163,31 @@ fn little_memory_only_makes_batches_smaller() {
     assert!(matches!(failed, Err(Error::DeviceMemory(_))), "{failed:?}");
 }
 
+/// Batches of one read on two devices.
+#[test]
+fn several_devices_share_a_region() {
+    let path = encoded(|v| v * 0.25, &EncodeOptions::default());
+    let (Some(first), Some(second)) = (
+        Emulator::with_memory(Order::Forward, 16 << 20),
+        Emulator::with_memory(Order::Reverse, 16 << 20),
+    ) else {
+        eprintln!("SKIPPED: emulator of CUDA kernels, no C++20 compiler");
+        return;
+    };
+    let backend = CudaBackend::new(Arc::new(first), CpuBackend::new());
+    let backend = backend.with_device(Arc::new(second));
+    assert_eq!(
+        backend.name(),
+        "cuda (emulator (Forward), emulator (Reverse))"
+    );
+    let cpu = Volume::open(&path).unwrap();
+    let both = Volume::open(&path).unwrap().with_backend(Arc::new(backend));
+    for region in regions(&cpu, 0) {
+        let [a, b] = [&cpu, &both].map(|v| read(v, 0, v.levels() - 1, &region).unwrap());
+        assert!(a == b);
+    }
+}
+
 /// Damaged layers among good ones: each block gives the error or the integers of the CPU.
 #[test]
 fn damaged_blocks_give_the_errors_of_the_cpu() {
