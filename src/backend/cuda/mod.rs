@@ -9,9 +9,11 @@ mod device;
 mod layout;
 mod mask;
 pub mod rans;
+mod sink;
 mod stream;
 
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
-pub use mask::{MaskBatch, decode_masks};
+pub use mask::{MaskBatch, MaskEncodeBatch, MaskEncoder, decode_masks};
+pub use sink::{ByteSink, STATUS_FULL, SinkAddresses};
 pub use stream::{KernelTime, Stream, Ticket};
