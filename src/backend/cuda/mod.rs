@@ -22,6 +22,7 @@ mod module;
 mod plan;
 #[cfg(feature = "cuda")]
 mod pool;
+mod profiled;
 #[cfg(feature = "cuda")]
 mod ptx;
 pub mod rans;
@@ -38,6 +39,7 @@ pub use batch::{BYTE_ALIGN, Content, Placement, Voxels};
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
 pub use mask::{MaskBatch, MaskEncodeBatch, MaskEncoder, decode_masks};
+pub use profiled::Profiled;
 pub use sink::{ByteSink, STATUS_FULL, SinkAddresses};
 pub use stream::{KernelTime, Stream, Ticket};
 
