@@ -7,6 +7,7 @@
 
 mod device;
 mod layout;
+pub mod mixing;
 mod stream;
 
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
