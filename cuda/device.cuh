@@ -63,7 +63,11 @@ HGV_DEVICE u32 leading_zeros(u32 v) { return static_cast<u32>(__clz(static_cast<
 HGV_DEVICE u32 find_first(u32 v) { return v == 0 ? 32u : static_cast<u32>(__ffs(static_cast<i32>(v))) - 1u; }
 HGV_DEVICE u32 mul_hi(u32 a, u32 b) { return __umulhi(a, b); }
 // c plus the four products of the signed bytes of a and b.
-HGV_DEVICE i32 dot4_i8(i32 a, i32 b, i32 c) { return __dp4a(a, b, c); }
+HGV_DEVICE i32 dot4_i8(i32 a, i32 b, i32 c) {
+    i32 sum;  // NVRTC declares __dp4a but has no body for it.
+    asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
+    return sum;
+}
 HGV_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 // Nearest integer, halves to even.
 HGV_DEVICE float round_even(float v) { return rintf(v); }

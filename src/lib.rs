@@ -91,6 +91,7 @@ pub mod predict;
 pub mod decode;
 pub mod encode;
 pub mod quality;
+pub mod stream;
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -15,6 +15,7 @@ fn main() {
     let library = compiler().and_then(|compiler| build(&compiler, &cuda, &out));
     let path = library.map_or(String::new(), |l| l.display().to_string());
     println!("cargo:rustc-env=HGV_CUDA_EMULATOR={path}");
+    println!("cargo:rustc-env=HGV_CUDA_DRIVERS={}", out.display());
 }
 
 /// A compiler that knows C++20.
@@ -71,7 +72,30 @@ fn build(compiler: &Path, cuda: &Path, out: &Path) -> Option<PathBuf> {
         .arg("-o")
         .arg(&library);
     assert!(link.status().expect("the compiler ran before").success());
+    drivers(compiler, out);
     Some(library)
+}
+
+/// `driver/libcuda.so.1` over the emulator, and one without functions in `empty`.
+fn drivers(compiler: &Path, out: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("driver.cpp");
+    println!("cargo:rerun-if-changed={}", source.display());
+    for (name, source) in [
+        ("driver", source.as_path()),
+        ("empty", Path::new("/dev/null")),
+    ] {
+        let folder = out.join(name);
+        std::fs::create_dir_all(&folder).expect("cargo's own folder");
+        let mut command = Command::new(compiler);
+        command.args(flags()).args(["-shared", "-x", "c++"]);
+        command.arg(source).args(["-x", "none", "-L"]).arg(out);
+        if name == "driver" {
+            command.args(["-lhgv_cuda_emulator", "-Wl,-rpath,$ORIGIN/.."]);
+        }
+        command.arg("-o").arg(folder.join("libcuda.so.1"));
+        let status = command.status().expect("the compiler ran before");
+        assert!(status.success(), "the driver for tests does not compile");
+    }
 }
 
 /// Kernels, the kernels with faults, and the emulator.

@@ -178,7 +178,7 @@ pub trait Device: Send + Sync + Debug {
     /// [`Error::Device`] if the device fails.
     fn record(&self, stream: StreamId) -> Result<EventId>;
 
-    /// Milliseconds between two moments that are past; forgets the first.
+    /// Milliseconds between two moments that are past; forgets both.
     ///
     /// # Errors
     /// [`Error::Device`] if the device fails or a moment is unknown.

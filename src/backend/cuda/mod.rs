@@ -5,11 +5,50 @@
 //! [`Device`]: the driver of a real GPU is one implementation, an emulator that runs the kernels on the CPU
 //! another, so that all but the driver's own calls is tested without a GPU.
 
+#[cfg(feature = "cuda")]
+mod api;
 mod device;
+#[cfg(feature = "cuda")]
+mod driver;
 mod layout;
+mod mask;
 pub mod mixing;
+#[cfg(feature = "cuda")]
+mod module;
+#[cfg(feature = "cuda")]
+mod pool;
+#[cfg(feature = "cuda")]
+mod ptx;
+pub mod rans;
+mod sink;
 mod stream;
+
+use std::sync::Arc;
+
+use crate::Result;
 
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
+pub use mask::{MaskBatch, MaskEncodeBatch, MaskEncoder, decode_masks};
+pub use sink::{ByteSink, STATUS_FULL, SinkAddresses};
 pub use stream::{KernelTime, Stream, Ticket};
+
+/// Every GPU that can be used, each with at most `memory` bytes if that is stated.
+///
+/// # Errors
+/// [`crate::Error::Device`] with the reason if there is none.
+#[cfg(feature = "cuda")]
+pub fn devices(memory: Option<u64>) -> Result<Vec<Arc<dyn Device>>> {
+    driver::devices(memory)
+}
+
+/// Every GPU that can be used: without the feature `cuda`, none.
+///
+/// # Errors
+/// [`crate::Error::Device`].
+#[cfg(not(feature = "cuda"))]
+pub fn devices(_memory: Option<u64>) -> Result<Vec<Arc<dyn Device>>> {
+    Err(crate::Error::Device(
+        "there is no device to use: this program was built without CUDA".into(),
+    ))
+}

@@ -11,6 +11,7 @@
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,17 @@ pub enum Order {
     Reverse,
     /// Shuffled anew at every step, from a seed.
     Random(u64),
+}
+
+impl Order {
+    /// Its name in `HGV_TEST_DEVICES`.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Reverse => "reverse",
+            Self::Random(_) => "random",
+        }
+    }
 }
 
 /// Every order that a test should try.
@@ -109,6 +121,9 @@ impl Emulator {
     }
 
     /// Every kernel of the library.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the library is not the emulator.
     pub fn kernels(&self) -> Result<Vec<StatedKernel>> {
         // SAFETY: the signature is that of emu.cpp.
         let stated = unsafe { self.library.get::<KernelFn>(b"hgv_emu_kernel") };
@@ -289,7 +304,7 @@ impl Device for Emulator {
 
     fn elapsed(&self, from: EventId, to: EventId) -> Result<f64> {
         let mut state = self.state();
-        let (from, to) = (state.events.remove(&from.0), state.events.get(&to.0));
+        let (from, to) = (state.events.remove(&from.0), state.events.remove(&to.0));
         match (from, to) {
             (Some(from), Some(to)) => Ok(to.duration_since(from).as_secs_f64() * 1e3),
             _ => Err(Error::Device("a moment that was never recorded".into())),
@@ -301,20 +316,43 @@ fn pointer(address: Address) -> *mut u8 {
     std::ptr::with_exposed_provenance_mut(address as usize)
 }
 
-/// Runs a test on every device there is: the emulator in each order of threads. Says what is skipped.
+/// Folder of a `libcuda.so.1` that works over the emulator (`driver`) or lacks every function (`empty`).
+pub fn driver_folder(name: &str) -> Option<PathBuf> {
+    let library = env!("HGV_CUDA_EMULATOR");
+    (!library.is_empty()).then(|| Path::new(env!("HGV_CUDA_DRIVERS")).join(name))
+}
+
+/// Runs a test on every device there is: the emulator in each order of threads, and GPUs. Says what is
+/// skipped. `HGV_TEST_DEVICES` names the ones to take: `forward`, `reverse`, `random`, `gpu`; a GPU that is
+/// named has to be there.
 pub fn for_each_device(test: impl Fn(&Arc<dyn Device>)) {
-    for order in ORDERS {
-        match Emulator::new(order) {
+    run_on(&ORDERS, test);
+}
+
+/// Runs a test on the emulator in its plain order and on GPUs, for tests that take long.
+pub fn for_one_device(test: impl Fn(&Arc<dyn Device>)) {
+    run_on(&ORDERS[..1], test);
+}
+
+fn run_on(orders: &[Order], test: impl Fn(&Arc<dyn Device>)) {
+    let named = std::env::var("HGV_TEST_DEVICES").unwrap_or_default();
+    let named: Vec<_> = named.split(',').filter(|w| !w.is_empty()).collect();
+    for order in orders {
+        if !named.is_empty() && !named.contains(&order.word()) {
+            continue;
+        }
+        match Emulator::new(*order) {
             Some(emulator) => test(&(Arc::new(emulator) as Arc<dyn Device>)),
             None => eprintln!("SKIPPED: emulator of CUDA kernels, no C++20 compiler"),
         }
     }
-}
-
-/// Runs a test on the emulator in its plain order, for tests that take long.
-pub fn for_one_device(test: impl Fn(&Arc<dyn Device>)) {
-    match Emulator::new(Order::Forward) {
-        Some(emulator) => test(&(Arc::new(emulator) as Arc<dyn Device>)),
-        None => eprintln!("SKIPPED: emulator of CUDA kernels, no C++20 compiler"),
+    if !named.is_empty() && !named.contains(&"gpu") {
+        return;
+    }
+    match hgv::backend::cuda::devices(None) {
+        Ok(devices) => devices.iter().take(1).for_each(test),
+        #[expect(clippy::panic, reason = "a device that was named must be there")]
+        Err(e) if named.contains(&"gpu") => panic!("{e}"),
+        Err(e) => eprintln!("SKIPPED: {e}"),
     }
 }
