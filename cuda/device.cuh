@@ -37,6 +37,9 @@ HGV_DEVICE u32 thread_count() { return blockDim.x; }
 HGV_DEVICE u32 block_index() { return blockIdx.x; }
 HGV_DEVICE u32 block_count() { return gridDim.x; }
 
+// Before a loop whose variable must not become an index into memory.
+#define HGV_UNROLL _Pragma("unroll")
+
 #define HGV_SHARED(Type, name) __shared__ Type name
 #define HGV_DYNAMIC_SHARED(Type, name)                                                                        \
     extern __shared__ __align__(16) u8 hgv_dynamic_shared[];                                                  \
@@ -71,6 +74,7 @@ HGV_DEVICE i32 dot4_i8(i32 a, i32 b, i32 c) {
 HGV_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 // Nearest integer, halves to even.
 HGV_DEVICE float round_even(float v) { return rintf(v); }
+HGV_DEVICE float square_root(float v) { return __fsqrt_rn(v); }
 HGV_DEVICE u32 float_bits(float v) { return __float_as_uint(v); }
 HGV_DEVICE float bits_float(u32 v) { return __uint_as_float(v); }
 // Makes what this thread wrote visible to other blocks before what it writes next.

@@ -13,7 +13,7 @@ struct LiftParams {
     u32* status;
     u8* values;         // planes of indices and working values, [z][y][x] over whole blocks
     u8* scratch;        // as large
-    i32* integers;      // planes of decoded integers
+    i32* integers;      // planes of decoded integers, [z][y][x] over the level of detail
     Output to;
     u32 split;
     u32 tiles;
@@ -81,30 +81,70 @@ HGV_DEVICE Spot spot_of(u32 i, u32 width, u32 height) {
     return Spot{i - row * width, row % height, row / height};
 }
 
-// Ends a value of the level of detail: keeps it for a filter, keeps its integer for a residual, or makes a voxel.
-template <class P> HGV_DEVICE void finish_value(const LiftParams& p, const Item& item, Spot at, i32 w) {
+// How values at the level of detail end. Everything that a value needs is copied here, because what voxels are
+// written through might be an alias of the heads.
+template <class P> struct Ending {
+    Rounding rounding;
+    const ReconPlan* plan;
+    typename P::Element* values;  // takes what a filter works on
+    i32* integers;                // takes what is not direct
+    i64 out;
+    u64 pitch_z;
+    u32 pitch_y;
+    u32 width, height;            // of the level of detail
+    u32 flags;
+    u32 shrinks;                  // levels of detail of a reversible transform: axes cut by each split, 2 bits
+    bool direct;
+};
+
+template <class P> HGV_DEVICE Ending<P> ending_of(const LiftParams& p, const Item& item) {
     const BlockHead& head = item.head;
-    if ((item.plan.flags & kReversible) != 0) {
-        for (u32 d = head.lod; d > 0; d--) {
-            const u32 axes = axes_cut(head, d - 1);
-            w = axes == 0 ? w : P::multiply(w, P::shrink(axes));
-        }
+    Ending<P> end;
+    end.rounding = rounding_of<P>(head, item.plan, item.recon);
+    end.plan = &item.plan;
+    end.values = elements<P>(p.values, head);
+    end.integers = p.integers + head.integers;
+    end.out = item.recon.out;
+    end.pitch_z = item.recon.pitch_z;
+    end.pitch_y = item.recon.pitch_y;
+    end.width = halved(head.dims[0], head.lod);
+    end.height = halved(head.dims[1], head.lod);
+    end.flags = item.plan.flags;
+    end.shrinks = 0;
+    for (u32 d = 0; d < head.lod && (end.flags & kReversible) != 0; d++) {
+        const u32 axes = axes_cut(head, d);
+        end.shrinks = axes == 0 ? end.shrinks : end.shrinks << 2 | axes;
     }
-    if ((item.plan.flags & kHasFilter) != 0) {
-        if ((item.plan.flags & kHasCurve) != 0) {
-            w = straighten<P>(item.plan, item.recon, centre_of(head), w);
-        }
-        w = clamped(w, P::saturate(item.recon.low), P::saturate(item.recon.high));
-        const u32 place = (at.z * head.dims[1] + at.y) * head.dims[0] + at.x;
-        elements<P>(p.values, head)[place] = static_cast<typename P::Element>(w);
+    end.direct = item.recon.direct != 0;
+    return end;
+}
+
+// Ends an integer: as a voxel, or where a residual, a mask, ranks or a box are still to come.
+template <class P> HGV_DEVICE void end_integer(const LiftParams& p, const Ending<P>& end, Spot at, i32 q) {
+    if (end.direct) {
+        const u64 row = at.z * end.pitch_z + static_cast<u64>(at.y) * end.pitch_y;
+        store_voxel(p.to, end.out + static_cast<i64>(row + at.x), q);
+    } else {
+        end.integers[(at.z * end.height + at.y) * end.width + at.x] = q;
+    }
+}
+
+// Ends a working value, or keeps it for a filter.
+template <class P>
+HGV_DEVICE void end_value(const LiftParams& p, const Item& item, const Ending<P>& end, Spot at, i32 w) {
+    for (u32 left = end.shrinks; left != 0; left >>= 2) {
+        w = P::multiply(w, P::shrink(left & 3u));
+    }
+    if ((end.flags & kHasFilter) == 0) {
+        end_integer(p, end, at, round_value(end.rounding, *end.plan, w));
         return;
     }
-    const i32 q = round_value(head, item.plan, item.recon, w);
-    if ((head.flags & kResidual) != 0) {
-        p.integers[head.integers + (at.z * head.dims[1] + at.y) * head.dims[0] + at.x] = q;
-    } else {
-        place_voxel(p.to, head, item.plan, item.recon, at.x, at.y, at.z, q, false);
+    if ((end.flags & kHasCurve) != 0) {
+        w = straighten<P>(*end.plan, item.recon, centre_of(item.head), w);
     }
+    w = clamped(w, P::saturate(item.recon.low), P::saturate(item.recon.high));
+    // Filters are for the full resolution, where the level of detail is the block.
+    end.values[(at.z * end.height + at.y) * end.width + at.x] = static_cast<typename P::Element>(w);
 }
 
 // Dequantises and merges along z, from `values` to `scratch`: a thread a column of the box of the split.
@@ -147,21 +187,21 @@ template <class P> HGV_DEVICE void lift_z(const LiftParams& p) {
     }
 }
 
-// Ends or keeps one value after the merges of a split.
-template <class P> HGV_DEVICE void keep_value(const LiftParams& p, const Item& item, Spot at, i32 w) {
-    if (p.split == item.head.lod) {
-        finish_value<P>(p, item, at, w);
-    } else {
-        const u32 place = (at.z * item.head.dims[1] + at.y) * item.head.dims[0] + at.x;
-        elements<P>(p.values, item.head)[place] = static_cast<typename P::Element>(w);
-    }
-}
+// Lines along x that lie one after the other in shared memory, and where they go.
+struct Rows {
+    u32 count;
+    u32 width;
+    u32 height;  // of a plane
+    u32 first;   // plane
+    u32 nx, ny;  // of the whole block
+    bool last;   // whether this ends the inverse transform
+};
 
-// Merges rows of planes that lie one after the other in shared memory, a warp a row or several.
+// Merges rows, a warp a row or several.
 template <class P, u32 N>
-HGV_DEVICE void merge_rows(const LiftParams& p, const Item& item, const typename P::Element* rows, u32 first_plane,
-                           u32 count, u32 width, u32 height) {
-    const u32 low = (width + 1) / 2, high = width / 2;
+HGV_DEVICE void merge_rows(const LiftParams& p, const Item& item, const Rows& rows, const typename P::Element* shared) {
+    const Ending<P> end = ending_of<P>(p, item);
+    const u32 low = (rows.width + 1) / 2, high = rows.width / 2;
     u32 lanes = 1;  // of a row
     while (lanes * N < low) {
         lanes *= 2;
@@ -169,30 +209,40 @@ HGV_DEVICE void merge_rows(const LiftParams& p, const Item& item, const typename
     const u32 at_once = 32 / lanes;
     const u32 step = at_once * (kThreads / 32);
     // Every lane takes part in every turn; those past the last row do it again and keep nothing.
-    for (u32 base = warp_index() * at_once; base < count; base += step) {
+    for (u32 base = warp_index() * at_once; base < rows.count; base += step) {
         const u32 wanted = base + lane_index() / lanes;
-        const u32 row = smaller(wanted, count - 1);
-        const typename P::Element* from = rows + row * width;
+        const u32 row = smaller(wanted, rows.count - 1);
+        const typename P::Element* from = shared + row * rows.width;
         Pairs<N> pairs;
         pairs.first = (lane_index() % lanes) * N;
         pairs.low = low;
         pairs.high = high;
+        HGV_UNROLL
         for (u32 j = 0; j < N; j++) {
             const u32 i = pairs.first + j;
             pairs.even[j] = from[smaller(i, low - 1)];
             pairs.odd[j] = high == 0 ? 0 : from[low + smaller(i, high - 1)];
         }
-        if (width > 1) {
+        if (rows.width > 1) {
             merge_pairs<P>(pairs);
         }
-        const Spot at = {0, row % height, first_plane + row / height};
+        const u32 y = row % rows.height, z = rows.first + row / rows.height;
+        typename P::Element* kept = end.values + (z * rows.ny + y) * rows.nx;
+        const auto keep = [&](u32 x, i32 w) {
+            if (rows.last) {
+                end_value<P>(p, item, end, Spot{x, y, z}, w);
+            } else {
+                kept[x] = static_cast<typename P::Element>(w);
+            }
+        };
+        HGV_UNROLL
         for (u32 j = 0; j < N; j++) {
             const u32 i = pairs.first + j;
-            if (wanted < count && i < low) {
-                keep_value<P>(p, item, Spot{2 * i, at.y, at.z}, pairs.even[j]);
+            if (wanted < rows.count && i < low) {
+                keep(2 * i, pairs.even[j]);
             }
-            if (wanted < count && i < high) {
-                keep_value<P>(p, item, Spot{2 * i + 1, at.y, at.z}, pairs.odd[j]);
+            if (wanted < rows.count && i < high) {
+                keep(2 * i + 1, pairs.odd[j]);
             }
         }
     }
@@ -225,10 +275,11 @@ template <class P> HGV_DEVICE void lift_xy(const LiftParams& p) {
         }
     }
     HGV_SYNC();
+    const Rows rows = {count * height, width, height, first, stride, head.dims[1], p.split == head.lod};
     if (width > 64) {
-        merge_rows<P, 2>(p, item, shared, first, count * height, width, height);
+        merge_rows<P, 2>(p, item, rows, shared);
     } else {
-        merge_rows<P, 1>(p, item, shared, first, count * height, width, height);
+        merge_rows<P, 1>(p, item, rows, shared);
     }
 }
 
@@ -242,19 +293,21 @@ template <class P> HGV_DEVICE void end_coarsest(const LiftParams& p) {
     const u32 width = halved(head.dims[0], head.lod), height = halved(head.dims[1], head.lod);
     const u32 count = width * height * halved(head.dims[2], head.lod);
     const BandStep step = item.plan.bands[head.depth - 1][0];
+    const Ending<P> end = ending_of<P>(p, item);
     for (u32 i = thread_index(); i < count; i += kThreads) {
         const Spot at = spot_of(i, width, height);
         const u32 place = (at.z * head.dims[1] + at.y) * head.dims[0] + at.x;
-        finish_value<P>(p, item, at, P::dequantise(step, elements<P>(p.values, head)[place]));
+        end_value<P>(p, item, end, at, P::dequantise(step, end.values[place]));
     }
 }
 
-// What the neighbours at a distance along an axis add to the sum of a filter.
-HGV_DEVICE i64 tap(const ReconPlan& plan, u32 number, i64 ahead, i64 behind) {
-    i64 sum = 0;
+// What the neighbours at a distance along an axis add to the sum of a filter, as differences.
+template <class Sum> HGV_DEVICE Sum tap(const ReconPlan& plan, u32 number, Sum ahead, Sum behind) {
+    Sum sum = 0;
+    HGV_UNROLL
     for (u32 n = 0; n < kFilterLimits; n++) {
-        const i64 limit = plan.limits[n];
-        const i64 both = clamped(ahead, -limit, limit) + clamped(behind, -limit, limit);
+        const Sum limit = plan.limits[n];
+        const Sum both = clamped<Sum>(ahead, -limit, limit) + clamped<Sum>(behind, -limit, limit);
         sum += both * plan.weights[number * kFilterLimits + n];
     }
     return sum;
@@ -262,41 +315,44 @@ HGV_DEVICE i64 tap(const ReconPlan& plan, u32 number, i64 ahead, i64 behind) {
 
 // Filters values that lie within the range of their block, and rounds them.
 template <class P> HGV_DEVICE void filter_block(const LiftParams& p) {
+    typedef typename P::Sum Sum;
     const Item item = item_of(p);
     const BlockHead& head = item.head;
-    if (p.status[item.block] != kGood || (item.plan.flags & kHasFilter) == 0) {
+    if (p.status[item.block] != kGood) {
         return;
     }
-    const typename P::Element* values = elements<P>(p.values, head);
+    const Ending<P> end = ending_of<P>(p, item);
+    const typename P::Element* values = end.values;
     const u32 voxels = head.dims[0] * head.dims[1] * head.dims[2];
     const u32 strides[3] = {1, head.dims[0], head.dims[0] * head.dims[1]};
-    const u32 end = smaller(voxels, (item.tile + 1) * kThreads * kValuesPerThread);
-    for (u32 i = item.tile * kThreads * kValuesPerThread + thread_index(); i < end; i += kThreads) {
+    const u32* taps = reinterpret_cast<const u32*>(item.plan.weights);
+    const u32 past = smaller(voxels, (item.tile + 1) * kThreads * kValuesPerThread);
+    for (u32 i = item.tile * kThreads * kValuesPerThread + thread_index(); i < past; i += kThreads) {
         const Spot at = spot_of(i, head.dims[0], head.dims[1]);
         const u32 place[3] = {at.x, at.y, at.z};
-        const i64 here = values[i];
-        i64 sum = 0;
+        const Sum here = values[i];
+        Sum sum = 0;
+        HGV_UNROLL
         for (u32 axis = 0; axis < 3; axis++) {
             for (u32 d = 1; d <= kFilterReach; d++) {
+                const u32 number = axis * kFilterReach + d - 1;
+                if (taps[number] == 0) {
+                    continue;  // no weight at this distance
+                }
                 const u32 up = smaller(head.dims[axis] - 1 - place[axis], d) * strides[axis];
                 const u32 down = smaller(place[axis], d) * strides[axis];
-                sum += tap(item.plan, axis * kFilterReach + d - 1, values[i + up] - here, values[i - down] - here);
+                sum += tap<Sum>(item.plan, number, values[i + up] - here, values[i - down] - here);
             }
         }
         const i32 w = P::saturate(here + ((sum + 64) >> 7));
-        const i32 q = round_value(head, item.plan, item.recon, w);
-        if ((head.flags & kResidual) != 0) {
-            p.integers[head.integers + i] = q;
-        } else {
-            place_voxel(p.to, head, item.plan, item.recon, at.x, at.y, at.z, q, false);
-        }
+        end_integer(p, end, at, round_value(end.rounding, item.plan, w));
     }
 }
 
 HGV_KERNEL(hgv_lift_z_narrow, LiftParams, 128, 4) { lift_z<Narrow>(p); }
 HGV_KERNEL(hgv_lift_z_wide, LiftParams, 128, 4) { lift_z<Wide>(p); }
-HGV_KERNEL(hgv_lift_xy_narrow, LiftParams, 128, 4) { lift_xy<Narrow>(p); }
-HGV_KERNEL(hgv_lift_xy_wide, LiftParams, 128, 4) { lift_xy<Wide>(p); }
+HGV_KERNEL(hgv_lift_xy_narrow, LiftParams, 128, 6) { lift_xy<Narrow>(p); }
+HGV_KERNEL(hgv_lift_xy_wide, LiftParams, 128, 6) { lift_xy<Wide>(p); }
 HGV_KERNEL(hgv_coarsest_narrow, LiftParams, 128, 4) { end_coarsest<Narrow>(p); }
 HGV_KERNEL(hgv_coarsest_wide, LiftParams, 128, 4) { end_coarsest<Wide>(p); }
 HGV_KERNEL(hgv_filter_narrow, LiftParams, 128, 4) { filter_block<Narrow>(p); }
@@ -320,13 +376,15 @@ HGV_DEVICE bool add_residual(const Item& item, const Output& to, i32& q, i32 r) 
 // Voxels of integers at the level of detail, with the residual if the block has one.
 HGV_KERNEL(hgv_place, PlaceParams, 128, 4) {
     const Item item = item_of(p);
-    const BlockHead& head = item.head;
+    const BlockHead head = item.head;
     if (p.status[item.block] != kGood) {
         return;
     }
     const u32 width = halved(head.dims[0], head.lod), height = halved(head.dims[1], head.lod);
     const u32 voxels = width * height * halved(head.dims[2], head.lod);
     const u32 end = smaller(voxels, (item.tile + 1) * kThreads * kValuesPerThread);
+    const ReconHead recon = item.recon;
+    const u32 flags = item.plan.flags;
     const bool residual = (head.flags & kResidual) != 0;
     for (u32 i = item.tile * kThreads * kValuesPerThread + thread_index(); i < end; i += kThreads) {
         i32 q = p.integers[head.integers + i];
@@ -335,20 +393,22 @@ HGV_KERNEL(hgv_place, PlaceParams, 128, 4) {
             return;
         }
         const Spot at = spot_of(i, width, height);
-        const bool bits = residual && (item.plan.flags & kFloatBits) != 0;
-        place_voxel(p.to, head, item.plan, item.recon, at.x, at.y, at.z, q, bits);
+        const bool bits = residual && (flags & kFloatBits) != 0;
+        place_voxel(p.to, head, recon, flags, at.x, at.y, at.z, q, bits);
     }
 }
 
 // Voxels of blocks that have one value, `lo`.
 HGV_KERNEL(hgv_constant, PlaceParams, 128, 4) {
     const Item item = item_of(p);
-    const BlockHead& head = item.head;
+    const BlockHead head = item.head;
+    const ReconHead recon = item.recon;
+    const u32 flags = item.plan.flags;
     const u32 width = halved(head.dims[0], head.lod), height = halved(head.dims[1], head.lod);
     const u32 voxels = width * height * halved(head.dims[2], head.lod);
     const u32 end = smaller(voxels, (item.tile + 1) * kThreads * kValuesPerThread);
     for (u32 i = item.tile * kThreads * kValuesPerThread + thread_index(); i < end; i += kThreads) {
         const Spot at = spot_of(i, width, height);
-        place_voxel(p.to, head, item.plan, item.recon, at.x, at.y, at.z, head.lo, false);
+        place_voxel(p.to, head, recon, flags, at.x, at.y, at.z, head.lo, false);
     }
 }

@@ -37,7 +37,7 @@ struct ReconPlan {
     i32 frac_bits;
     u32 residual_step;              // 1 for bits of floats
     i32 limits[kFilterLimits];
-    i8 weights[kFilterTaps];
+    alignas(4) i8 weights[kFilterTaps];
     u32 unused;
 };
 static_assert(sizeof(ReconPlan) == 1232, "as in plan.rs");
@@ -53,8 +53,10 @@ struct ReconHead {
     u32 plan;          // in the table of plans
     u32 from[3];       // first voxel that is wanted
     u32 to[3];         // first one past them
+    u32 direct;        // 1 if integers are voxels as they are: all wanted, no residual, mask or ranks
+    u32 unused;
 };
-static_assert(sizeof(ReconHead) == 80, "as in plan.rs");
+static_assert(sizeof(ReconHead) == 88, "as in plan.rs");
 
 // Types of voxels; src/backend/cuda/plan.rs says the same.
 enum : u32 { kUint8 = 0, kInt8 = 1, kUint16 = 2, kInt16 = 3, kFloat32 = 4, kIntegers = 5 };
@@ -116,16 +118,39 @@ HGV_DEVICE i32 straighten(const ReconPlan& plan, const ReconHead& recon, i64 cen
     return P::saturate((value + ((i64(1) << down) >> 1)) >> down);
 }
 
+// How the working values of a block become integers; made once for many of them.
+struct Rounding {
+    i64 centre;  // or the position on the curve that values are relative to
+    i32 lo, hi;
+    i32 up, down;
+    bool curved;
+    bool narrow;  // 32 bits hold every step
+};
+
+template <class P> HGV_DEVICE Rounding rounding_of(const BlockHead& head, const ReconPlan& plan, const ReconHead& recon) {
+    Rounding r;
+    r.curved = (plan.flags & (kHasCurve | kHasFilter)) == kHasCurve;
+    r.centre = r.curved ? recon.curve_centre : centre_of(head);
+    r.lo = head.lo;
+    r.hi = head.hi;
+    r.up = larger(-plan.frac_bits, 0);
+    r.down = larger(plan.frac_bits, 0);
+    r.narrow = sizeof(typename P::Element) == 2 && r.up <= 8 && r.centre < (1 << 30) && r.centre > -(1 << 30);
+    return r;
+}
+
 // The integer of a working value.
-HGV_DEVICE i32 round_value(const BlockHead& head, const ReconPlan& plan, const ReconHead& recon, i32 w) {
-    i64 q;
-    if ((plan.flags & kHasCurve) != 0 && (plan.flags & kHasFilter) == 0) {
-        q = curve_rise_to(plan, static_cast<i64>(w) + recon.curve_centre) + plan.curve_start;
-    } else {
-        const i32 up = larger(-plan.frac_bits, 0), down = larger(plan.frac_bits, 0);
-        q = (((static_cast<i64>(w) + ((i64(1) << down) >> 1)) >> down) << up) + centre_of(head);
+HGV_DEVICE i32 round_value(const Rounding& r, const ReconPlan& plan, i32 w) {
+    if (r.curved) {
+        const i64 q = curve_rise_to(plan, static_cast<i64>(w) + r.centre) + plan.curve_start;
+        return static_cast<i32>(clamped<i64>(q, r.lo, r.hi));
     }
-    return static_cast<i32>(clamped<i64>(q, head.lo, head.hi));
+    if (r.narrow) {
+        const i32 q = (((w + ((1 << r.down) >> 1)) >> r.down) << r.up) + static_cast<i32>(r.centre);
+        return clamped(q, r.lo, r.hi);
+    }
+    const i64 q = (((static_cast<i64>(w) + ((i64(1) << r.down) >> 1)) >> r.down) << r.up) + r.centre;
+    return static_cast<i32>(clamped<i64>(q, r.lo, r.hi));
 }
 
 HGV_DEVICE bool is_wanted(const ReconHead& recon, u32 x, u32 y, u32 z) {
@@ -144,14 +169,14 @@ HGV_DEVICE void store_voxel(const Output& to, i64 at, i32 q) {
     }
 }
 
-// Puts the voxel of an integer (`bits`: of the bits of a float32) in its place.
-HGV_DEVICE void place_voxel(const Output& to, const BlockHead& head, const ReconPlan& plan, const ReconHead& recon,
-                            u32 x, u32 y, u32 z, i32 q, bool bits) {
+// Puts the voxel of an integer (`bits`: of the bits of a float32) in its place, if it is wanted.
+HGV_DEVICE void place_voxel(const Output& to, const BlockHead& head, const ReconHead& recon, u32 flags, u32 x, u32 y,
+                            u32 z, i32 q, bool bits) {
     if (!is_wanted(recon, x, y, z)) {
         return;
     }
     const i64 at = recon.out + static_cast<i64>(z * recon.pitch_z + static_cast<u64>(y) * recon.pitch_y + x);
-    if ((plan.flags & kRanked) != 0 && to.dtype != kIntegers) {
+    if ((flags & kRanked) != 0 && to.dtype != kIntegers) {
         q = to.ranks[clamped(q, 0, static_cast<i32>(to.rank_count) - 1)];
         bits = to.rank_bits != 0;
     }

@@ -18,6 +18,7 @@ static_assert(sizeof(BandStep) == 24, "as in plan.rs");
 // 16-bit working values; constants have 15 fractional bits.
 struct Narrow {
     typedef i16 Element;
+    typedef i32 Sum;  // holds the sum of a filter
     static constexpr i32 kUpdate2 = 14533, kPredict2 = 28931, kUpdate1 = 1736, kPredict1 = 19206;
 
     // Low-pass gain of 1, 2 or 3 axes, beyond one, and one over it.
@@ -42,6 +43,7 @@ struct Narrow {
 // 32-bit working values; constants have 31 fractional bits.
 struct Wide {
     typedef i32 Element;
+    typedef i64 Sum;
     static constexpr i32 kUpdate2 = 952423713, kPredict2 = 1896037097, kUpdate1 = 113773938,
                          kPredict1 = 1258713915;
 
@@ -123,6 +125,7 @@ template <u32 N> struct Pairs {
 // One step that changes even values by the odd ones around them.
 template <class P, u32 N, class Step> HGV_DEVICE void lift_even(Pairs<N>& pairs, const Step& step) {
     const i32 below = HGV_SHFL_UP(pairs.odd[N - 1], 1);
+    HGV_UNROLL
     for (u32 j = 0; j < N; j++) {
         const u32 i = pairs.first + j;
         const i32 before = j == 0 ? below : pairs.odd[j == 0 ? 0 : j - 1];
@@ -135,6 +138,7 @@ template <class P, u32 N, class Step> HGV_DEVICE void lift_even(Pairs<N>& pairs,
 // One step that changes odd values by the even ones around them.
 template <class P, u32 N, class Step> HGV_DEVICE void lift_odd(Pairs<N>& pairs, const Step& step) {
     const i32 above = HGV_SHFL_DOWN(pairs.even[0], 1);
+    HGV_UNROLL
     for (u32 j = 0; j < N; j++) {
         const i32 after = j + 1 == N ? above : pairs.even[j + 1 == N ? 0 : j + 1];
         const i32 right = pairs.first + j + 1 < pairs.low ? after : pairs.even[j];

@@ -159,6 +159,8 @@ HGV_DEVICE u32 thread_count() { return emu::block->threads; }
 HGV_DEVICE u32 block_index() { return emu::block->index; }
 HGV_DEVICE u32 block_count() { return emu::block->count; }
 
+#define HGV_UNROLL
+
 #define HGV_SHARED(Type, name)                                                                                \
     static const char name##_key = 0;                                                                         \
     Type& name = *static_cast<Type*>(emu::shared(&name##_key, sizeof(Type)))
@@ -222,6 +224,7 @@ HGV_DEVICE void hgv_mma_k32(const emu::Site* site, i32 (&d)[4], const u32 (&a)[4
 }
 HGV_DEVICE float fused(float a, float b, float c) { return std::fma(a, b, c); }
 HGV_DEVICE float round_even(float v) { return std::rint(v); }
+HGV_DEVICE float square_root(float v) { return std::sqrt(v); }
 HGV_DEVICE u32 float_bits(float v) { return emu::from_word<u32>(emu::to_word(v)); }
 HGV_DEVICE float bits_float(u32 v) { return emu::from_word<float>(emu::to_word(v)); }
 HGV_DEVICE void device_fence() {}

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::region::{Buffers, Place, copy_box, decode_one};
 use super::volume::Volume;
-use crate::backend::cuda::{Content, CudaBackend, Flight, LANES, Placement, Voxels};
+use crate::backend::cuda::{Content, CudaBackend, Flight, Placement, Voxels};
 use crate::reader::BlockEntry;
 use crate::volume::Region;
 use crate::{Error, Result};
@@ -61,7 +61,7 @@ pub(super) fn decode(
     let mut boxes: VecDeque<Region> = boxes_of(&blocks_touched(place, region), most).into();
     let mut under_way = VecDeque::new();
     while let Some(blocks) = boxes.pop_front() {
-        if under_way.len() == LANES {
+        if under_way.len() == cuda.lanes() {
             finish_oldest(&wanted, &mut under_way, out)?;
         }
         match wanted.start(&blocks) {

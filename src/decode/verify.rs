@@ -173,7 +173,7 @@ fn at_once(volume: &Volume) -> usize {
         let voxels = 1 << (3 * u32::from(volume.reader.shape().block_log2));
         // Memory of the host is bounded by what a device takes at once, a few hundred megabytes.
         cuda.batch_blocks(voxels, 4, volume.decoder.models().values())
-            .min(256)
+            .min(128)
     });
     on_device.map_or(threads, |blocks| blocks.max(threads))
 }

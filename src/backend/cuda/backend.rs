@@ -1,6 +1,7 @@
 //! Batches of blocks on a device: several under way at once, the CPU for what no kernel covers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
@@ -12,41 +13,69 @@ use super::layout::STATUS_GOOD;
 use super::stream::KernelTime;
 use crate::backend::cpu::{CpuBackend, Scratch};
 use crate::backend::{Backend, BlockJob};
-use crate::model::{BlockModel, Precision, Residual};
+use crate::model::{BlockModel, Precision};
 use crate::{Error, Result};
 
-/// Batches that should be under way at once, so that copies both ways and kernels overlap.
-pub const LANES: usize = 3;
+/// Batches that should be under way at once on a device, so that copies both ways and kernels overlap.
+const LANES: usize = 4;
 /// Part of the memory of a device that batches may take, of 8.
 const USED_EIGHTHS: u64 = 7;
 /// Blocks of a batch at most: more do not make kernels faster, and batches overlap only with others.
 const MOST_BLOCKS: usize = 1024;
 
-/// Decodes on a CUDA device, and on the CPU what no kernel covers. The same voxels as the CPU.
+/// Decodes on CUDA devices, and on the CPU what no kernel covers. The same voxels as the CPU.
 #[derive(Debug)]
 pub struct CudaBackend {
-    device: Arc<dyn Device>,
+    gpus: Vec<Gpu>,
     cpu: CpuBackend,
-    /// Lanes that no batch is in.
-    lanes: Mutex<Vec<Lane>>,
     /// Times of kernels, if they are measured.
     times: Mutex<Option<Vec<KernelTime>>>,
+}
+
+/// A device with its lanes.
+#[derive(Debug)]
+struct Gpu {
+    device: Arc<dyn Device>,
+    /// Those that no batch is in.
+    lanes: Mutex<Vec<Lane>>,
+    /// Batches under way.
+    under_way: AtomicUsize,
+}
+
+impl Gpu {
+    fn new(device: Arc<dyn Device>) -> Self {
+        Self {
+            device,
+            lanes: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl CudaBackend {
     /// On a device, with a CPU backend for the rest.
     pub fn new(device: Arc<dyn Device>, cpu: CpuBackend) -> Self {
         Self {
-            device,
+            gpus: vec![Gpu::new(device)],
             cpu,
-            lanes: Mutex::default(),
             times: Mutex::default(),
         }
     }
 
-    /// The device.
-    pub fn device(&self) -> &Arc<dyn Device> {
-        &self.device
+    /// On one device more: batches go to the one that has the fewest under way.
+    #[must_use]
+    pub fn with_device(mut self, device: Arc<dyn Device>) -> Self {
+        self.gpus.push(Gpu::new(device));
+        self
+    }
+
+    /// Batches that should be under way at once.
+    pub fn lanes(&self) -> usize {
+        LANES * self.gpus.len()
     }
 
     /// What decodes the rest.
@@ -68,7 +97,8 @@ impl CudaBackend {
         models: impl IntoIterator<Item = &'m BlockModel>,
     ) -> usize {
         let each = models.into_iter().map(bytes_of_voxel).max().unwrap_or(0) + size + 1;
-        let lane = self.device.limits().memory / 8 * USED_EIGHTHS / LANES as u64;
+        let memory = self.gpus.iter().map(|g| g.device.limits().memory).min();
+        let lane = memory.unwrap_or(0) / 8 * USED_EIGHTHS / LANES as u64;
         let blocks = lane / (each as u64 * voxels.max(1) as u64);
         (blocks as usize).clamp(1, MOST_BLOCKS)
     }
@@ -92,20 +122,16 @@ impl CudaBackend {
                 left.push(i);
             }
         }
-        let mut lane = self.take_lane()?;
-        lane.submit(&batch, voxels, elements * voxels.size())?;
-        Ok(Flight {
-            backend: self,
-            lane: Some(lane),
-            taken,
-            left,
-        })
+        let mut seat = self.take_seat()?;
+        if let Some(lane) = &mut seat.lane {
+            lane.submit(&batch, voxels, elements * voxels.size())?;
+        }
+        Ok(Flight { seat, taken, left })
     }
 
     /// Gives the memory of batches that ended back.
     pub fn forget_lanes(&self) {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.clear();
+        self.gpus.iter().for_each(|gpu| gpu.lanes().clear());
     }
 
     /// Measures every kernel from now on, or no longer.
@@ -119,27 +145,27 @@ impl CudaBackend {
         times.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    fn take_lane(&self) -> Result<Lane> {
-        let free = self
-            .lanes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let mut lane = free.map_or_else(|| Lane::new(&self.device), Ok)?;
+    /// A lane of the device that has the fewest batches under way.
+    fn take_seat(&self) -> Result<Seat<'_>> {
+        let gpu = (self.gpus.iter()).min_by_key(|g| g.under_way.load(Ordering::Relaxed));
+        let gpu = gpu.ok_or_else(|| Error::argument("there is no device"))?;
+        let free = gpu.lanes().pop();
+        let mut lane = free.map_or_else(|| Lane::new(&gpu.device), Ok)?;
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         lane.set_profile(times.is_some());
-        Ok(lane)
+        gpu.under_way.fetch_add(1, Ordering::Relaxed);
+        Ok(Seat {
+            backend: self,
+            gpu,
+            lane: Some(lane),
+        })
     }
 
-    fn give_back(&self, mut lane: Lane) -> Result<()> {
-        let measured = lane.take_profile()?;
+    fn add_times(&self, measured: Vec<KernelTime>) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(times) = times.as_mut() {
             times.extend(measured);
         }
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.push(lane);
-        Ok(())
     }
 
     /// What the CPU says of a block that a kernel refused.
@@ -203,7 +229,8 @@ impl CudaBackend {
 
 impl Backend for CudaBackend {
     fn name(&self) -> String {
-        format!("cuda ({})", self.device.name())
+        let names: Vec<String> = self.gpus.iter().map(|g| g.device.name()).collect();
+        format!("cuda ({})", names.join(", "))
     }
 
     fn decode_block(
@@ -236,24 +263,46 @@ impl Backend for CudaBackend {
 
 /// Bytes that a voxel takes on the device while its block is decoded.
 fn bytes_of_voxel(model: &BlockModel) -> usize {
-    let values = match model {
-        BlockModel::Wavelet(m) if m.precision == Precision::I16 => 4,
-        BlockModel::Wavelet(_) => 8,
-        BlockModel::Grid(m) => 4 + grid::bytes_of_voxel(m),
+    let (values, ranks) = match model {
+        BlockModel::Wavelet(m) if m.precision == Precision::I16 => (4, m.ranks),
+        BlockModel::Wavelet(m) => (8, m.ranks),
+        BlockModel::Grid(m) => (4 + grid::bytes_of_voxel(m), false),
     };
-    let residual = if model.residual() == Residual::None {
-        0
-    } else {
-        8
-    };
-    values + residual + usize::from(model.mask())
+    let mask = if model.mask() { 5 } else { 0 };
+    let residual = if model.residual().is_some() { 8 } else { 0 };
+    values + residual + mask + if ranks { 4 } else { 0 }
+}
+
+/// A lane that a batch is in; counts as under way until it is dropped.
+#[derive(Debug)]
+struct Seat<'a> {
+    backend: &'a CudaBackend,
+    gpu: &'a Gpu,
+    lane: Option<Lane>,
+}
+
+impl Seat<'_> {
+    /// Waits for the batch, and lets the lane be used again if all went well.
+    fn finish<R>(mut self, take: impl FnOnce(&[u8], &[u32]) -> R) -> Result<R> {
+        let lane = self.lane.take();
+        let mut lane = lane.ok_or_else(|| Error::argument("no batch of blocks is under way"))?;
+        let result = lane.finish(take)?;
+        self.backend.add_times(lane.take_profile()?);
+        self.gpu.lanes().push(lane);
+        Ok(result)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.gpu.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A batch that is under way.
 #[derive(Debug)]
 pub struct Flight<'a> {
-    backend: &'a CudaBackend,
-    lane: Option<Lane>,
+    seat: Seat<'a>,
     /// Blocks that the device decodes.
     taken: Vec<usize>,
     /// Blocks that the caller must decode on the CPU.
@@ -271,18 +320,13 @@ impl Flight<'_> {
     ///
     /// # Errors
     /// [`Error::Device`].
-    pub fn finish(mut self, take: impl FnOnce(&[u8])) -> Result<Vec<usize>> {
-        let Some(mut lane) = self.lane.take() else {
-            return Err(Error::argument("no batch of blocks is under way"));
-        };
-        let taken = &self.taken;
-        let bad = lane.finish(|voxels, status| {
+    pub fn finish(self, take: impl FnOnce(&[u8])) -> Result<Vec<usize>> {
+        let taken = self.taken;
+        self.seat.finish(|voxels, status| {
             take(voxels);
             let pairs = taken.iter().zip(status);
             let bad = pairs.filter(|(_, s)| **s != STATUS_GOOD);
             bad.map(|(i, _)| *i).collect()
-        })?;
-        self.backend.give_back(lane)?;
-        Ok(bad)
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::grid::GridBatch;
 use super::layout::{BlockFlags, BlockHead, LayerHead};
-use super::plan::{HAS_FILTER, MOST_DEPTH, ReconHead, ReconPlan};
+use super::plan::{HAS_FILTER, MOST_DEPTH, RANKED, ReconHead, ReconPlan};
 use crate::Result;
 use crate::backend::cpu::{check_prefix, split_layer};
 use crate::backend::{BlockJob, LayerStep};
@@ -85,7 +85,7 @@ pub(super) struct Lists {
     pub(super) split: [Vec<u32>; 2],
     pub(super) coarsest: [Vec<u32>; 2],
     pub(super) filter: [Vec<u32>; 2],
-    /// Begin as integers, or have a residual to add.
+    /// Become voxels after they are integers.
     pub(super) placed: Vec<u32>,
     pub(super) constant: Vec<u32>,
 }
@@ -112,9 +112,9 @@ pub(super) struct Batch<'a> {
     /// Bytes that they take in all.
     pub(super) bytes: usize,
     pub(super) lists: Lists,
+    pub(super) planes: Planes,
     /// Blocks under grid models.
     pub(super) grids: GridBatch,
-    pub(super) planes: Planes,
     /// Jobs of the blocks; `None` for constant ones.
     pub(super) jobs: Vec<Option<BlockJob<'a>>>,
     known: HashMap<PlanKey, u32>,
@@ -218,9 +218,10 @@ impl<'a> Batch<'a> {
         }
         let mut recon = recon_head(placement, plan);
         recon.set_range(job.model, job.range);
+        recon.direct = self.is_direct(job, &head, placement).into();
         self.place_planes(job, &mut head, &mut recon);
         self.place_bytes(job.steps, parts, &mut head);
-        self.list(number, &head);
+        self.list(number, &head, &recon);
         self.heads.push(head);
         self.recon.push(recon);
         self.jobs.push(Some(*job));
@@ -235,6 +236,15 @@ impl<'a> Batch<'a> {
         })
     }
 
+    /// Whether the integers of a block are its voxels as they are, all of them wanted.
+    fn is_direct(&self, job: &BlockJob<'_>, head: &BlockHead, placement: &Placement) -> bool {
+        let later = BlockFlags::GRID | BlockFlags::MASKED | BlockFlags::RESIDUAL;
+        let plan = self.plans.get(head.model as usize);
+        head.flags & later == 0
+            && plan.is_some_and(|p| p.flags & RANKED == 0)
+            && (placement.from, placement.to) == ([0; 3], job.shape.dims_at(job.lod))
+    }
+
     fn place_planes(&mut self, job: &BlockJob<'_>, head: &mut BlockHead, recon: &mut ReconHead) {
         let take = |end: &mut u64, elements: usize| {
             let at = *end;
@@ -245,7 +255,7 @@ impl<'a> Batch<'a> {
         if head.flags & BlockFlags::GRID == 0 {
             head.indices = take(&mut self.planes.values[wide], job.shape.voxels());
         }
-        if head.flags & (BlockFlags::GRID | BlockFlags::RESIDUAL) != 0 {
+        if recon.direct == 0 {
             let voxels = job.shape.dims_at(job.lod).iter().product();
             head.integers = take(&mut self.planes.integers, voxels);
         }
@@ -285,7 +295,7 @@ impl<'a> Batch<'a> {
         at as u64
     }
 
-    fn list(&mut self, number: u32, head: &BlockHead) {
+    fn list(&mut self, number: u32, head: &BlockHead, recon: &ReconHead) {
         let width = usize::from(head.flags & BlockFlags::WIDE != 0);
         let plan = self.plans.get(head.model as usize);
         if head.flags & BlockFlags::GRID == 0 {
@@ -298,7 +308,7 @@ impl<'a> Batch<'a> {
                 self.lists.filter[width].push(number);
             }
         }
-        if head.flags & (BlockFlags::GRID | BlockFlags::RESIDUAL) != 0 {
+        if recon.direct == 0 {
             self.lists.placed.push(number);
         }
     }
@@ -343,5 +353,6 @@ fn flags(job: &BlockJob<'_>) -> u32 {
 pub(super) fn is_covered(job: &BlockJob<'_>) -> bool {
     let sides = job.shape.dims.iter().all(|n| (1..=MOST_SIDE).contains(n));
     let depth = (1..=MOST_DEPTH).contains(&job.shape.depth) && job.lod <= job.shape.depth;
-    sides && depth && !job.has_residual()
+    let coder = !matches!(job.model, BlockModel::Wavelet(m) if m.coder == Coder::M);
+    sides && depth && coder
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::batch::{Batch, Lists, Planes, Voxels};
+use super::decoders::{Decoders, Target};
 use super::device::{Address, Buffer, Device};
-use super::grid::{GridDecoder, GridTarget};
-use super::host_layers;
 use super::layout::STATUS_GOOD;
 use super::plan::{INTEGERS, Output, dtype_code};
 use super::reconstruct::{self, ListPlaces, Places};
@@ -17,8 +16,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(super) struct Lane {
     stream: Stream,
+    decoders: Decoders,
     memory: Memory,
-    grids: GridDecoder,
     /// Voxels and status words of the batch that is under way.
     under_way: Option<[Ticket; 2]>,
 }
@@ -77,6 +76,19 @@ impl Memory {
         self.classes.reserve(planes.classes as usize)?;
         self.out.reserve(out)
     }
+
+    fn target(&self) -> Target<'_> {
+        Target {
+            heads: &self.heads,
+            layers: &self.layers,
+            bytes: &self.bytes,
+            status: &self.status,
+            values: &self.values,
+            integers: &self.integers,
+            residuals: &self.residuals,
+            classes: &self.classes,
+        }
+    }
 }
 
 /// Copies plain data to a buffer that is as large.
@@ -95,10 +107,10 @@ impl Lane {
     pub(super) fn new(device: &Arc<dyn Device>) -> Result<Self> {
         let mut stream = Stream::new(device)?;
         Ok(Self {
-            memory: Memory::new(device)?,
-            grids: GridDecoder::new(&mut stream)?,
-            under_way: None,
+            decoders: Decoders::new(&mut stream)?,
             stream,
+            memory: Memory::new(device)?,
+            under_way: None,
         })
     }
 
@@ -115,32 +127,19 @@ impl Lane {
         let to = self.output(voxels)?;
         let places = self.describe(batch, to)?;
         let at = self.upload_lists(&batch.lists)?;
-        let Memory {
-            heads,
-            layers,
-            bytes,
-            values,
-            classes,
-            integers,
-            out: voxels,
-            status,
-            ..
-        } = &self.memory;
-        let stream = &mut self.stream;
-        host_layers::decode(stream, batch, values, classes, status)?;
-        let grids = GridTarget {
-            heads,
-            layers,
-            bytes,
-            status,
-            integers,
-        };
-        self.grids.decode(stream, &batch.grids, &grids)?;
+        let (stream, memory) = (&mut self.stream, &self.memory);
+        for (width, plane) in memory.values.iter().enumerate() {
+            let bytes = batch.planes.values[width] as usize * (2 << width);
+            stream.fill(plane, 0..bytes, 0)?;
+        }
+        let target = memory.target();
+        self.decoders.decode(stream, batch, &target)?;
         reconstruct::reconstruct(stream, &places, &batch.heads, &batch.lists, &at)?;
+        self.decoders.decode_residuals(stream, batch, &target)?;
         reconstruct::place_integers(stream, &places, &batch.heads, &batch.lists, &at)?;
         self.under_way = Some([
-            stream.download(voxels, 0, out)?,
-            stream.download(status, 0, 4 * batch.heads.len())?,
+            stream.download(&memory.out, 0, out)?,
+            stream.download(&memory.status, 0, 4 * batch.heads.len())?,
         ]);
         Ok(())
     }

@@ -17,7 +17,7 @@ pub(super) const MOST_DEPTH: usize = 5;
 const HAS_CURVE: u32 = 1 << 0;
 pub(super) const HAS_FILTER: u32 = 1 << 1;
 const REVERSIBLE: u32 = 1 << 2;
-const RANKED: u32 = 1 << 3;
+pub(super) const RANKED: u32 = 1 << 3;
 const EXACT: u32 = 1 << 4;
 const FLOAT_BITS: u32 = 1 << 5;
 
@@ -100,6 +100,8 @@ pub(super) struct ReconHead {
     pub(super) plan: u32,
     pub(super) from: [u32; 3],
     pub(super) to: [u32; 3],
+    pub(super) direct: u32,
+    pub(super) unused: u32,
 }
 
 /// Where voxels of a batch go, and as what.
@@ -118,7 +120,7 @@ pub(super) struct Output {
 const _: () = assert!(
     size_of::<BandStep>() == 24
         && size_of::<ReconPlan>() == 1232
-        && size_of::<ReconHead>() == 80
+        && size_of::<ReconHead>() == 88
         && size_of::<Output>() == 40
 );
 

@@ -1,6 +1,7 @@
 //! Tools around hgv that are not part of it: generated test volumes, mutated inputs and benchmarks.
 
 pub mod generate;
+pub mod gpu_decode;
 pub mod lab;
 pub mod mutate;
 pub mod time;

@@ -11,9 +11,9 @@ use hgv::backend::cpu::{CpuBackend, Scratch};
 use hgv::backend::cuda::{CudaBackend, Device};
 use hgv::backend::{Backend, BlockJob};
 use hgv::decode::{verify, verify_with};
-use hgv::encode::{EncodeOptions, Target, encode};
-use hgv::volume::{DType, MemoryVolume, Metadata, Region, Voxel};
-use hgv::{Error, Limits, Volume};
+use hgv::encode::{EncodeOptions, encode};
+use hgv::volume::{MemoryVolume, Metadata, Region, Voxel};
+use hgv::{Error, Volume};
 use hgv_cuda_emulator::{Emulator, Order, for_each_device, for_one_device};
 
 fn cuda(device: &Arc<dyn Device>) -> CudaBackend {
@@ -163,11 +163,76 @@ fn little_memory_only_makes_batches_smaller() {
     assert!(matches!(failed, Err(Error::DeviceMemory(_))), "{failed:?}");
 }
 
-/// A payload that breaks a rule gives the error of the CPU, block and all.
+/// Batches of one read on two devices.
 #[test]
-fn damage_gives_the_error_of_the_cpu() {
-    let path = encoded(|v| (v * 9_000.0) as i16, &EncodeOptions::default());
-    let mut bytes = std::fs::read(&path).unwrap();
-    hgv::fuzzing::reseal(&mut bytes);
-    let _ = (bytes, Limits::default(), Target::Lossless, DType::Int16);
+fn several_devices_share_a_region() {
+    let path = encoded(|v| v * 0.25, &EncodeOptions::default());
+    let (Some(first), Some(second)) = (
+        Emulator::with_memory(Order::Forward, 16 << 20),
+        Emulator::with_memory(Order::Reverse, 16 << 20),
+    ) else {
+        eprintln!("SKIPPED: emulator of CUDA kernels, no C++20 compiler");
+        return;
+    };
+    let backend = CudaBackend::new(Arc::new(first), CpuBackend::new());
+    let backend = backend.with_device(Arc::new(second));
+    assert_eq!(
+        backend.name(),
+        "cuda (emulator (Forward), emulator (Reverse))"
+    );
+    let cpu = Volume::open(&path).unwrap();
+    let both = Volume::open(&path).unwrap().with_backend(Arc::new(backend));
+    for region in regions(&cpu, 0) {
+        let [a, b] = [&cpu, &both].map(|v| read(v, 0, v.levels() - 1, &region).unwrap());
+        assert!(a == b);
+    }
+}
+
+/// Damaged layers among good ones: each block gives the error or the integers of the CPU.
+#[test]
+fn damaged_blocks_give_the_errors_of_the_cpu() {
+    let vectors = vectors::vectors();
+    let small = vectors.iter().filter(|v| v.shape.voxels() <= 10_000);
+    let mut broken = Vec::new();
+    for vector in small {
+        let last = vector.layers.len() - 1;
+        for cut in [1, 2, 5] {
+            let mut layers = vector.layers.clone();
+            let length = layers[last].len().saturating_sub(cut);
+            layers[last].truncate(length);
+            broken.push((vector, layers));
+            let mut layers = vector.layers.clone();
+            if let Some(byte) = layers[0].get_mut(cut) {
+                *byte ^= 0x5a;
+            }
+            broken.push((vector, layers));
+        }
+    }
+    let jobs: Vec<BlockJob<'_>> = (broken.iter())
+        .map(|(vector, layers)| BlockJob {
+            model: &vector.model,
+            shape: vector.shape,
+            range: vector.range,
+            exponent: 0,
+            steps: &vector.steps,
+            layers,
+            lod: 0,
+        })
+        .collect();
+    let cpu = CpuBackend::new();
+    for_each_device(|device| {
+        let results = cuda(device).decode_blocks(&jobs).unwrap();
+        let mut covered = 0;
+        for ((job, (vector, _)), result) in jobs.iter().zip(&broken).zip(results) {
+            let mut wanted = Vec::new();
+            let on_cpu = cpu.decode_block(job, &mut Scratch::default(), &mut wanted);
+            match (on_cpu, result) {
+                (Ok(()), Ok(found)) => assert!(found == wanted, "{}", vector.name),
+                (Err(a), Err(b)) => assert_eq!(a.to_string(), b.to_string(), "{}", vector.name),
+                (a, b) => panic!("{}: {a:?} and {:?}", vector.name, b.err()),
+            }
+            covered += usize::from(cuda(device).covers(job));
+        }
+        assert!(covered > 10);
+    });
 }

@@ -9,7 +9,7 @@ use hgv::backend::cuda::{CudaBackend, Device};
 use hgv::backend::{Backend, BlockJob, LayerStep, ValueRange};
 use hgv::codec::bands::BlockShape;
 use hgv::codec::mask::{Class, encode_mask};
-use hgv::codec::{Coder, Coefficient, CoefficientState, encode_layer};
+use hgv::codec::{Coder, Coefficient, CoefficientState, encode_layer, encode_residual};
 use hgv::model::{BlockModel, Curve, Filter, Filters, Precision, Residual, WaveletModel};
 use hgv_cuda_emulator::for_each_device;
 use proptest::prelude::*;
@@ -33,6 +33,45 @@ fn layer<E: Coefficient>(shape: BlockShape, seed: &[i32]) -> Vec<u8> {
     let mut state = CoefficientState::new();
     state.reset(shape);
     encode_layer(&mut state, Coder::R, 0, 0, &target).unwrap()
+}
+
+/// The layer with what a residual makes of it, from numbers between -`spread` and `spread`.
+fn with_residual(
+    model: &WaveletModel,
+    (shape, range): (BlockShape, ValueRange),
+    layer: Vec<u8>,
+    seed: &[i32],
+    spread: i32,
+) -> Vec<u8> {
+    let plain = WaveletModel {
+        residual: Residual::None,
+        mask: false,
+        ..*model
+    };
+    let layers = vec![layer];
+    let q = scalar(&BlockJob {
+        model: &BlockModel::Wavelet(plain),
+        shape,
+        range,
+        exponent: 0,
+        steps: &WHOLE,
+        layers: &layers,
+        lod: 0,
+    });
+    let numbers = (0..).zip(&q).map(|(i, &q)| {
+        let r = seed[i * 5 % seed.len()] % (spread + 1);
+        match model.residual {
+            // Voxels must stay within their range.
+            Residual::Step(1) => {
+                (i64::from(q) + i64::from(r)).clamp(range.lo.into(), range.hi.into()) as i32 - q
+            }
+            _ => r,
+        }
+    });
+    let numbers: Vec<i32> = numbers.collect();
+    let residual = encode_residual(shape.dims, &q, &numbers).unwrap();
+    let length = (layers[0].len() as u32).to_le_bytes();
+    [&length[..], &layers[0], &residual].concat()
 }
 
 fn scalar(job: &BlockJob<'_>) -> Vec<i32> {
@@ -129,34 +168,51 @@ fn block() -> impl Strategy<Value = Block> {
         Just((0, 255)),
         (-1i32 << 24..1 << 24, -1i32 << 24..1 << 24)
     ];
-    (model(), dims, seed, range, 3usize..=5).prop_map(|(model, dims, seed, (a, b), depth)| {
-        let shape = BlockShape { dims, depth };
-        let mut layer = match model.precision {
-            Precision::I16 => layer::<i16>(shape, &seed),
-            Precision::I32 => layer::<i32>(shape, &seed),
-        };
-        if model.mask {
-            let classes: Vec<Class> = (0..shape.voxels())
-                .map(|i| match seed[i * 3 % seed.len()] & 31 {
-                    1 => Class::Nan,
-                    2 => Class::Infinity,
-                    3 => Class::MinusInfinity,
-                    _ => Class::Finite,
-                })
-                .collect();
-            let mask = encode_mask(&classes, shape.dims);
-            layer = [&(mask.len() as u32).to_le_bytes()[..], &mask, &layer].concat();
-        }
-        Block {
-            model: BlockModel::Wavelet(model),
-            shape,
-            range: ValueRange {
+    let residual = prop_oneof![
+        3 => Just(Residual::None),
+        1 => Just(Residual::Step(1)),
+        1 => (2u32..=1 << 24).prop_map(Residual::Step),
+        1 => Just(Residual::FloatBits),
+    ];
+    let spread = prop_oneof![Just(0), Just(3), Just(i32::MAX - 1)];
+    let residual = (residual, spread);
+    let parts = (model(), dims, seed, range, 3usize..=5, residual);
+    parts.prop_map(
+        |(mut model, dims, seed, (a, b), depth, (residual, spread))| {
+            let shape = BlockShape { dims, depth };
+            let range = ValueRange {
                 lo: a.min(b),
                 hi: a.max(b),
-            },
-            layers: vec![layer],
-        }
-    })
+            };
+            model.residual = residual;
+            model.mask &= residual != Residual::FloatBits;
+            let mut layer = match model.precision {
+                Precision::I16 => layer::<i16>(shape, &seed),
+                Precision::I32 => layer::<i32>(shape, &seed),
+            };
+            if residual.is_some() {
+                layer = with_residual(&model, (shape, range), layer, &seed, spread);
+            }
+            if model.mask {
+                let classes: Vec<Class> = (0..shape.voxels())
+                    .map(|i| match seed[i * 3 % seed.len()] & 31 {
+                        1 => Class::Nan,
+                        2 => Class::Infinity,
+                        3 => Class::MinusInfinity,
+                        _ => Class::Finite,
+                    })
+                    .collect();
+                let mask = encode_mask(&classes, shape.dims);
+                layer = [&(mask.len() as u32).to_le_bytes()[..], &mask, &layer].concat();
+            }
+            Block {
+                model: BlockModel::Wavelet(model),
+                shape,
+                range,
+                layers: vec![layer],
+            }
+        },
+    )
 }
 
 fn check(device: &Arc<dyn Device>, blocks: &[Block]) {
@@ -167,7 +223,7 @@ fn check(device: &Arc<dyn Device>, blocks: &[Block]) {
                 model: &b.model,
                 shape: b.shape,
                 range: b.range,
-                exponent: 0,
+                exponent: -7,
                 steps: &WHOLE,
                 layers: &b.layers,
                 lod,
