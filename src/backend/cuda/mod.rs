@@ -25,6 +25,7 @@ mod pool;
 #[cfg(feature = "cuda")]
 mod ptx;
 pub mod rans;
+mod rebuild;
 mod reconstruct;
 mod sink;
 mod stream;
@@ -38,6 +39,7 @@ pub use batch::{BYTE_ALIGN, Content, Placement, Voxels};
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
 pub use mask::{MaskBatch, MaskEncodeBatch, MaskEncoder, decode_masks};
+pub(crate) use rebuild::{RebuildBlock, RebuildPlanes, Rebuilder};
 pub use sink::{ByteSink, STATUS_FULL, SinkAddresses};
 pub use stream::{KernelTime, Stream, Ticket};
 
