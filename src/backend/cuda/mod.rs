@@ -27,6 +27,7 @@ mod profiled;
 #[cfg(feature = "cuda")]
 mod ptx;
 pub mod rans;
+mod rebuild;
 mod reconstruct;
 mod sink;
 mod stream;
@@ -41,6 +42,7 @@ pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch,
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
 pub use mask::{MaskBatch, MaskEncodeBatch, MaskEncoder, decode_masks};
 pub use profiled::Profiled;
+pub(crate) use rebuild::{RebuildBlock, RebuildPlanes, Rebuilder};
 pub use sink::{ByteSink, STATUS_FULL, SinkAddresses};
 pub use stream::{KernelTime, Stream, Ticket};
 
