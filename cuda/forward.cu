@@ -2,6 +2,18 @@
 #include "forward.cuh"
 #include "quantise.cuh"
 
+// What the last quality of a block leaves.
+struct BlockLeft {
+    float squares;  // of coefficients, in working units, as if the transform were orthogonal
+    u32 indices;    // that are not zero
+};
+
+// Error of a quality of a block, in units of q.
+struct BlockError {
+    double squares;
+    double largest;
+};
+
 // What blocks of a batch share. A thread block of every kernel here works on one block.
 struct ForwardParams {
     const EncodeBlock* blocks;
@@ -11,7 +23,9 @@ struct ForwardParams {
     float* coefficients;
     float* spare;             // decoded working values
     u32* forgives;            // for each block, whether clamping forgives enough
-    float* left;              // for each block, squared error of the last quality by its coefficients alone
+    BlockLeft* left;          // for each block
+    const i32* integers;      // what the decoder makes of a quality
+    BlockError* errors;       // for each block, of that quality
     Indices first;            // of the first quality; others follow, `plane` elements each
     u64 plane;
     float knots[kSegments + 1];  // of the curve, in units of q
@@ -132,24 +146,59 @@ HGV_KERNEL(hgv_encode_follow, ForwardParams, 256, 2) {
     transform(box, shape, tile);
 }
 
-// Squared error that the last quality makes, were the transform orthogonal, in squares of working units.
 HGV_KERNEL(hgv_encode_left, ForwardParams, 256, 2) {
     HGV_SHARED(BlockSum, room);
     const EncodeBlock block = p.blocks[block_index()];
     const EncodeShape& shape = p.shapes[block.shape];
     const Indices indices = indices_of(p, p.qualities - 1);
-    float sum = 0.0f;
+    float sum = 0.0f, count = 0.0f;
     for (u32 i = thread_index(); i < shape.voxels; i += thread_count()) {
         const u32 x = i % shape.dims[0], y = i / shape.dims[0] % shape.dims[1], z = i / (shape.dims[0] * shape.dims[1]);
         const Spot spot = locate(shape, x, y, z);
         const float step = shape.steps[band_of(spot)];
-        const float index = static_cast<float>(load_index(indices, block.voxels + i));
+        const i32 index = load_index(indices, block.voxels + i);
         // A step in the band is the model's step in the value domain.
-        const float error = (p.coefficients[block.voxels + i] - index * step) * (p.value_step / step);
+        const float gain = p.value_step / step;
+        const float error = (p.coefficients[block.voxels + i] - static_cast<float>(index) * step) * gain;
         sum += error * error;
+        count += index != 0 ? 1.0f : 0.0f;
     }
-    const float all = sum_of_block(room.values, sum);
+    const float squares = sum_of_block(room.values, sum);
+    const float nonzero = sum_of_block(room.values, count);
     if (thread_index() == 0) {
-        p.left[block_index()] = all;
+        p.left[block_index()] = {squares, static_cast<u32>(nonzero)};
+    }
+}
+
+struct ErrorRoom {
+    double squares[256];
+    double largest[256];
+};
+
+// What a quality is off by.
+HGV_KERNEL(hgv_encode_errors, ForwardParams, 256, 2) {
+    HGV_SHARED(ErrorRoom, room);
+    const EncodeBlock block = p.blocks[block_index()];
+    const u32 voxels = p.shapes[block.shape].voxels;
+    const u32 thread = thread_index();
+    double squares = 0.0;
+    float largest = 0.0f;
+    for (u32 i = thread; i < voxels; i += thread_count()) {
+        const float off = p.values[block.voxels + i] - static_cast<float>(p.integers[block.voxels + i]);
+        squares += static_cast<double>(off * off);
+        largest = larger(largest, magnitude_of(off));
+    }
+    room.squares[thread] = squares;
+    room.largest[thread] = static_cast<double>(largest);
+    HGV_SYNC();
+    for (u32 half = thread_count() / 2; half > 0; half /= 2) {
+        if (thread < half) {
+            room.squares[thread] += room.squares[thread + half];
+            room.largest[thread] = larger(room.largest[thread], room.largest[thread + half]);
+        }
+        HGV_SYNC();
+    }
+    if (thread == 0) {
+        p.errors[block_index()] = {room.squares[0], room.largest[0]};
     }
 }

@@ -47,11 +47,8 @@ HGV_DEVICE u32 parent_level(u32 s) {
            at_least(s, 56);
 }
 
-// Turns a sum over the cousins of a band into eight times their mean, in 1/16.
-HGV_DEVICE u32 cousin_weight(u32 index) {
-    constexpr u32 kWeights[8] = {0, 0, 128, 64, 43, 32, 26, 21};
-    return kWeights[index];
-}
+// Turns a sum over the cousins of a band, of which there are `index - 1`, into eight times their mean, in 1/16.
+HGV_DEVICE u32 cousin_weight(u32 index) { return index < 2 ? 0u : (256 / (index - 1) + 1) / 2; }
 
 // Costs of one band at one quality in one variant.
 struct Rates {

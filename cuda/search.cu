@@ -380,127 +380,124 @@ HGV_DEVICE void store_band(const Field& f, u64 first, u32 band) {
 }
 
 struct VariantBits {
-    float values[8][64];  // of each variant: cells and flags; then flags if no group were active
+    float bits[64];    // cells and flags
+    float frames[64];  // flags if no group were active
 };
 
-// What a thread's groups of a band cost in each variant.
-HGV_DEVICE void add_variant_bits(const Field& f, u32 band, float* bits, float* frames) {
-    const bool coded = is_coded(f.bands[band]);
-    Rates rates = rates_at(f, band);
-    for (u32 e = thread_index(); e < group_count(f, band); e += thread_count()) {
-        u32 at[3];
-        group_place(f, band, e, at);
-        const Group group = f.p->groups[group_at(f, band, at[0], at[1], at[2])];
-        const GroupBox box = box_of(f, band, at[0], at[1], at[2]);
-        for (u32 variant = 0; variant < kVariants; variant++) {
-            rates.shift = 8 * variant;
-            if (group.locked == 0) {
-                frames[variant] += flag_bits_if(f, rates, band, at[0], at[1], at[2], group.neighbours, group.cousins, false);
-            }
-            bits[variant] += coded ? flag_bits_at(f, rates, band, at[0], at[1], at[2]) : 0.0f;
-        }
-        if (!is_active(group)) {
-            continue;
-        }
-        for (u32 z = box.first[2]; z < box.end[2]; z++) {
-            for (u32 y = box.first[1]; y < box.end[1]; y++) {
-                for (u32 x = box.first[0]; x < box.end[0]; x++) {
-                    for (u32 variant = 0; variant < kVariants; variant++) {
-                        rates.shift = 8 * variant;
-                        bits[variant] += bits_at(f, rates, band, x, y, z);
-                    }
-                }
+// What cells and flags of a group cost in a variant, added to what a thread has.
+HGV_DEVICE void add_group_bits(const Field& f, const Rates& rates, u32 band, const u32* at, float* bits, float* frame) {
+    const Group group = f.p->groups[group_at(f, band, at[0], at[1], at[2])];
+    if (group.locked == 0) {
+        *frame += flag_bits_if(f, rates, band, at[0], at[1], at[2], group.neighbours, group.cousins, false);
+    }
+    *bits += flag_bits_at(f, rates, band, at[0], at[1], at[2]);
+    if (!is_active(group)) {
+        return;
+    }
+    const GroupBox box = box_of(f, band, at[0], at[1], at[2]);
+    for (u32 z = box.first[2]; z < box.end[2]; z++) {
+        for (u32 y = box.first[1]; y < box.end[1]; y++) {
+            for (u32 x = box.first[0]; x < box.end[0]; x++) {
+                *bits += bits_at(f, rates, band, x, y, z);
             }
         }
     }
 }
 
-// Uses the variant of the tables that suits a band best, and works out what its header and flags cost.
+// Uses the variant of the tables that suits a band best, and works out what its header and flags cost. Every
+// fourth thread counts for the same variant.
 HGV_DEVICE void choose_variant(const Field& f, u32 band, VariantBits& room) {
-    float bits[kVariants] = {}, frames[kVariants] = {};
-    add_variant_bits(f, band, bits, frames);
-    for (u32 variant = 0; variant < kVariants; variant++) {
-        room.values[variant][thread_index()] = bits[variant];
-        room.values[kVariants + variant][thread_index()] = frames[variant];
+    const u32 thread = thread_index();
+    Rates rates = rates_at(f, band);
+    rates.shift = 8 * (thread % kVariants);
+    float bits = 0.0f, frame = 0.0f;
+    for (u32 e = thread / kVariants; e < group_count(f, band); e += thread_count() / kVariants) {
+        u32 at[3];
+        group_place(f, band, e, at);
+        add_group_bits(f, rates, band, at, &bits, &frame);
     }
+    room.bits[thread] = bits;
+    room.frames[thread] = frame;
     HGV_SYNC();
-    if (thread_index() < 8) {
-        float sum = 0.0f;
-        for (u32 i = 0; i < 64; i++) {
-            sum += room.values[thread_index()][i];
+    for (u32 half = thread_count() / 2; half >= kVariants; half /= 2) {
+        if (thread < half) {
+            room.bits[thread] += room.bits[thread + half];
+            room.frames[thread] += room.frames[thread + half];
         }
-        room.values[thread_index()][0] = sum;
+        HGV_SYNC();
     }
-    HGV_SYNC();
-    if (thread_index() == 0) {
+    if (thread == 0) {
         BandState* state = f.bands + band;
         u32 best = is_coded(*state) ? 0 : state->variant;
         for (u32 variant = 1; variant < kVariants && is_coded(*state); variant++) {
-            best = room.values[variant][0] < room.values[best][0] ? variant : best;
+            best = room.bits[variant] < room.bits[best] ? variant : best;
         }
         state->variant = best;
-        const Rates rates = rates_at(f, band);
-        state->frame = opening_bits(rates, true) - opening_bits(rates, false) + room.values[kVariants + best][0];
+        const Rates found = rates_at(f, band);
+        state->frame = opening_bits(found, true) - opening_bits(found, false) + room.frames[best];
     }
     HGV_SYNC();
 }
 
 // Chooses all cells of a band, groups of one parity at a time.
-HGV_DEVICE void sweep_band(const Field& f, const AxisTable* axes, u32 band, BlockSum& room) {
-    const u32 sides[3] = {groups_along(f, band, 0), groups_along(f, band, 1), groups_along(f, band, 2)};
+HGV_DEVICE void sweep_band(const Sweep& s, BlockSum& room) {
+    const Field& f = s.f;
+    const u32 sides[3] = {groups_along(f, s.band, 0), groups_along(f, s.band, 1), groups_along(f, s.band, 2)};
     for (u32 parity = 0; parity < 8; parity++) {
         const u32 px = parity & 1u, py = parity >> 1 & 1u, pz = parity >> 2;
         const u32 w = (sides[0] + 1 - px) / 2, h = (sides[1] + 1 - py) / 2, d = (sides[2] + 1 - pz) / 2;
         for (u32 e = thread_index(); e < w * h * d; e += thread_count()) {
             Turn turn;
-            turn.band = band;
+            turn.s = &s;
             turn.group[0] = e % w * 2 + px;
             turn.group[1] = e / w % h * 2 + py;
             turn.group[2] = e / (w * h) * 2 + pz;
-            turn.was_active = is_active(f.p->groups[group_at(f, band, turn.group[0], turn.group[1], turn.group[2])]);
-            turn.rates = rates_at(f, band);
-            turn.axes[0] = axes[0];
-            turn.axes[1] = axes[1];
-            turn.axes[2] = axes[2];
+            turn.was_active = is_active(f.p->groups[group_at(f, s.band, turn.group[0], turn.group[1], turn.group[2])]);
             choose_group(f, turn);
         }
         HGV_SYNC();
-        count_neighbours(f, band);
-        const u32 active = count_active(f, band, room);
+        count_neighbours(f, s.band);
+        const u32 active = count_active(f, s.band, room);
         if (thread_index() == 0) {
-            f.bands[band].active = active;
+            f.bands[s.band].active = active;
         }
         HGV_SYNC();
     }
 }
 
-// Chooses the coefficients of a split anew. The deepest one stays as it is: it has few, which have most in
-// common with all others.
-HGV_KERNEL(hgv_search_sweep, SearchParams, 64, 8) {
+// Chooses the coefficients of a split anew. The host leaves the deepest one as it is: it has few, which have
+// most in common with all others.
+HGV_KERNEL(hgv_search_sweep, SearchParams, 64, 4) {
     HGV_SHARED(BlockSum, room);
     HGV_SHARED(VariantBits, variants);
-    const Field f = field_of(p, block_index());
-    if (p.depth + 1 >= f.shape->depth) {
-        return;
+    HGV_SHARED(Sweep, s);
+    if (thread_index() == 0) {
+        s.params = p;
+        s.f = field_of(s.params, block_index());
+        for (u32 a = 0; a < 3; a++) {
+            s.axes[a] = axis_of(p, *s.f.shape, block_index(), p.depth, a);
+        }
     }
+    HGV_SYNC();
     const u64 first = p.blocks[block_index()].voxels;
-    AxisTable axes[3];
-    for (u32 a = 0; a < 3; a++) {
-        axes[a] = axis_of(p, *f.shape, block_index(), p.depth, a);
-    }
     for (u32 index = 1; index < 8; index++) {
-        aim_band(f, axes, first, 7 * p.depth + index - 1);
+        aim_band(s.f, s.axes, first, 7 * p.depth + index - 1);
     }
     HGV_SYNC();
     for (u32 index = 1; index < 8; index++) {
         const u32 band = 7 * p.depth + index - 1;
-        if (group_count(f, band) == 0) {
+        if (group_count(s.f, band) == 0) {
             continue;
         }
-        choose_variant(f, band, variants);
-        sweep_band(f, axes, band, room);
+        choose_variant(s.f, band, variants);
+        if (thread_index() == 0) {
+            s.band = band;
+            s.rates = rates_at(s.f, band);
+        }
+        HGV_SYNC();
+        sweep_band(s, room);
     }
     for (u32 index = 1; index < 8; index++) {
-        store_band(f, first, 7 * p.depth + index - 1);
+        store_band(s.f, first, 7 * p.depth + index - 1);
     }
 }

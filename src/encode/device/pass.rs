@@ -51,7 +51,7 @@ struct Device {
     slots: Vec<Option<usize>>,
     under_way: Vec<UnderWay>,
     /// What came back already, for each model.
-    done: Vec<Vec<Found>>,
+    done: Vec<Vec<Option<Found>>>,
 }
 
 impl Job<'_> {
@@ -226,7 +226,10 @@ impl Job<'_> {
             lanes.push(lane);
         }
         let code = |scratch: &mut EncodeScratch, (ready, slot): (&Ready<'_>, &Option<usize>)| {
-            let of_block = |slot: usize| all.iter().filter_map(move |a| a.get(slot).cloned());
+            let of_block = |slot: usize| {
+                all.iter()
+                    .filter_map(move |a| a.get(slot).cloned().flatten())
+            };
             let found: Vec<Found> = slot.map(of_block).into_iter().flatten().collect();
             let mut plan = BlockPlan {
                 found: &found,

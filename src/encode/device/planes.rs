@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::batch::{FieldPlaces, STATES};
-use super::kernels::BAND_STATE;
+use super::kernels::{BAND_STATE, BlockError, BlockLeft};
 use crate::Result;
 use crate::backend::cuda::{Address, Buffer, Device, Stream};
 
@@ -20,6 +20,10 @@ pub(super) struct Sizes {
     pub(super) wide: bool,
     pub(super) searches: bool,
     pub(super) follows: bool,
+    /// Blocks are coded and measured on the device.
+    pub(super) codes: bool,
+    /// Layers of a block.
+    pub(super) layers: u64,
 }
 
 impl Sizes {
@@ -45,8 +49,8 @@ impl Sizes {
 /// Bytes of device memory that a voxel of a batch takes, about.
 pub(super) fn bytes_a_voxel(qualities: u8, wide: bool, searches: bool) -> u64 {
     let indices = u64::from(qualities) * if wide { 4 } else { 2 };
-    // Values, aims, coefficients and errors; of a search, 15 bytes for each of 1.4 cells.
-    16 + indices + if searches { 22 } else { 0 }
+    // Values, aims, coefficients, errors, integers and bytes; of a search, 15 bytes for each of 1.4 cells.
+    24 + indices + if searches { 22 } else { 0 }
 }
 
 #[derive(Debug)]
@@ -60,6 +64,10 @@ pub(super) struct Planes {
     field: Buffer,
     forgives: Buffer,
     left: Buffer,
+    integers: Buffer,
+    errors: Buffer,
+    /// What the entropy coder is told of blocks and layers, their order, and what it says of them.
+    pub(super) coding: [Buffer; 4],
 }
 
 impl Planes {
@@ -75,6 +83,9 @@ impl Planes {
             field: empty()?,
             forgives: empty()?,
             left: empty()?,
+            integers: empty()?,
+            errors: empty()?,
+            coding: [empty()?, empty()?, empty()?, empty()?],
         })
     }
 
@@ -84,14 +95,20 @@ impl Planes {
         self.values.reserve(floats)?;
         self.aims.reserve(floats)?;
         self.coefficients.reserve(floats)?;
-        if sizes.searches || sizes.follows {
+        if sizes.searches || sizes.follows || sizes.codes {
             self.spare.reserve(floats)?;
+        }
+        if sizes.codes {
+            self.integers.reserve(floats)?;
+            let errors = size_of::<BlockError>() as u64 * sizes.blocks * sizes.qualities;
+            self.errors.reserve(errors as usize)?;
         }
         self.indices
             .reserve((sizes.index_bytes() * sizes.qualities) as usize)?;
         self.field.reserve(sizes.field_bytes() as usize)?;
         self.forgives.reserve(4 * sizes.blocks as usize)?;
-        self.left.reserve(4 * sizes.blocks as usize)
+        self.left
+            .reserve(size_of::<BlockLeft>() * sizes.blocks as usize)
     }
 
     /// Blocks, shapes and the table of basis functions.
@@ -134,6 +151,14 @@ impl Planes {
 
     pub(super) fn left(&self) -> &Buffer {
         &self.left
+    }
+
+    pub(super) fn integers(&self) -> &Buffer {
+        &self.integers
+    }
+
+    pub(super) fn errors(&self) -> &Buffer {
+        &self.errors
     }
 
     /// Padding of the field is zero for good; everything else is written before it is read.

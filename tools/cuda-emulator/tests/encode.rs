@@ -195,7 +195,7 @@ fn every_type_of_voxel_and_every_target() {
 
 #[test]
 fn blocks_with_a_mask_and_memory_for_few_blocks() {
-    let Some(emulator) = Emulator::with_memory(ORDERS[0], 6 << 20) else {
+    let Some(emulator) = Emulator::with_memory(ORDERS[0], 14 << 20) else {
         eprintln!("SKIPPED: emulator of CUDA kernels, no C++20 compiler");
         return;
     };
