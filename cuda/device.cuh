@@ -37,6 +37,9 @@ HGV_DEVICE u32 thread_count() { return blockDim.x; }
 HGV_DEVICE u32 block_index() { return blockIdx.x; }
 HGV_DEVICE u32 block_count() { return gridDim.x; }
 
+// Before a loop whose variable must not become an index into memory.
+#define HGV_UNROLL _Pragma("unroll")
+
 #define HGV_SHARED(Type, name) __shared__ Type name
 #define HGV_DYNAMIC_SHARED(Type, name)                                                                        \
     extern __shared__ __align__(16) u8 hgv_dynamic_shared[];                                                  \
@@ -74,12 +77,46 @@ HGV_DEVICE i32 dot4_i8(i32 a, i32 b, i32 c) {
 HGV_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 // Nearest integer, halves to even.
 HGV_DEVICE float round_even(float v) { return rintf(v); }
+HGV_DEVICE float square_root(float v) { return __fsqrt_rn(v); }
 HGV_DEVICE u32 float_bits(float v) { return __float_as_uint(v); }
 HGV_DEVICE float bits_float(u32 v) { return __uint_as_float(v); }
 // Makes what this thread wrote visible to other blocks before what it writes next.
 HGV_DEVICE void device_fence() { __threadfence(); }
 // Reads memory that no thread writes during the kernel.
 template <class T> HGV_DEVICE T load_constant(const T* from) { return __ldg(from); }
+
+// d += a * b on matrices of signed bytes, 16 x 16 times 16 x 8, spread over a warp. With g = lane / 4 and
+// t = lane % 4: byte i of a[0] is row g, column 4t + i; a[1] is row g + 8; byte i of b is row 4t + i, column g;
+// d[0], d[1] are row g, columns 2t and 2t + 1; d[2], d[3] row g + 8.
+HGV_DEVICE void hgv_mma_k16(i32 (&d)[4], const u32 (&a)[2], u32 b) {
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b));
+#else
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+        : "+r"(d[0]), "+r"(d[1])
+        : "r"(a[0]), "r"(b));
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+        : "+r"(d[2]), "+r"(d[3])
+        : "r"(a[1]), "r"(b));
+#endif
+}
+#define HGV_MMA_K16(d, a, b) hgv_mma_k16((d), (a), (b))
+
+// The same with 32 columns of a: a[2] and a[3] are those from 16 on, b[1] the rows from 16 on.
+HGV_DEVICE void hgv_mma_k32(i32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    hgv_mma_k16(d, {a[0], a[1]}, b[0]);
+    hgv_mma_k16(d, {a[2], a[3]}, b[1]);
+#endif
+}
+#define HGV_MMA_K32(d, a, b) hgv_mma_k32((d), (a), (b))
 
 #endif
 

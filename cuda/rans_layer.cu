@@ -32,7 +32,7 @@ template <class T> HGV_DEVICE bool decode_block(const RansLayerParams& p, const 
     return decode_layers(head, p.layers, p.bytes, shared.bounds.words, p.tables.maps, place);
 }
 
-HGV_KERNEL(hgv_rans_layers, RansLayerParams, 256, 3) {
+HGV_KERNEL(hgv_rans_layers, RansLayerParams, 256, 2) {
     HGV_SHARED(RansLayerShared, shared);
     rans_load(p.tables, shared.bounds);
     for (u32 i = next_block(p.next); i < p.count; i = next_block(p.next)) {

@@ -579,6 +579,7 @@ impl BlockLab {
             },
             ranks: None,
             reversible: None,
+            found: &[],
         }
     }
 

@@ -106,6 +106,38 @@ inline u32 ballot(const Site* site, bool predicate) {
     return bits;
 }
 
+// Adds the products of signed bytes of two words, byte by byte.
+inline void add_products(i32& sum, u32 a, u32 b) {
+    for (u32 i = 0; i < 32; i += 8) {
+        sum += static_cast<i8>(a >> i) * static_cast<i8>(b >> i);
+    }
+}
+
+// Matrix products from the fragments that each lane holds, as device.cuh states them: `steps` times 16 columns.
+inline void mma(const Site* site, i32 (&d)[4], const u32* a, const u32* b, u32 steps) {
+    const u32 lane = thread->index & 31u;
+    for (u32 step = 0; step < steps; step++) {
+        u32 rows[2][4];
+        u32 columns[2][4];
+        const u64* said = wait_for_warp(site, a[2 * step] | static_cast<u64>(a[2 * step + 1]) << 32);
+        for (u32 t = 0; t < 4; t++) {
+            const u64 both = said[lane / 4 * 4 + t];
+            rows[0][t] = static_cast<u32>(both);
+            rows[1][t] = static_cast<u32>(both >> 32);
+        }
+        said = wait_for_warp(site, b[step]);
+        for (u32 t = 0; t < 4; t++) {
+            columns[0][t] = static_cast<u32>(said[lane % 4 * 8 + t]);
+            columns[1][t] = static_cast<u32>(said[lane % 4 * 8 + 4 + t]);
+        }
+        for (u32 i = 0; i < 4; i++) {
+            for (u32 t = 0; t < 4; t++) {
+                add_products(d[i], rows[i / 2][t], columns[i % 2][t]);
+            }
+        }
+    }
+}
+
 }  // namespace emu
 
 // The site of a call, one object for each place in the source.
@@ -127,6 +159,8 @@ HGV_DEVICE u32 thread_count() { return emu::block->threads; }
 HGV_DEVICE u32 block_index() { return emu::block->index; }
 HGV_DEVICE u32 block_count() { return emu::block->count; }
 
+#define HGV_UNROLL
+
 #define HGV_SHARED(Type, name)                                                                                \
     static const char name##_key = 0;                                                                         \
     Type& name = *static_cast<Type*>(emu::shared(&name##_key, sizeof(Type)))
@@ -142,6 +176,8 @@ HGV_DEVICE u32 block_count() { return emu::block->count; }
 #define HGV_SHFL_DOWN(value, distance) emu::said_above(HGV_SITE, (value), (distance))
 #define HGV_BALLOT(predicate) emu::ballot(HGV_SITE, (predicate))
 #define HGV_ANY(predicate) (emu::ballot(HGV_SITE, (predicate)) != 0)
+#define HGV_MMA_K16(d, a, b) hgv_mma_k16(HGV_SITE, (d), (a), (b))
+#define HGV_MMA_K32(d, a, b) hgv_mma_k32(HGV_SITE, (d), (a), (b))
 
 template <class T> HGV_DEVICE T atomic_add(T* to, T value) {
     const T before = *to;
@@ -182,8 +218,15 @@ HGV_DEVICE i32 dot4_i8(i32 a, i32 b, i32 c) {
     }
     return static_cast<i32>(sum);
 }
+HGV_DEVICE void hgv_mma_k16(const emu::Site* site, i32 (&d)[4], const u32 (&a)[2], u32 b) {
+    emu::mma(site, d, a, &b, 1);
+}
+HGV_DEVICE void hgv_mma_k32(const emu::Site* site, i32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+    emu::mma(site, d, a, b, 2);
+}
 HGV_DEVICE float fused(float a, float b, float c) { return std::fma(a, b, c); }
 HGV_DEVICE float round_even(float v) { return std::rint(v); }
+HGV_DEVICE float square_root(float v) { return std::sqrt(v); }
 HGV_DEVICE u32 float_bits(float v) { return emu::from_word<u32>(emu::to_word(v)); }
 HGV_DEVICE float bits_float(u32 v) { return emu::from_word<float>(emu::to_word(v)); }
 HGV_DEVICE void device_fence() {}

@@ -2,6 +2,7 @@
 //!
 //! Bytes (the reader) and mathematics (the backend) meet here and in [`crate::encode`] only.
 
+mod batches;
 mod blocks;
 mod info;
 mod region;
@@ -11,5 +12,5 @@ mod volume;
 
 pub(crate) use blocks::{BlockDecoder, parse_models};
 pub use info::{GridLevelInfo, GridModelInfo, Info, LevelInfo, NetworkInfo, Stats};
-pub use verify::{VerifyReport, verify};
+pub use verify::{VerifyReport, verify, verify_with};
 pub use volume::{BlockInfo, BlockKind, Volume, VolumeView};

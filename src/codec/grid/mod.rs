@@ -6,7 +6,8 @@ mod hashed;
 mod network;
 mod parents;
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) mod random;
+#[doc(hidden)]
+pub mod random;
 mod rates;
 #[cfg(test)]
 mod tests;

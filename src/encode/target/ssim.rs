@@ -9,7 +9,7 @@ use super::guess::COST;
 use super::patch::Patches;
 use super::search::{Found, Goal, Look, Made};
 use super::spectrum::{DEPTHS, Spectrum};
-use crate::quality::{CompareOptions, compare};
+use crate::quality::{CompareOptions, compare, compare_on};
 use crate::volume::VoxelSource;
 use crate::{Result, Volume};
 
@@ -94,7 +94,11 @@ pub(super) fn ssim_of(job: &Job<'_>, source: &dyn VoxelSource, path: &Path) -> R
             total,
         })
     };
-    Ok(compare(source, &view, &options, &report)?.ssim)
+    let found = match &job.options.device {
+        Some(device) => compare_on(device, source, &view, &options, &report)?,
+        None => compare(source, &view, &options, &report)?,
+    };
+    Ok(found.ssim)
 }
 
 impl Goal for Similar<'_> {

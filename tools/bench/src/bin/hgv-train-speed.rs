@@ -2,7 +2,7 @@
 //!
 //! `hgv-train-speed [PYTHON [SCRIPT]]`: PYTHON is an interpreter with torch, SCRIPT is
 //! `tools/bench/train_torch.py` (default, from the repository's root). Without PYTHON only hgv is
-//! timed. Prints Markdown. Times are the best of several, in CPU time with one thread.
+//! timed. Prints Markdown; `--models` prints the models for the script instead. Times are the best of several, in CPU time with one thread.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
@@ -28,6 +28,10 @@ struct Case {
 fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
     let torch = match arguments.next() {
+        Some(word) if word == "--models" => {
+            println!("{}", models());
+            return Ok(());
+        }
         Some(python) => {
             let script = arguments.next();
             time_torch(
@@ -256,9 +260,8 @@ fn print_whole_runs() -> Result<(), String> {
 
 /// Results of the script by `name/threads`.
 fn time_torch(python: &str, script: &str) -> Result<HashMap<String, Value>, String> {
-    let models: Vec<Value> = cases().iter().map(describe).collect();
     let output = Command::new(python)
-        .args([script, &Value::from(models).to_string()])
+        .args([script, &models().to_string()])
         .stderr(std::process::Stdio::inherit())
         .output()
         .map_err(|e| format!("{python}: {e}"))?;
@@ -278,6 +281,11 @@ fn time_torch(python: &str, script: &str) -> Result<HashMap<String, Value>, Stri
         return Err(format!("{script} failed: {}", output.status));
     }
     Ok(results)
+}
+
+/// What `train_torch.py` takes.
+fn models() -> Value {
+    cases().iter().map(describe).collect::<Vec<_>>().into()
 }
 
 fn describe(case: &Case) -> Value {

@@ -1,6 +1,6 @@
 //! The vectors of the specification that coder R made, taken apart.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hgv::backend::cpu::{CpuBackend, CpuLevel, Scratch};
 use hgv::backend::{Backend, BlockJob, LayerStep, ValueRange};
@@ -75,8 +75,7 @@ fn split(layer: &[u8]) -> (Vec<u8>, Vec<u8>) {
 
 /// Those on blocks of this side.
 pub(crate) fn vectors(block_log2: u32) -> Vec<Vector> {
-    let folder =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../format-spec/vectors/payload");
+    let folder = hgv_cuda_emulator::repository().join("format-spec/vectors/payload");
     let mut paths: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())
