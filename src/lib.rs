@@ -49,13 +49,14 @@
 //! # Layers
 //!
 //! `format` (bytes only) ← [`io`] ← [`reader`], [`writer`]; [`model`] ← [`codec`] ← [`backend`] ←
-//! [`decode`], [`encode`]. Most programs need [`Volume`], [`encode::encode`] and [`volume`] only.
+//! [`decode`], [`encode`]; [`stream`] reads from web servers. Most programs need [`Volume`], [`encode::encode`] and [`volume`] only.
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `ndarray` | yes | [`Volume::read_array`] |
+//! | `http` | no | `stream::HttpSource`, `stream::HttpVolume`: files on web servers |
 //!
 //! Index order is `[x, y, z]` for triples and `[z][y][x]` in memory: x is fastest.
 
@@ -91,6 +92,7 @@ pub mod predict;
 pub mod decode;
 pub mod encode;
 pub mod quality;
+pub mod stream;
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

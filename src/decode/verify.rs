@@ -3,16 +3,18 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::volume::Volume;
 use crate::backend::Numbers;
 use crate::backend::cpu::Scratch;
+use crate::io::{FileSource, RangeSource};
 use crate::progress::{Progress, ProgressFn};
 use crate::reader::{BlockEntry, BlockState};
 use crate::volume::{BlockGrid, VoxelSource};
-use crate::{Error, Result};
+use crate::{Error, Limits, Result};
 
 /// Problems listed at most; more are only counted.
 const LISTED: usize = 100;
@@ -53,8 +55,27 @@ pub fn verify(
     threads: usize,
     progress: &ProgressFn,
 ) -> Result<VerifyReport> {
+    verify_source(
+        Arc::new(FileSource::open(path)?),
+        against,
+        threads,
+        progress,
+    )
+}
+
+/// [`verify`] of a file that is open already, or that lies elsewhere.
+///
+/// # Errors
+/// As [`verify`], and what the source says.
+pub fn verify_source(
+    source: Arc<dyn RangeSource>,
+    against: Option<&dyn VoxelSource>,
+    threads: usize,
+    progress: &ProgressFn,
+) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    let opened = Volume::open(path).and_then(|v| v.with_threads(threads));
+    let opened =
+        Volume::from_source(source, Limits::default()).and_then(|v| v.with_threads(threads));
     let Some(volume) = finding(opened, &mut report)? else {
         return Ok(report);
     };
