@@ -10,7 +10,8 @@ use std::sync::Arc;
 use hgv::backend::cpu::{CpuBackend, Scratch};
 use hgv::backend::cuda::{CudaBackend, Device};
 use hgv::backend::{Backend, BlockJob};
-use hgv::decode::{verify, verify_with};
+use hgv::decode::{verify, verify_source};
+use hgv::io::FileSource;
 use hgv::encode::{EncodeOptions, encode};
 use hgv::volume::{MemoryVolume, Metadata, Region, Voxel};
 use hgv::{Error, Volume};
@@ -104,7 +105,10 @@ fn file_vectors_pass_verification_on_a_device() {
         for path in files() {
             let backend: Arc<dyn Backend> = Arc::new(cuda(device));
             let go_on = |_| ControlFlow::Continue(());
-            let on_device = verify_with(&path, None, 1, Some(backend), &go_on).unwrap();
+            let on_device = {
+                let source = Arc::new(FileSource::open(&path).unwrap());
+                verify_source(source, None, 1, Some(backend), &go_on).unwrap()
+            };
             assert_eq!(on_device, verify(&path, None, 1, &go_on).unwrap());
             assert_eq!(
                 on_device.problems,
