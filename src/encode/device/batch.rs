@@ -51,6 +51,7 @@ impl Described {
             searches: wanted.search.is_some(),
             follows: wanted.follows > 0,
             codes: wanted.codes,
+            residual: wanted.codes && wanted.model.residual.is_some(),
             ..Sizes::default()
         };
         let blocks = inputs.iter().map(|input| {
@@ -217,6 +218,8 @@ impl Work<'_> {
             left: planes.left().address(),
             integers: 0,
             errors: 0,
+            residuals: 0,
+            heads: 0,
             first: self.plane(0),
             plane: self.sizes.voxels,
             scale: positions.scale() as f32,
@@ -228,7 +231,7 @@ impl Work<'_> {
             qualities: u32::from(model.qualities),
             neighbourly: u32::from(self.wanted.neighbourly),
             forgiving: u32::from(self.wanted.follows > 0),
-            unused: 0,
+            residual_step: 1,
         }
     }
 

@@ -6,17 +6,17 @@ use zerocopy::IntoBytes;
 
 use super::batch::{BlockInput, Work};
 use super::kernels::{self, BlockError, ForwardParams};
-use crate::Result;
 use crate::backend::LayerStep;
 use crate::backend::cuda::mixing::{EncodeBatch, LayerBatch as MixingBatch, LayerCoder};
-use crate::backend::cuda::rans::{LayerEncodeBatch, RansEncoder};
+use crate::backend::cuda::rans::{LayerEncodeBatch, RansEncoder, ResidualEncodeBatch};
 use crate::backend::cuda::{
     BlockFlags, BlockHead, Buffer, ByteSink, Device, LayerHead, RebuildBlock, RebuildPlanes,
     Rebuilder, STATUS_GOOD, Stream, Ticket,
 };
 use crate::encode::LevelError;
 use crate::encode::plan::layer_steps;
-use crate::model::{Coder, Precision, WaveletModel};
+use crate::model::{Coder, Precision, Residual, WaveletModel};
+use crate::{Error, Result};
 
 /// Encoders, decoder and bytes of a lane.
 pub(super) struct Coders {
@@ -33,9 +33,13 @@ pub(super) struct Coders {
 pub(super) struct Coding {
     layers: Ticket,
     status: Ticket,
-    /// Bytes in the sink, of coder R.
-    used: Option<Ticket>,
+    /// Bytes in the sink.
+    used: Ticket,
+    /// Whether layers are in the sink, else each block's in its room.
+    in_sink: bool,
     errors: Ticket,
+    /// What residuals leave, and heads that say where they lie in the sink.
+    residual: Option<[Ticket; 2]>,
     coarsest: Option<Ticket>,
     /// Layers of each block.
     steps: usize,
@@ -47,9 +51,14 @@ pub(super) struct Coding {
 pub(crate) struct DeviceCoded {
     pub(crate) layers: Vec<Vec<u8>>,
     pub(crate) errors: Vec<LevelError>,
+    /// Error of the last quality under its residual.
+    pub(crate) under: LevelError,
     /// Of the decoder's output, if it was wanted.
     pub(crate) coarsest: Vec<i32>,
 }
+
+/// Bytes on the host: where the first of them lay.
+type Fetched = (u64, Ticket);
 
 impl Coders {
     pub(super) fn new(stream: &mut Stream, device: &Arc<dyn Device>) -> Result<Self> {
@@ -72,11 +81,9 @@ impl Coders {
         places: &[u64],
     ) -> Result<Coding> {
         let steps = layer_steps(work.wanted.model.qualities);
-        let [layers, status] = self.queue_layers(stream, work, inputs, (places, &steps))?;
-        let used = match work.wanted.model.coder {
-            Coder::R => Some(self.sink.used(stream)?),
-            Coder::M => None,
-        };
+        self.sink.reserve(work.sizes.index_bytes() as usize)?;
+        self.sink.clear(stream)?;
+        self.queue_layers(stream, work, inputs, (places, &steps))?;
         let blocks: Vec<RebuildBlock> = inputs
             .iter()
             .zip(places)
@@ -88,11 +95,15 @@ impl Coders {
             .collect();
         let coarsest = self.queue_coarsest(stream, work, &blocks)?;
         let errors = self.queue_errors(stream, work, &blocks)?;
+        let residual = self.queue_residual(stream, work)?;
+        let [_, layers, _, status] = &work.planes.coding;
         Ok(Coding {
-            layers,
-            status,
-            used,
+            layers: stream.download(layers, 0, layers_bytes(inputs.len(), steps.len()))?,
+            status: stream.download(status, 0, 4 * inputs.len())?,
+            used: self.sink.used(stream)?,
+            in_sink: work.wanted.model.coder == Coder::R,
             errors,
+            residual,
             coarsest,
             steps: steps.len(),
             qualities: usize::from(work.wanted.model.qualities),
@@ -105,13 +116,16 @@ impl Coders {
         work: &mut Work<'_>,
         inputs: &[BlockInput<'_>],
         (places, steps): (&[u64], &[LayerStep]),
-    ) -> Result<[Ticket; 2]> {
+    ) -> Result<()> {
         let heads: Vec<BlockHead> = inputs
             .iter()
             .zip(places)
             .zip(0u32..)
             .map(|((input, &indices), number)| BlockHead {
                 indices,
+                integers: indices,
+                lo: input.range.lo,
+                hi: input.range.hi,
                 first_layer: number * steps.len() as u32,
                 layers: steps.len() as u32,
                 dims: input.shape.dims.map(|n| n as u32),
@@ -139,20 +153,12 @@ impl Coders {
             stream.upload(buffer, 0, bytes)?;
         }
         match work.wanted.model.coder {
-            Coder::R => self.encode_rans(stream, work, inputs.len() as u32)?,
-            Coder::M => self.encode_mixing(stream, work, places)?,
+            Coder::R => self.encode_rans(stream, work, inputs.len() as u32),
+            Coder::M => self.encode_mixing(stream, work, places),
         }
-        let [_, layers, _, status] = &work.planes.coding;
-        let count = inputs.len();
-        Ok([
-            stream.download(layers, 0, size_of::<LayerHead>() * steps.len() * count)?,
-            stream.download(status, 0, 4 * count)?,
-        ])
     }
 
     fn encode_rans(&mut self, stream: &mut Stream, work: &Work<'_>, count: u32) -> Result<()> {
-        self.sink.reserve(work.sizes.index_bytes() as usize)?;
-        self.sink.clear(stream)?;
         let planes: Vec<u64> = (0..work.wanted.model.qualities)
             .map(|quality| work.plane(quality).plane)
             .collect();
@@ -249,6 +255,47 @@ impl Coders {
         stream.download(work.planes.errors(), 0, all)
     }
 
+    /// The residual of the last quality, whose integers are there.
+    fn queue_residual(
+        &mut self,
+        stream: &mut Stream,
+        work: &Work<'_>,
+    ) -> Result<Option<[Ticket; 2]>> {
+        let Residual::Step(residual_step) = work.wanted.model.residual else {
+            return Ok(None);
+        };
+        let count = work.count();
+        let of_quality = size_of::<BlockError>() * count as usize;
+        let before = of_quality * usize::from(work.wanted.model.qualities);
+        let [heads, _, order, status] = &work.planes.coding;
+        let (integers, residuals) = (work.planes.integers(), work.planes.residuals());
+        let params = ForwardParams {
+            integers: integers.address(),
+            errors: work.planes.errors().range(before, of_quality)?,
+            residuals: residuals.address(),
+            heads: heads.address(),
+            residual_step,
+            ..work.forward()
+        };
+        stream.launch(&kernels::RESIDUAL, count, 0, &params)?;
+        let batch = ResidualEncodeBatch {
+            heads,
+            integers,
+            residuals,
+            order,
+            count,
+            status,
+            sink: &self.sink,
+            block_log2: work.depth as u32 + 2,
+        };
+        self.rans.encode_residuals(stream, &batch)?;
+        let bytes = size_of::<BlockHead>() * count as usize;
+        Ok(Some([
+            stream.download(work.planes.errors(), before, of_quality)?,
+            stream.download(heads, 0, bytes)?,
+        ]))
+    }
+
     fn rebuild(
         &mut self,
         stream: &mut Stream,
@@ -265,33 +312,31 @@ impl Coders {
             .run(stream, &work.wanted.model, of, blocks, &planes)
     }
 
-    /// Fetches the bytes of a batch: of each block, or of all of them together, and where they began.
+    /// Fetches the bytes of a batch: of the sink, and of each block's room.
     fn fetch(
         &self,
         stream: &mut Stream,
         coding: &Coding,
         count: usize,
-    ) -> Result<Vec<(u64, Ticket)>> {
-        let mut bytes = Vec::new();
-        if let Some(used) = &coding.used {
-            let used = ByteSink::read_used(stream, used)?.min(self.sink.capacity() as u64);
-            bytes.push((0, stream.download(self.sink.bytes(), 0, used as usize)?));
-        } else {
+    ) -> Result<(Ticket, Vec<Fetched>)> {
+        let used = ByteSink::read_used(stream, &coding.used)?;
+        let used = used.min(self.sink.capacity() as u64) as usize;
+        let mut rooms = Vec::new();
+        if !coding.in_sink {
             let heads = stream.elements::<LayerHead>(&coding.layers)?.to_vec();
             for of_block in heads.chunks_exact(coding.steps).take(count) {
                 let written = || of_block.iter().filter(|h| h.bytes > 0);
                 let start = written().map(|h| h.offset).min().unwrap_or(0);
                 let end = written().map(|h| h.offset + u64::from(h.bytes)).max();
-                let length = end.map_or(0, |end| end - start) as usize;
-                let length = length.min(self.rooms[0].len().saturating_sub(start as usize));
-                bytes.push((
-                    start,
-                    stream.download(&self.rooms[0], start as usize, length)?,
-                ));
+                let room = &self.rooms[0];
+                let most = room.len().saturating_sub(start as usize);
+                let length = (end.map_or(0, |end| end - start) as usize).min(most);
+                rooms.push((start, stream.download(room, start as usize, length)?));
             }
         }
+        let sink = stream.download(self.sink.bytes(), 0, used)?;
         stream.synchronise()?;
-        Ok(bytes)
+        Ok((sink, rooms))
     }
 
     /// What came of a batch, for each block; `None` of one that the CPU must code. The stream is idle.
@@ -301,44 +346,102 @@ impl Coders {
         coding: &Coding,
         inputs: &[(usize, [usize; 3])],
     ) -> Result<Vec<Option<DeviceCoded>>> {
-        let bytes = self.fetch(stream, coding, inputs.len())?;
-        let heads = stream.elements::<LayerHead>(&coding.layers)?;
-        let status = stream.elements::<u32>(&coding.status)?;
-        let errors = stream.elements::<BlockError>(&coding.errors)?;
-        let coarsest = coding.coarsest.as_ref().map(|t| stream.elements::<i32>(t));
-        let coarsest = coarsest.transpose()?;
-        let count = inputs.len();
-        let of_block = |(i, &(first, dims)): (usize, &(usize, [usize; 3]))| {
-            let (base, ticket) = &bytes[i.min(bytes.len() - 1)];
-            let bytes = stream.bytes(ticket).ok()?;
-            let layer = |head: &LayerHead| {
-                if head.bytes == 0 {
-                    return Some(Vec::new());
-                }
-                let start = head.offset.checked_sub(*base)? as usize;
-                let part = bytes.get(start..start + head.bytes as usize);
-                part.map(<[u8]>::to_vec)
-            };
-            let heads = heads.get(i * coding.steps..(i + 1) * coding.steps)?;
-            let good = status.get(i) == Some(&STATUS_GOOD);
-            let layers = heads.iter().map(layer).collect::<Option<Vec<_>>>();
-            let errors = (0..coding.qualities).map(|q| {
-                errors.get(q * count + i).map(|e| LevelError {
-                    sse: e.squares,
-                    max: e.largest,
-                })
-            });
-            let errors = errors.collect::<Option<Vec<_>>>()?;
-            let band = dims.iter().product::<usize>();
-            let coarsest = coarsest.map_or(Some(&[][..]), |all| all.get(first..first + band))?;
-            layers.filter(|_| good).map(|layers| DeviceCoded {
-                layers,
-                errors,
-                coarsest: coarsest.to_vec(),
-            })
+        let (sink, rooms) = self.fetch(stream, coding, inputs.len())?;
+        let stream = &*stream;
+        let residual = coding.residual.as_ref();
+        let residual = residual.map(|[errors, heads]| {
+            Ok::<_, Error>((stream.elements(errors)?, stream.elements(heads)?))
+        });
+        let coarsest = coding.coarsest.as_ref().map(|t| stream.elements(t));
+        let arrived = Arrived {
+            coding,
+            sink: (0, stream.bytes(&sink)?),
+            rooms: (rooms.iter())
+                .map(|(start, ticket)| Ok((*start, stream.bytes(ticket)?)))
+                .collect::<Result<_>>()?,
+            layers: stream.elements(&coding.layers)?,
+            status: stream.elements(&coding.status)?,
+            errors: stream.elements(&coding.errors)?,
+            residual: residual.transpose()?,
+            coarsest: coarsest.transpose()?,
+            count: inputs.len(),
         };
-        Ok(inputs.iter().enumerate().map(of_block).collect())
+        let blocks = inputs.iter().enumerate();
+        Ok(blocks.map(|(i, &place)| arrived.block(i, place)).collect())
     }
+}
+
+/// Everything of a batch, on the host.
+struct Arrived<'a> {
+    coding: &'a Coding,
+    sink: (u64, &'a [u8]),
+    rooms: Vec<(u64, &'a [u8])>,
+    layers: &'a [LayerHead],
+    status: &'a [u32],
+    errors: &'a [BlockError],
+    residual: Option<(&'a [BlockError], &'a [BlockHead])>,
+    coarsest: Option<&'a [i32]>,
+    count: usize,
+}
+
+impl Arrived<'_> {
+    /// One block; `None` if anything of it is not as it should be.
+    fn block(&self, i: usize, (first, dims): (usize, [usize; 3])) -> Option<DeviceCoded> {
+        if self.status.get(i) != Some(&STATUS_GOOD) {
+            return None;
+        }
+        let steps = self.coding.steps;
+        let heads = self.layers.get(i * steps..(i + 1) * steps)?;
+        let from = *self.rooms.get(i).unwrap_or(&self.sink);
+        let part = |head: &LayerHead| part_of(from, head.offset, head.bytes);
+        let mut layers = heads.iter().map(part).collect::<Option<Vec<_>>>()?;
+        let of_quality = |q| self.errors.get(q * self.count + i).map(level_error);
+        let mut errors = (0..self.coding.qualities)
+            .map(of_quality)
+            .collect::<Option<Vec<_>>>()?;
+        let under = *errors.last()?;
+        if let Some((left, heads)) = self.residual {
+            let head = heads.get(i)?;
+            let bytes = part_of(self.sink, head.residual_offset, head.residual_bytes)?;
+            let last = layers.last_mut()?;
+            // The length of the model's part goes first.
+            let mut whole = (last.len() as u32).to_le_bytes().to_vec();
+            whole.append(last);
+            whole.extend(bytes);
+            *last = whole;
+            *errors.last_mut()? = level_error(left.get(i)?);
+        }
+        let band = dims.iter().product::<usize>();
+        let coarsest = self
+            .coarsest
+            .map_or(Some(&[][..]), |all| all.get(first..first + band))?;
+        Some(DeviceCoded {
+            layers,
+            errors,
+            under,
+            coarsest: coarsest.to_vec(),
+        })
+    }
+}
+
+/// Bytes at an offset of those that lay from `start` on.
+fn part_of((start, bytes): (u64, &[u8]), offset: u64, count: u32) -> Option<Vec<u8>> {
+    if count == 0 {
+        return Some(Vec::new());
+    }
+    let at = offset.checked_sub(start)? as usize;
+    bytes.get(at..at + count as usize).map(<[u8]>::to_vec)
+}
+
+fn level_error(error: &BlockError) -> LevelError {
+    LevelError {
+        sse: error.squares,
+        max: error.largest,
+    }
+}
+
+fn layers_bytes(blocks: usize, steps: usize) -> usize {
+    size_of::<LayerHead>() * blocks * steps
 }
 
 fn flags_of(model: &WaveletModel) -> u32 {

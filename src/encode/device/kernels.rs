@@ -43,6 +43,8 @@ pub(super) struct ForwardParams {
     pub(super) left: Address,
     pub(super) integers: Address,
     pub(super) errors: Address,
+    pub(super) residuals: Address,
+    pub(super) heads: Address,
     pub(super) first: Indices,
     pub(super) plane: u64,
     pub(super) knots: [f32; SEGMENTS + 1],
@@ -54,7 +56,7 @@ pub(super) struct ForwardParams {
     pub(super) qualities: u32,
     pub(super) neighbourly: u32,
     pub(super) forgiving: u32,
-    pub(super) unused: u32,
+    pub(super) residual_step: u32,
 }
 
 #[derive(Debug, Clone, Copy, IntoBytes, Immutable)]
@@ -113,6 +115,8 @@ pub(super) static FOLLOW: Kernel =
 pub(super) static LEFT: Kernel = Kernel::new::<ForwardParams>("forward", "hgv_encode_left", 256);
 pub(super) static ERRORS: Kernel =
     Kernel::new::<ForwardParams>("forward", "hgv_encode_errors", 256);
+pub(super) static RESIDUAL: Kernel =
+    Kernel::new::<ForwardParams>("forward", "hgv_encode_residual", 256);
 pub(super) static REVERSIBLE: Kernel =
     Kernel::new::<ReversibleParams>("reversible", "hgv_encode_reversible", 256);
 pub(super) static LOAD: Kernel = Kernel::new::<SearchParams>("search", "hgv_search_load", 256);

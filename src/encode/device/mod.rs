@@ -32,7 +32,7 @@ use super::block::{BALANCED_ROUNDS, BEST_ROUNDS, BlockPlan};
 use crate::backend::cuda::{Buffer, Device, Stream};
 use crate::codec::Coefficient;
 use crate::codec::tables::{TableSet, tables};
-use crate::model::{Precision, WaveletModel};
+use crate::model::{Precision, Residual, WaveletModel};
 use crate::{Error, Result};
 
 /// What all blocks of a batch share.
@@ -72,8 +72,8 @@ impl Wanted {
                 .search
                 .filter(|_| !exact)
                 .map(super::search::Effort::extent),
-            // A residual and ranks need the decoded block on the host.
-            codes: !model.residual.is_some() && !model.ranks,
+            // Bits of floats and errors of ranks are up to the host.
+            codes: model.residual != Residual::FloatBits && !model.ranks,
             coarsest: plan.want_coarsest,
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct Sizes {
     pub(super) follows: bool,
     /// Blocks are coded and measured on the device.
     pub(super) codes: bool,
+    /// With a residual.
+    pub(super) residual: bool,
 }
 
 impl Sizes {
@@ -47,8 +49,8 @@ impl Sizes {
 /// Bytes of device memory that a voxel of a batch takes, about.
 pub(super) fn bytes_a_voxel(qualities: u8, wide: bool, searches: bool) -> u64 {
     let indices = u64::from(qualities) * if wide { 4 } else { 2 };
-    // Values, aims, coefficients, errors, integers and bytes; of a search, 15 bytes for each of 1.4 cells.
-    24 + indices + if searches { 22 } else { 0 }
+    // Values, aims, coefficients, errors, integers, residuals and bytes; of a search, 15 bytes for each of 1.4 cells.
+    28 + indices + if searches { 22 } else { 0 }
 }
 
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub(super) struct Planes {
     forgives: Buffer,
     left: Buffer,
     integers: Buffer,
+    residuals: Buffer,
     errors: Buffer,
     /// What the entropy coder is told of blocks and layers, their order, and what it says of them.
     pub(super) coding: [Buffer; 4],
@@ -82,6 +85,7 @@ impl Planes {
             forgives: empty()?,
             left: empty()?,
             integers: empty()?,
+            residuals: empty()?,
             errors: empty()?,
             coding: [empty()?, empty()?, empty()?, empty()?],
         })
@@ -98,7 +102,11 @@ impl Planes {
         }
         if sizes.codes {
             self.integers.reserve(floats)?;
-            let errors = size_of::<BlockError>() as u64 * sizes.blocks * sizes.qualities;
+            if sizes.residual {
+                self.residuals.reserve(floats)?;
+            }
+            // Of each quality, and what a residual leaves.
+            let errors = size_of::<BlockError>() as u64 * sizes.blocks * (sizes.qualities + 1);
             self.errors.reserve(errors as usize)?;
         }
         self.indices
@@ -154,6 +162,10 @@ impl Planes {
 
     pub(super) fn integers(&self) -> &Buffer {
         &self.integers
+    }
+
+    pub(super) fn residuals(&self) -> &Buffer {
+        &self.residuals
     }
 
     pub(super) fn errors(&self) -> &Buffer {
