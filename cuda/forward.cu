@@ -29,8 +29,7 @@ struct ForwardParams {
     BlockError* errors;       // for each block, of that quality
     i32* residuals;           // what brings integers back
     const BlockHead* heads;
-    Indices first;            // of the first quality; others follow, `plane` elements each
-    u64 plane;
+    void* planes[8];          // of indices, one for each quality
     float knots[kSegments + 1];  // of the curve, in units of q
     float scale;              // working units of a unit of q, or of a segment
     float value_step;         // of the last quality, working units
@@ -41,6 +40,8 @@ struct ForwardParams {
     u32 neighbourly;
     u32 forgiving;            // whether clamping may forgive anything
     u32 residual_step;
+    u32 wide;                 // indices of 32 bits
+    u32 unused;
 };
 
 // Share of the voxels that must be forgiven before it pays to look for better ones.
@@ -48,12 +49,7 @@ constexpr u32 kFew = 64;
 // How far targets move, as a share of the way to what is decoded: over 1, they arrive sooner.
 constexpr float kEager = 1.7f;
 
-HGV_DEVICE Indices indices_of(const ForwardParams& p, u32 quality) {
-    Indices indices = p.first;
-    const u64 bytes = p.plane * quality * (p.first.wide != 0 ? 4 : 2);
-    indices.plane = static_cast<u8*>(p.first.plane) + bytes;
-    return indices;
-}
+HGV_DEVICE Indices indices_of(const ForwardParams& p, u32 quality) { return {p.planes[quality], p.wide, 0}; }
 
 HGV_DEVICE float position_of(const ForwardParams& p, float centre, float value) {
     if (p.curved == 0) {

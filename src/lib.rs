@@ -55,6 +55,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `cuda` | yes | NVIDIA GPUs, through their driver if there is one when the program runs |
 //! | `ndarray` | yes | [`Volume::read_array`] |
 //!
 //! Index order is `[x, y, z]` for triples and `[z][y][x]` in memory: x is fastest.

@@ -7,7 +7,7 @@ use zerocopy::IntoBytes;
 use super::batch::{BlockInput, Work};
 use super::kernels::{self, BlockError, ForwardParams};
 use crate::backend::LayerStep;
-use crate::backend::cuda::mixing::{EncodeBatch, LayerBatch as MixingBatch, LayerCoder};
+use crate::backend::cuda::mixing::MixingEncoder;
 use crate::backend::cuda::rans::{LayerEncodeBatch, RansEncoder, ResidualEncodeBatch};
 use crate::backend::cuda::{
     BlockFlags, BlockHead, Buffer, ByteSink, Device, LayerHead, RebuildBlock, RebuildPlanes,
@@ -21,12 +21,9 @@ use crate::{Error, Result};
 /// Encoders, decoder and bytes of a lane.
 pub(super) struct Coders {
     rans: RansEncoder,
-    mixing: LayerCoder,
+    mixing: MixingEncoder,
     rebuilder: Rebuilder,
-    /// Bytes of coder R.
     sink: ByteSink,
-    /// Bytes of coder M, a room for each block, and where those begin.
-    rooms: [Buffer; 2],
 }
 
 /// What is on its way from the coders.
@@ -35,8 +32,6 @@ pub(super) struct Coding {
     status: Ticket,
     /// Bytes in the sink.
     used: Ticket,
-    /// Whether layers are in the sink, else each block's in its room.
-    in_sink: bool,
     errors: Ticket,
     /// What residuals leave, and heads that say where they lie in the sink.
     residual: Option<[Ticket; 2]>,
@@ -57,17 +52,13 @@ pub(crate) struct DeviceCoded {
     pub(crate) coarsest: Vec<i32>,
 }
 
-/// Bytes on the host: where the first of them lay.
-type Fetched = (u64, Ticket);
-
 impl Coders {
     pub(super) fn new(stream: &mut Stream, device: &Arc<dyn Device>) -> Result<Self> {
         Ok(Self {
             rans: RansEncoder::new(stream)?,
-            mixing: LayerCoder::new(stream)?,
+            mixing: MixingEncoder::new(stream)?,
             rebuilder: Rebuilder::new(device)?,
             sink: ByteSink::new(device, 0)?,
-            rooms: [Buffer::new(device, 0)?, Buffer::new(device, 0)?],
         })
     }
 
@@ -101,7 +92,6 @@ impl Coders {
             layers: stream.download(layers, 0, layers_bytes(inputs.len(), steps.len()))?,
             status: stream.download(status, 0, 4 * inputs.len())?,
             used: self.sink.used(stream)?,
-            in_sink: work.wanted.model.coder == Coder::R,
             errors,
             residual,
             coarsest,
@@ -152,66 +142,27 @@ impl Coders {
             buffer.reserve(bytes.len())?;
             stream.upload(buffer, 0, bytes)?;
         }
-        match work.wanted.model.coder {
-            Coder::R => self.encode_rans(stream, work, inputs.len() as u32),
-            Coder::M => self.encode_mixing(stream, work, places),
-        }
+        self.encode_layers(stream, work, inputs.len() as u32)
     }
 
-    fn encode_rans(&mut self, stream: &mut Stream, work: &Work<'_>, count: u32) -> Result<()> {
-        let planes: Vec<u64> = (0..work.wanted.model.qualities)
-            .map(|quality| work.plane(quality).plane)
-            .collect();
+    fn encode_layers(&mut self, stream: &mut Stream, work: &Work<'_>, count: u32) -> Result<()> {
+        let planes: Vec<&Buffer> = work.planes.indices(work.sizes.qualities).iter().collect();
         let [heads, layers, order, status] = &work.planes.coding;
         let batch = LayerEncodeBatch {
             heads,
             layers,
             planes: &planes,
-            wide: work.wanted.model.precision == Precision::I32,
+            wide: work.sizes.wide,
             order,
             count,
             status,
             sink: &self.sink,
             block_log2: work.depth as u32 + 2,
         };
-        self.rans.encode_layers(stream, &batch)
-    }
-
-    /// A block may take as many bytes as it has voxels.
-    fn encode_mixing(
-        &mut self,
-        stream: &mut Stream,
-        work: &Work<'_>,
-        places: &[u64],
-    ) -> Result<()> {
-        let [bytes, rooms] = &mut self.rooms;
-        bytes.reserve(work.sizes.voxels as usize)?;
-        let mut starts = places.to_vec();
-        starts.push(work.sizes.voxels);
-        rooms.reserve(8 * starts.len())?;
-        stream.upload(rooms, 0, starts.as_slice())?;
-        let [heads, layers, order, status] = &work.planes.coding;
-        let (target, own) = (work.planes.indices(), work.planes.aims());
-        let batch = MixingBatch {
-            heads,
-            layers,
-            bytes,
-            order,
-            count: places.len() as u32,
-            narrow: own,
-            wide: own,
-            status,
-            block_log2: work.depth as u32 + 2,
-        };
-        let encode = EncodeBatch {
-            layers: batch,
-            rooms,
-            narrow_target: target,
-            wide_target: target,
-            narrow_stride: work.sizes.voxels,
-            wide_stride: work.sizes.voxels,
-        };
-        self.mixing.encode(stream, &encode)
+        match work.wanted.model.coder {
+            Coder::R => self.rans.encode_layers(stream, &batch),
+            Coder::M => self.mixing.encode_layers(stream, &batch),
+        }
     }
 
     /// The coarsest band, as decoded, in front of each block's place.
@@ -312,33 +263,6 @@ impl Coders {
             .run(stream, &work.wanted.model, of, blocks, &planes)
     }
 
-    /// Fetches the bytes of a batch: of the sink, and of each block's room.
-    fn fetch(
-        &self,
-        stream: &mut Stream,
-        coding: &Coding,
-        count: usize,
-    ) -> Result<(Ticket, Vec<Fetched>)> {
-        let used = ByteSink::read_used(stream, &coding.used)?;
-        let used = used.min(self.sink.capacity() as u64) as usize;
-        let mut rooms = Vec::new();
-        if !coding.in_sink {
-            let heads = stream.elements::<LayerHead>(&coding.layers)?.to_vec();
-            for of_block in heads.chunks_exact(coding.steps).take(count) {
-                let written = || of_block.iter().filter(|h| h.bytes > 0);
-                let start = written().map(|h| h.offset).min().unwrap_or(0);
-                let end = written().map(|h| h.offset + u64::from(h.bytes)).max();
-                let room = &self.rooms[0];
-                let most = room.len().saturating_sub(start as usize);
-                let length = (end.map_or(0, |end| end - start) as usize).min(most);
-                rooms.push((start, stream.download(room, start as usize, length)?));
-            }
-        }
-        let sink = stream.download(self.sink.bytes(), 0, used)?;
-        stream.synchronise()?;
-        Ok((sink, rooms))
-    }
-
     /// What came of a batch, for each block; `None` of one that the CPU must code. The stream is idle.
     pub(super) fn take(
         &self,
@@ -346,7 +270,10 @@ impl Coders {
         coding: &Coding,
         inputs: &[(usize, [usize; 3])],
     ) -> Result<Vec<Option<DeviceCoded>>> {
-        let (sink, rooms) = self.fetch(stream, coding, inputs.len())?;
+        let used = ByteSink::read_used(stream, &coding.used)?;
+        let used = used.min(self.sink.capacity() as u64) as usize;
+        let sink = stream.download(self.sink.bytes(), 0, used)?;
+        stream.synchronise()?;
         let stream = &*stream;
         let residual = coding.residual.as_ref();
         let residual = residual.map(|[errors, heads]| {
@@ -355,10 +282,7 @@ impl Coders {
         let coarsest = coding.coarsest.as_ref().map(|t| stream.elements(t));
         let arrived = Arrived {
             coding,
-            sink: (0, stream.bytes(&sink)?),
-            rooms: (rooms.iter())
-                .map(|(start, ticket)| Ok((*start, stream.bytes(ticket)?)))
-                .collect::<Result<_>>()?,
+            bytes: stream.bytes(&sink)?,
             layers: stream.elements(&coding.layers)?,
             status: stream.elements(&coding.status)?,
             errors: stream.elements(&coding.errors)?,
@@ -374,8 +298,7 @@ impl Coders {
 /// Everything of a batch, on the host.
 struct Arrived<'a> {
     coding: &'a Coding,
-    sink: (u64, &'a [u8]),
-    rooms: Vec<(u64, &'a [u8])>,
+    bytes: &'a [u8],
     layers: &'a [LayerHead],
     status: &'a [u32],
     errors: &'a [BlockError],
@@ -392,8 +315,7 @@ impl Arrived<'_> {
         }
         let steps = self.coding.steps;
         let heads = self.layers.get(i * steps..(i + 1) * steps)?;
-        let from = *self.rooms.get(i).unwrap_or(&self.sink);
-        let part = |head: &LayerHead| part_of(from, head.offset, head.bytes);
+        let part = |head: &LayerHead| part_of(self.bytes, head.offset, head.bytes);
         let mut layers = heads.iter().map(part).collect::<Option<Vec<_>>>()?;
         let of_quality = |q| self.errors.get(q * self.count + i).map(level_error);
         let mut errors = (0..self.coding.qualities)
@@ -402,7 +324,7 @@ impl Arrived<'_> {
         let under = *errors.last()?;
         if let Some((left, heads)) = self.residual {
             let head = heads.get(i)?;
-            let bytes = part_of(self.sink, head.residual_offset, head.residual_bytes)?;
+            let bytes = part_of(self.bytes, head.residual_offset, head.residual_bytes)?;
             let last = layers.last_mut()?;
             // The length of the model's part goes first.
             let mut whole = (last.len() as u32).to_le_bytes().to_vec();
@@ -424,12 +346,11 @@ impl Arrived<'_> {
     }
 }
 
-/// Bytes at an offset of those that lay from `start` on.
-fn part_of((start, bytes): (u64, &[u8]), offset: u64, count: u32) -> Option<Vec<u8>> {
+fn part_of(bytes: &[u8], offset: u64, count: u32) -> Option<Vec<u8>> {
     if count == 0 {
         return Some(Vec::new());
     }
-    let at = offset.checked_sub(start)? as usize;
+    let at = offset as usize;
     bytes.get(at..at + count as usize).map(<[u8]>::to_vec)
 }
 

@@ -5,6 +5,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::backend::cuda::{Address, Kernel};
 use crate::model::SEGMENTS;
 
+/// Most qualities of a model.
+pub(super) const QUALITIES: usize = 8;
+
 /// What the last quality of a block leaves.
 #[derive(Debug, Clone, Copy, FromBytes, Immutable)]
 #[repr(C)]
@@ -45,8 +48,7 @@ pub(super) struct ForwardParams {
     pub(super) errors: Address,
     pub(super) residuals: Address,
     pub(super) heads: Address,
-    pub(super) first: Indices,
-    pub(super) plane: u64,
+    pub(super) planes: [Address; QUALITIES],
     pub(super) knots: [f32; SEGMENTS + 1],
     pub(super) scale: f32,
     pub(super) value_step: f32,
@@ -57,6 +59,8 @@ pub(super) struct ForwardParams {
     pub(super) neighbourly: u32,
     pub(super) forgiving: u32,
     pub(super) residual_step: u32,
+    pub(super) wide: u32,
+    pub(super) unused: u32,
 }
 
 #[derive(Debug, Clone, Copy, IntoBytes, Immutable)]

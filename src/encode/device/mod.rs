@@ -1,4 +1,4 @@
-//! Wavelet indices of whole batches of blocks on a device.
+//! Wavelet indices and grid models of whole batches of blocks on a device.
 //!
 //! Owns what is uploaded, in which order kernels run and how much is under way at once; what becomes of the
 //! indices (layers, errors, records) is up to [`super::block`]. An encode on a device need not equal one on
@@ -10,12 +10,13 @@
 
 mod batch;
 mod coding;
+mod grids;
 mod kernels;
 mod layout;
 mod pass;
 mod planes;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use zerocopy::FromBytes;
 
@@ -24,11 +25,12 @@ use batch::{CostTables, Queued, queue};
 pub(crate) use coding::DeviceCoded;
 use coding::{Coders, Coding};
 use kernels::BlockLeft;
-pub(super) use pass::covers;
+pub(super) use pass::Stage;
 use planes::Planes;
 
 use super::Preset;
 use super::block::{BALANCED_ROUNDS, BEST_ROUNDS, BlockPlan};
+use crate::backend::cuda::train::GridTrainer;
 use crate::backend::cuda::{Buffer, Device, Stream};
 use crate::codec::Coefficient;
 use crate::codec::tables::{TableSet, tables};
@@ -140,6 +142,7 @@ struct Lane {
 pub(super) struct BatchEncoder {
     device: Arc<dyn Device>,
     tables: CostTables,
+    trainer: Mutex<GridTrainer>,
 }
 
 impl std::fmt::Debug for BatchEncoder {
@@ -159,6 +162,7 @@ impl BatchEncoder {
         stream.upload(&on_device, 0, costs.as_slice())?;
         stream.synchronise()?;
         Ok(Self {
+            trainer: Mutex::new(GridTrainer::new(device)?),
             device: Arc::clone(device),
             tables: CostTables {
                 variants,

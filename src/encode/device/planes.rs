@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::batch::{FieldPlaces, STATES};
-use super::kernels::{BAND_STATE, BlockError, BlockLeft};
+use super::kernels::{BAND_STATE, BlockError, BlockLeft, QUALITIES};
 use crate::Result;
 use crate::backend::cuda::{Address, Buffer, Device, Stream};
 
@@ -60,7 +60,8 @@ pub(super) struct Planes {
     aims: Buffer,
     coefficients: Buffer,
     spare: Buffer,
-    indices: Buffer,
+    /// Of each quality.
+    indices: [Buffer; QUALITIES],
     field: Buffer,
     forgives: Buffer,
     left: Buffer,
@@ -80,7 +81,16 @@ impl Planes {
             aims: empty()?,
             coefficients: empty()?,
             spare: empty()?,
-            indices: empty()?,
+            indices: [
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+            ],
             field: empty()?,
             forgives: empty()?,
             left: empty()?,
@@ -109,8 +119,9 @@ impl Planes {
             let errors = size_of::<BlockError>() as u64 * sizes.blocks * (sizes.qualities + 1);
             self.errors.reserve(errors as usize)?;
         }
-        self.indices
-            .reserve((sizes.index_bytes() * sizes.qualities) as usize)?;
+        for plane in self.indices.iter_mut().take(sizes.qualities as usize) {
+            plane.reserve(sizes.index_bytes() as usize)?;
+        }
         self.field.reserve(sizes.field_bytes() as usize)?;
         self.forgives.reserve(4 * sizes.blocks as usize)?;
         self.left
@@ -148,8 +159,9 @@ impl Planes {
         self.spare.address()
     }
 
-    pub(super) fn indices(&self) -> &Buffer {
-        &self.indices
+    /// Indices of so many qualities.
+    pub(super) fn indices(&self, qualities: u64) -> &[Buffer] {
+        &self.indices[..QUALITIES.min(qualities as usize)]
     }
 
     pub(super) fn forgives(&self) -> Address {

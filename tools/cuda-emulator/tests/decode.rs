@@ -47,7 +47,7 @@ fn payload_vectors_decode_to_the_integers_of_the_cpu() {
 
 /// Files of `format-spec/vectors/good`.
 fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format-spec/vectors/good");
+    let folder = hgv_cuda_emulator::repository().join("format-spec/vectors/good");
     let entries = std::fs::read_dir(folder).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "hgv"));

@@ -277,8 +277,7 @@ fn split(layer: &[u8]) -> (&[u8], &[u8]) {
 
 /// Vectors of the specification as wavelet models of coder R on blocks of this side.
 pub(crate) fn vector_cases(block_log2: u32) -> Vec<Case> {
-    let folder =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../format-spec/vectors/payload");
+    let folder = hgv_cuda_emulator::repository().join("format-spec/vectors/payload");
     let mut paths: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())
