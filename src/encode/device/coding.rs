@@ -146,7 +146,9 @@ impl Coders {
     }
 
     fn encode_layers(&mut self, stream: &mut Stream, work: &Work<'_>, count: u32) -> Result<()> {
-        let planes: Vec<&Buffer> = work.planes.indices(work.sizes.qualities).iter().collect();
+        let planes: Vec<u64> = (work.planes.indices(work.sizes.qualities).iter())
+            .map(Buffer::address)
+            .collect();
         let [heads, layers, order, status] = &work.planes.coding;
         let batch = LayerEncodeBatch {
             heads,
