@@ -2,6 +2,7 @@
 // runs are read one after the other and filled in by all lanes.
 #pragma once
 
+#include "bits.cuh"
 #include "block.cuh"
 
 enum : u32 { kMaxRunBits = 24 };
@@ -85,4 +86,31 @@ HGV_DEVICE bool mask_decode(const u32* dims, const u8* bytes, u32 length, u8* cl
         }
     }
     return bits.bad == 0 && (bits.bit + 7u) >> 3 == length;
+}
+
+// Appends a run, and the class of the voxel that ends it unless it ends with the block.
+HGV_DEVICE void mask_append(BitSink& bits, u32 run, bool ends, u32 value) {
+    const u32 length = 31u - leading_zeros(run + 1u);
+    bits_append(bits, 1u << length, length + 1u);
+    const u32 low = (run + 1u) & ((1u << length) - 1u);
+    bits_append(bits, low | value << length, length + (ends ? 2u : 0u));
+}
+
+// Encodes the classes of a block.
+HGV_DEVICE void mask_encode(const u32* dims, const u8* classes, BitSink& bits) {
+    const u32 voxels = dims[0] * dims[1] * dims[2];
+    u32 start = 0;
+    for (u32 base = 0; base < voxels; base += 32u) {
+        const u32 i = base + lane_index();
+        const u32 value = i < voxels ? classes[i] : 0u;
+        u32 wrong = HGV_BALLOT(i < voxels && value != mask_expected(dims, classes, i));
+        for (; wrong != 0; wrong &= wrong - 1u) {
+            const u32 lane = find_first(wrong);
+            mask_append(bits, base + lane - start, true, HGV_SHFL(value, lane));
+            start = base + lane + 1u;
+        }
+    }
+    if (start < voxels) {
+        mask_append(bits, voxels - start, false, 0);
+    }
 }

@@ -33,7 +33,7 @@ HGV_DEVICE void code_flags(RansWalk<T>& walk, const RansBand& band, Coder& coder
             }
             u32 value = 0;
             if constexpr (Coder::kEncodes) {
-                value = mine ? coder_has_group(coder, band, place) : 0u;
+                value = mine ? has_group(coder, place) : 0u;
             }
             if (coder_symbols(coder, context, value, n) != 0 && mine) {
                 walk.flags[place] = static_cast<u8>(known | 1u << band.index);
@@ -84,11 +84,11 @@ HGV_DEVICE void code_batch(RansWalk<T>& walk, const RansBand& band, Coder& coder
 template <class T, class Coder>
 HGV_DEVICE void code_band(RansWalk<T>& walk, Coder& coder, u32 depth, u32 index) {
     const RansBand band = rans_band(walk, depth, index);
+    u32 any = 0;
+    if constexpr (Coder::kEncodes) {
+        any = find_groups(coder, walk, band);
+    }
     if ((walk.nonempty & band_bit(depth, index)) == 0) {
-        u32 any = 0;
-        if constexpr (Coder::kEncodes) {
-            any = coder_has_band(coder, band);
-        }
         if (coder_fixed(coder, empty_context(depth, walk.refines), any) == 0) {
             return;
         }
@@ -139,11 +139,8 @@ HGV_DEVICE void put_coarsest(RansWalk<T>& walk, RansPlayer<T>& coder, u32 at, i6
 
 // The coarsest band: differences to predictions, or to four times the quality before.
 template <class T, class Coder> HGV_DEVICE void code_coarsest(RansWalk<T>& walk, Coder& coder) {
-    u32 box[3];
-    for (u32 a = 0; a < 3; a++) {
-        box[a] = halved(walk.dims[a], walk.depth);
-    }
-    const u32 count = box[0] * box[1] * box[2];
+    const BandBox box = coarsest_box(walk.dims, walk.depth);
+    const u32 count = box_size(box);
     coder_begin_band(coder, variant_context(2));
     coder_restart(coder);
     u32 shift = 0;
@@ -156,7 +153,7 @@ template <class T, class Coder> HGV_DEVICE void code_coarsest(RansWalk<T>& walk,
     }
     for (u32 base = 0; base < count; base += 32u) {
         const u32 n = smaller(count - base, 32u);
-        const u32 at = position_in(box, smaller(base + lane_index(), count - 1u));
+        const u32 at = position_in(box.extent, smaller(base + lane_index(), count - 1u));
         i64 wanted = 0;
         if constexpr (Coder::kEncodes) {
             wanted = coarsest_difference(walk, at);

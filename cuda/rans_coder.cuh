@@ -16,6 +16,7 @@
 //   coder_bad(coder)                                      whether one was, so that the walk may end early
 #pragma once
 
+#include "queue.cuh"
 #include "rans.cuh"
 #include "rans_walk.cuh"
 
@@ -74,12 +75,3 @@ template <class T> HGV_DEVICE void coder_signs(RansPlayer<T>& c, bool follows, b
     c.signs += popcount(mask);
 }
 template <class T> HGV_DEVICE void coder_put(RansPlayer<T>& c, u32 place, T value) { c.indices[place] = value; }
-
-// Takes the next block of a queue that all warps of a grid share.
-HGV_DEVICE u32 next_block(u32* next) {
-    u32 taken = 0;
-    if (lane_index() == 0) {
-        taken = atomic_add(next, 1u);
-    }
-    return HGV_SHFL(taken, 0);
-}

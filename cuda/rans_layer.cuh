@@ -17,11 +17,7 @@ template <class T> HGV_DEVICE void skip_layer(const RansWalk<T>& walk, T* indice
         return;
     }
     if (brought.coarsest) {
-        BandBox box = {{0, 0, 0}, 0};
-        for (u32 a = 0; a < 3; a++) {
-            box.extent[a] = halved(walk.dims[a], walk.depth);
-        }
-        quadruple_box(walk.dims, box, indices);
+        quadruple_box(walk.dims, coarsest_box(walk.dims, walk.depth), indices);
     }
     for (u32 split = 0; split < walk.depth; split++) {
         for (u32 index = 1; index < 8u; index++) {

@@ -74,6 +74,11 @@ HGV_DEVICE BandBox band_box(const u32* dims, u32 depth, u32 index) {
     return box;
 }
 
+// The coarsest band of a block of so many splits.
+HGV_DEVICE BandBox coarsest_box(const u32* dims, u32 depth) {
+    return {{halved(dims[0], depth), halved(dims[1], depth), halved(dims[2], depth)}, 0};
+}
+
 HGV_DEVICE u32 box_size(const BandBox& box) { return box.extent[0] * box.extent[1] * box.extent[2]; }
 
 template <class T> HGV_DEVICE RansBand rans_band(const RansWalk<T>& walk, u32 depth, u32 index) {

@@ -26,6 +26,7 @@ mod pool;
 mod ptx;
 pub mod rans;
 mod reconstruct;
+mod sink;
 mod stream;
 
 use std::sync::Arc;
@@ -36,7 +37,8 @@ pub use backend::{CudaBackend, Flight};
 pub use batch::{BYTE_ALIGN, Content, Placement, Voxels};
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
-pub use mask::{MaskBatch, decode_masks};
+pub use mask::{MaskBatch, MaskEncodeBatch, MaskEncoder, decode_masks};
+pub use sink::{ByteSink, STATUS_FULL, SinkAddresses};
 pub use stream::{KernelTime, Stream, Ticket};
 
 /// Every GPU that can be used, each with at most `memory` bytes if that is stated.

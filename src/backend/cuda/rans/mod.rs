@@ -1,10 +1,12 @@
 //! Coder R on the device: layers and residuals, decoded and encoded bit for bit as on the CPU.
 //! Kernels: `cuda/rans_*.cu`.
 
+mod encode;
 mod layers;
 mod residual;
 mod tables;
 
+pub use encode::{LayerEncodeBatch, RansEncoder, ResidualEncodeBatch};
 pub use layers::{LayerBatch, LayerDecoder};
 pub use residual::{ResidualBatch, ResidualDecoder};
 pub use tables::{DeviceTables, TableAddresses};

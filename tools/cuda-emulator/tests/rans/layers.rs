@@ -12,7 +12,7 @@ use crate::buffer;
 use crate::cases::{Case, Random, random_case, vector_cases};
 
 /// Heads and bytes of a batch of blocks; planes lie one block after the other.
-fn describe(cases: &[Case]) -> (Vec<BlockHead>, Vec<LayerHead>, Vec<u8>) {
+pub(crate) fn describe(cases: &[Case]) -> (Vec<BlockHead>, Vec<LayerHead>, Vec<u8>) {
     let (mut heads, mut layers, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     let (mut narrow, mut wide) = (0u64, 0u64);
     for case in cases {

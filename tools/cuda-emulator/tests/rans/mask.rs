@@ -46,8 +46,8 @@ impl Case {
     }
 }
 
-fn decode_on(device: &Arc<dyn Device>, cases: &[Case]) -> Vec<Option<Vec<u8>>> {
-    let mut stream = Stream::new(device).unwrap();
+/// Heads of blocks whose masks lie one behind the other, and where their classes lie, likewise.
+pub(crate) fn heads(cases: &[Case]) -> (Vec<BlockHead>, Vec<u64>) {
     let (mut offset, mut place) = (0, 0);
     let (mut heads, mut places) = (Vec::new(), Vec::new());
     for case in cases {
@@ -61,9 +61,15 @@ fn decode_on(device: &Arc<dyn Device>, cases: &[Case]) -> Vec<Option<Vec<u8>>> {
         offset += case.bytes.len() as u64;
         place += case.voxels() as u64;
     }
+    (heads, places)
+}
+
+fn decode_on(device: &Arc<dyn Device>, cases: &[Case]) -> Vec<Option<Vec<u8>>> {
+    let mut stream = Stream::new(device).unwrap();
+    let (heads, places) = heads(cases);
     let bytes: Vec<u8> = cases.iter().flat_map(|c| c.bytes.clone()).collect();
     let order: Vec<u32> = (0..cases.len() as u32).collect();
-    let classes = Buffer::new(device, place as usize).unwrap();
+    let classes = Buffer::new(device, cases.iter().map(Case::voxels).sum()).unwrap();
     let status = buffer(&mut stream, &vec![STATUS_GOOD; cases.len()]);
     let batch = MaskBatch {
         heads: &buffer(&mut stream, &heads),
