@@ -17,6 +17,7 @@ pub mod grid;
 mod lane;
 mod layout;
 mod mask;
+pub mod mixing;
 #[cfg(feature = "cuda")]
 mod module;
 mod plan;

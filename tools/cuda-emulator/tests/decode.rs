@@ -30,6 +30,7 @@ fn payload_vectors_decode_to_the_integers_of_the_cpu() {
             .flat_map(|v| v.jobs().map(|job| (&*v.name, job)))
             .collect();
         let only: Vec<BlockJob<'_>> = jobs.iter().map(|j| j.1).collect();
+        assert!(only.iter().all(|job| cuda(device).covers(job)));
         let results = cuda(device).decode_blocks(&only).unwrap();
         for ((name, job), result) in jobs.iter().zip(results) {
             let mut wanted = Vec::new();
@@ -222,7 +223,6 @@ fn damaged_blocks_give_the_errors_of_the_cpu() {
     let cpu = CpuBackend::new();
     for_each_device(|device| {
         let results = cuda(device).decode_blocks(&jobs).unwrap();
-        let mut covered = 0;
         for ((job, (vector, _)), result) in jobs.iter().zip(&broken).zip(results) {
             let mut wanted = Vec::new();
             let on_cpu = cpu.decode_block(job, &mut Scratch::default(), &mut wanted);
@@ -231,8 +231,6 @@ fn damaged_blocks_give_the_errors_of_the_cpu() {
                 (Err(a), Err(b)) => assert_eq!(a.to_string(), b.to_string(), "{}", vector.name),
                 (a, b) => panic!("{}: {a:?} and {:?}", vector.name, b.err()),
             }
-            covered += usize::from(cuda(device).covers(job));
         }
-        assert!(covered > 10);
     });
 }
