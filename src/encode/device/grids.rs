@@ -2,14 +2,15 @@
 
 use std::sync::PoisonError;
 
+use super::super::block::BlockPlan;
 use super::super::code::Ready;
 use super::super::grid::{GridChoice, GridTraining, GridTrainingBlock, TrainedBlock, train_batch};
 use super::super::job::Job;
-use super::super::pass::TierWork;
 use super::BatchEncoder;
 use crate::backend::ValueRange;
 use crate::backend::cuda::train::GridTrainer;
 use crate::model::GridModel;
+use crate::volume::BlockGrid;
 use crate::{Error, Result};
 
 /// Bytes of host and of device memory a voxel: values on their way, weights of two models.
@@ -21,19 +22,18 @@ impl Job<'_> {
     pub(super) fn train_grids(
         &self,
         encoder: &BatchEncoder,
-        work: &TierWork<'_>,
+        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
         blocks: &[Ready<'_>],
         ranges: &[Option<ValueRange>],
     ) -> Result<Vec<Option<TrainedBlock>>> {
-        let grid = &work.plan.grid;
-        if grid.choice == GridChoice::Never {
+        if plan.grid.choice == GridChoice::Never {
             return Ok(Vec::new());
         }
         let pairs = blocks.iter().zip(ranges);
         let wanted: Vec<_> = pairs
             .filter_map(|(ready, range)| {
                 Some(GridTrainingBlock {
-                    dims: self.shape_of(&work.grid, ready.block).dims,
+                    dims: self.shape_of(grid, ready.block).dims,
                     values: &ready.values,
                     centre: range.as_ref()?.centre(),
                 })
@@ -42,10 +42,10 @@ impl Job<'_> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let training = GridTraining::of(&work.plan);
+        let training = GridTraining::of(plan);
         let mut trainer = (encoder.trainer.lock()).unwrap_or_else(PoisonError::into_inner);
         let trainer = &mut *trainer;
-        (self.pool).install(|| in_parts(trainer, &wanted, grid.models, training))
+        (self.pool).install(|| in_parts(trainer, &wanted, plan.grid.models, training))
     }
 }
 

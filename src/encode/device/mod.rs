@@ -33,7 +33,7 @@ use crate::backend::cuda::train::GridTrainer;
 use crate::backend::cuda::{Buffer, Device, Stream};
 use crate::codec::Coefficient;
 use crate::codec::tables::{TableSet, tables};
-use crate::model::{Coder, Precision, WaveletModel};
+use crate::model::{Precision, WaveletModel};
 use crate::{Error, Result};
 
 /// What all blocks of a batch share.
@@ -74,7 +74,7 @@ impl Wanted {
                 .filter(|_| !exact)
                 .map(super::search::Effort::extent),
             // A residual and ranks need the decoded block on the host.
-            codes: model.coder == Coder::R && !model.residual.is_some() && !model.ranks,
+            codes: !model.residual.is_some() && !model.ranks,
             coarsest: plan.want_coarsest,
         }
     }

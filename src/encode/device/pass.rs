@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::super::block::{BlockPlan, EncodeScratch};
-use super::super::code::{Coded, Kind, Ready, neighbours};
+use super::super::code::{Coded, Kind, Ready, TierSource, neighbours};
 use super::super::grid::GridChoice;
 use super::super::job::Job;
 use super::super::pass::{TierWork, rows_of};
@@ -16,6 +16,7 @@ use super::planes::bytes_a_voxel;
 use super::{BatchEncoder, BlockInput, Found, Lane, UnderWay, Wanted};
 use crate::backend::ValueRange;
 use crate::model::Precision;
+use crate::volume::BlockGrid;
 use crate::writer::HgvWriter;
 use crate::{Error, Result};
 
@@ -67,7 +68,7 @@ impl Job<'_> {
         let mut before: Option<Reading> = None;
         for batch in self.batches(encoder, work) {
             let blocks = self.read_batch(work, &batch)?;
-            let device = self.submit(encoder, work, &blocks, &mut lanes)?;
+            let device = self.submit(encoder, (&work.plan, &work.grid), &blocks, &mut lanes)?;
             let reading = Reading {
                 batch,
                 blocks,
@@ -141,32 +142,31 @@ impl Job<'_> {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    /// Hands a batch to the device, under each of the models of the plan.
+    /// Hands blocks to the device, under each of the models of the plan.
     fn submit(
         &self,
         encoder: &BatchEncoder,
-        work: &TierWork<'_>,
-        blocks: &[Ready<'static>],
+        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        blocks: &[Ready<'_>],
         lanes: &mut Vec<Lane>,
     ) -> Result<Device> {
         let ranges: Vec<Option<ValueRange>> = self.pool.install(|| {
-            let range = |ready| self.range_of(&work.plan, ready);
+            let range = |ready| self.range_of(plan, ready);
             blocks.par_iter().map(range).collect::<Result<_>>()
         })?;
         let mut device = Device::default();
         let mut inputs = Vec::new();
         for (ready, range) in blocks.iter().zip(&ranges) {
             device.slots.push(range.map(|_| inputs.len()));
-            let region = work.grid.region(ready.block);
+            let region = grid.region(ready.block);
             inputs.extend(range.map(|range| BlockInput {
-                shape: self.shape_of(&work.grid, ready.block),
+                shape: self.shape_of(grid, ready.block),
                 range,
                 values: &ready.values,
-                sides: neighbours(&work.grid, &region),
+                sides: neighbours(grid, &region),
             }));
         }
         device.ranges = ranges;
-        let plan = &work.plan;
         if inputs.is_empty() || plan.grid.choice == GridChoice::Always {
             return Ok(device);
         }
@@ -218,7 +218,30 @@ impl Job<'_> {
             blocks,
             device,
         } = reading;
-        let trained = self.train_grids(encoder, work, &blocks, &device.ranges)?;
+        let of_tier = (&work.plan, &work.grid);
+        let done = |n| self.report_done(work, n);
+        let coded = self.code_batch(encoder, of_tier, &blocks, device, lanes, &done)?;
+        if batch.first {
+            writer.begin_cluster(work.index, batch.page)?;
+        }
+        self.put(work, coded.into_iter(), writer, totals)?;
+        if batch.last {
+            writer.finish_cluster()?;
+        }
+        Ok(())
+    }
+
+    /// Codes blocks from what the device found; `done` hears the voxels of each.
+    fn code_batch(
+        &self,
+        encoder: &BatchEncoder,
+        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        blocks: &[Ready<'_>],
+        device: Device,
+        lanes: &mut Vec<Lane>,
+        done: &(dyn Fn(u64) -> Result<()> + Sync),
+    ) -> Result<Vec<Coded>> {
+        let trained = self.train_grids(encoder, (plan, grid), blocks, &device.ranges)?;
         let mut all = device.done;
         for under_way in device.under_way {
             let (found, lane) = under_way.finish()?;
@@ -233,25 +256,53 @@ impl Job<'_> {
             let found: Vec<Found> = slot.map(of_block).into_iter().flatten().collect();
             let mut plan = BlockPlan {
                 found: &found,
-                ..work.plan
+                ..*plan
             };
             plan.grid.trained = slot.and_then(|s| trained.get(s)?.as_ref());
-            self.report_done(work, ready.values.len() as u64)?;
-            self.code_ready(&plan, &work.grid, ready, scratch)
+            done(ready.values.len() as u64)?;
+            self.code_ready(&plan, grid, ready, scratch)
         };
-        let coded: Vec<Coded> = self.pool.install(|| {
+        self.pool.install(|| {
             let pairs = blocks.par_iter().zip(&device.slots);
             pairs
                 .map_init(EncodeScratch::default, code)
                 .collect::<Result<_>>()
-        })?;
-        if batch.first {
-            writer.begin_cluster(work.index, batch.page)?;
+        })
+    }
+
+    /// Encodes blocks of tier 0 and keeps only the sums.
+    pub(in super::super) fn measure_on_device(
+        &self,
+        encoder: &BatchEncoder,
+        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        blocks: &[[u64; 3]],
+        done: &(dyn Fn(u64) -> Result<()> + Sync),
+    ) -> Result<Totals> {
+        let mut totals = self.no_totals();
+        let mut lanes = Vec::new();
+        let mut before: Option<(Vec<Ready<'static>>, Device)> = None;
+        let mut take = |(blocks, device): (Vec<Ready<'static>>, Device), lanes: &mut Vec<Lane>| {
+            let coded = self.code_batch(encoder, (plan, grid), &blocks, device, lanes, done)?;
+            coded.iter().for_each(|c| totals.add(c, 0, grid));
+            Ok::<(), Error>(())
+        };
+        for chunk in blocks.chunks(self.blocks_at_once(encoder, plan) as usize) {
+            let read = |&block: &[u64; 3]| {
+                let mut values = Vec::new();
+                let source = TierSource::Volume(self.source);
+                self.read(&source, &grid.region(block), &mut values)?;
+                Ok(self.ready(plan, block, Cow::Owned(values)))
+            };
+            let blocks: Vec<Ready<'static>> =
+                (self.pool).install(|| chunk.par_iter().map(read).collect::<Result<_>>())?;
+            let device = self.submit(encoder, (plan, grid), &blocks, &mut lanes)?;
+            if let Some(before) = before.replace((blocks, device)) {
+                take(before, &mut lanes)?;
+            }
         }
-        self.put(work, coded.into_iter(), writer, totals)?;
-        if batch.last {
-            writer.finish_cluster()?;
+        if let Some(last) = before {
+            take(last, &mut lanes)?;
         }
-        Ok(())
+        Ok(totals)
     }
 }
