@@ -1,6 +1,6 @@
 //! Blocks for the tests of coder R: random ones, those of the vectors of the specification, damaged ones.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hgv::codec::bands::BlockShape;
 use hgv::codec::{Coder, Coefficient, CoefficientState, decode_layer, encode_layer};
