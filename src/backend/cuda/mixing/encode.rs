@@ -81,7 +81,7 @@ impl MixingEncoder {
         let params = Params {
             heads: batch.heads.address(),
             layers: batch.layers.address(),
-            planes: std::array::from_fn(|q| batch.planes.get(q).unwrap_or(last).address()),
+            planes: std::array::from_fn(|q| *batch.planes.get(q).unwrap_or(last)),
             order: batch.order.address(),
             status: batch.status.address(),
             next: self.next.address(),
