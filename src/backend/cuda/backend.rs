@@ -22,6 +22,8 @@ const LANES: usize = 4;
 const USED_EIGHTHS: u64 = 7;
 /// Blocks of a batch at most: more do not make kernels faster, and batches overlap only with others.
 const MOST_BLOCKS: usize = 1024;
+/// Bytes of voxels of a batch at most: as much page-locked memory of the host.
+const MOST_BYTES: usize = 512 << 20;
 
 /// Decodes on CUDA devices, and on the CPU what no kernel covers. The same voxels as the CPU.
 #[derive(Debug)]
@@ -99,8 +101,11 @@ impl CudaBackend {
         let each = models.into_iter().map(bytes_of_voxel).max().unwrap_or(0) + size + 1;
         let memory = self.gpus.iter().map(|g| g.device.limits().memory).min();
         let lane = memory.unwrap_or(0) / 8 * USED_EIGHTHS / LANES as u64;
-        let blocks = lane / (each as u64 * voxels.max(1) as u64);
-        (blocks as usize).clamp(1, MOST_BLOCKS)
+        let voxels = voxels.max(1);
+        let blocks = (lane / (each * voxels) as u64) as usize;
+        blocks
+            .min(MOST_BYTES / (size.max(1) * voxels))
+            .clamp(1, MOST_BLOCKS)
     }
 
     /// Queues a batch of blocks whose voxels fill `elements` elements, and returns while it is under way.
