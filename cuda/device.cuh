@@ -45,6 +45,9 @@ HGV_DEVICE u32 block_count() { return gridDim.x; }
     extern __shared__ __align__(16) u8 hgv_dynamic_shared[];                                                  \
     Type* name = reinterpret_cast<Type*>(hgv_dynamic_shared)
 
+// Before a loop: its body is large, one copy of it is enough.
+#define HGV_ROLLED _Pragma("unroll 1")
+
 #define HGV_SYNC() __syncthreads()
 #define HGV_WARP_SYNC() __syncwarp()
 #define HGV_SHFL(value, lane) __shfl_sync(0xffffffffu, (value), (lane))
@@ -74,6 +77,7 @@ HGV_DEVICE i32 dot4_i8(i32 a, i32 b, i32 c) {
 HGV_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 // Nearest integer, halves to even.
 HGV_DEVICE float round_even(float v) { return rintf(v); }
+HGV_DEVICE float square_root(float v) { return __fsqrt_rn(v); }
 HGV_DEVICE u32 float_bits(float v) { return __float_as_uint(v); }
 HGV_DEVICE float bits_float(u32 v) { return __uint_as_float(v); }
 // Makes what this thread wrote visible to other blocks before what it writes next.

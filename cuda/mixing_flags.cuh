@@ -52,12 +52,13 @@ HGV_DEVICE void look_at_flags(const GroupFlags& flags, u32 index, u32 x, u32 y, 
 // Sums of magnitudes around a group: a lane adds two of the 64 places, and the warp its lanes.
 HGV_DEVICE void look_at_places(const Scene& scene, u32 gx, u32 gy, u32 gz, GroupKnown& known) {
     // Three sums in one word: at most 2040, 168 and 512.
+    const Band parents = parent_of(scene);
     u32 sums = 0;
     for (u32 half = 0; half < 2; half++) {
         const u32 place = lane_index() + 32 * half;
         const u32 q[3] = {place & 3u, place >> 2 & 3u, place >> 4};
         if (scene.has_coarser) {
-            const u32 m = static_cast<u32>(magnitude_of(cell_at(scene.indices, scene.box, scene.parent,
+            const u32 m = static_cast<u32>(magnitude_of(cell_at(scene.indices, scene.box, parents,
                                                                 2 * gx + q[0] - 1, 2 * gy + q[1] - 1, 2 * gz + q[2] - 1)));
             const bool inside = q[0] - 1 < 2 && q[1] - 1 < 2 && q[2] - 1 < 2;
             sums += inside ? m : smaller(m, 3u) << 11;

@@ -12,8 +12,8 @@ struct BlockState {
     Indices target;        // to encode
     u16* flags;
     Box box;
-    u32 reached;           // quality of each split plus 1, 4 bits each; 0 = none
-    i32 coarsest_reached;
+    u32 reached;           // qualities that each split has reached, 4 bits each
+    u32 coarsest_reached;  // qualities that the coarsest band has reached
 };
 
 HGV_DEVICE Box box_of(const BlockHead& head) {
@@ -27,32 +27,36 @@ HGV_DEVICE Box box_of(const BlockHead& head) {
     return box;
 }
 
-HGV_DEVICE void start_block(BlockState& block) {
+// A block whose indices are to lie at `indices`; all are 0 at first.
+HGV_DEVICE void start_block(BlockState& block, const BlockHead& head, void* indices, u16* flags) {
+    block.indices.start = indices;
+    block.indices.is_wide = (head.flags & kWide) != 0;
+    block.target = block.indices;
+    block.flags = flags;
+    block.box = box_of(head);
     const u32 voxels = block.box.sz * block.box.dims[2];
     for (u32 i = lane_index(); i < voxels; i += 32) {
         store_index(block.indices, i, 0);
     }
     block.reached = 0;
-    block.coarsest_reached = -1;
+    block.coarsest_reached = 0;
     HGV_WARP_SYNC();
 }
 
-HGV_DEVICE i32 quality_of(const BlockState& block, u32 depth) {
-    return static_cast<i32>(block.reached >> (4 * depth) & 15u) - 1;
-}
+HGV_DEVICE u32 reached_by(const BlockState& block, u32 depth) { return block.reached >> (4 * depth) & 15u; }
 
 // Whether each split that a layer is about has reached its quality or the one before.
-HGV_DEVICE bool may_come(const BlockState& block, u32 lod, i32 quality) {
+HGV_DEVICE bool may_come(const BlockState& block, u32 lod, u32 quality) {
     bool good = true;
     for (u32 depth = lod; depth < block.box.depth; depth++) {
-        const i32 reached = quality_of(block, depth);
-        good = good && (reached == quality || reached == quality - 1);
+        const u32 reached = reached_by(block, depth);
+        good = good && (reached == quality + 1 || reached == quality);
     }
     return good;
 }
 
-HGV_DEVICE bool brings(const BlockState& block, u32 depth, i32 quality) {
-    return quality_of(block, depth) == quality - 1;
+HGV_DEVICE bool brings(const BlockState& block, u32 depth, u32 quality) {
+    return reached_by(block, depth) == quality;
 }
 
 // The coarsest band as a band of its own.
@@ -67,8 +71,8 @@ HGV_DEVICE Band coarsest_of(const Box& box) {
 
 // Calls `visit(band)` for every band that a layer brings to its quality, until it says no; whether it never did.
 template <class Visit>
-HGV_DEVICE bool for_each_brought(const BlockState& block, u32 lod, i32 quality, Visit visit) {
-    if (block.coarsest_reached < quality && !visit(coarsest_of(block.box))) {
+HGV_DEVICE bool for_each_brought(const BlockState& block, u32 lod, u32 quality, Visit visit) {
+    if (block.coarsest_reached <= quality && !visit(coarsest_of(block.box))) {
         return false;
     }
     for (u32 depth = lod; depth < block.box.depth; depth++) {
@@ -82,14 +86,14 @@ HGV_DEVICE bool for_each_brought(const BlockState& block, u32 lod, i32 quality, 
     return true;
 }
 
-HGV_DEVICE void set_reached(BlockState& block, u32 lod, i32 quality) {
+HGV_DEVICE void set_reached(BlockState& block, u32 lod, u32 quality) {
     for (u32 depth = lod; depth < block.box.depth; depth++) {
-        block.reached = (block.reached & ~(15u << (4 * depth))) | static_cast<u32>(quality + 1) << (4 * depth);
+        block.reached = (block.reached & ~(15u << (4 * depth))) | (quality + 1) << (4 * depth);
     }
 }
 
 // An empty layer: what was zero stays zero, what was not becomes four times itself.
-HGV_DEVICE void skip_layer(BlockState& block, u32 lod, i32 quality) {
+HGV_DEVICE void skip_layer(BlockState& block, u32 lod, u32 quality) {
     if (quality > 0) {
         for_each_brought(block, lod, quality, [&](const Band& band) {
             for_each_row(block.box, band, [&](u32 first, u32 length) {
@@ -103,11 +107,11 @@ HGV_DEVICE void skip_layer(BlockState& block, u32 lod, i32 quality) {
         HGV_WARP_SYNC();
     }
     set_reached(block, lod, quality);
-    block.coarsest_reached = quality;
+    block.coarsest_reached = quality + 1;
 }
 
 // Whether a layer would change nothing: all that it adds is zero.
-HGV_DEVICE bool is_idle(const BlockState& block, u32 lod, i32 quality) {
+HGV_DEVICE bool is_idle(const BlockState& block, u32 lod, u32 quality) {
     return for_each_brought(block, lod, quality, [&](const Band& band) {
         bool differs = false;
         for_each_row(block.box, band, [&](u32 first, u32 length) {
@@ -266,7 +270,6 @@ template <class Bits> HGV_DEVICE bool code_split(MixingCoder<Bits>& coder, Block
     for (u32 index = 1; index < 8; index++) {
         scene.index = index;
         scene.band = band_of(block.box, scene.split, index);
-        scene.parent = band_of(block.box, scene.coarser, index);
         if (!is_empty(scene.band) && !code_band(coder, block, flags, scene)) {
             return false;
         }
@@ -275,13 +278,13 @@ template <class Bits> HGV_DEVICE bool code_split(MixingCoder<Bits>& coder, Block
 }
 
 // A layer that is not empty; false if it breaks a rule.
-template <class Bits> HGV_DEVICE bool code_layer(MixingCoder<Bits>& coder, BlockState& block, u32 lod, i32 quality) {
+template <class Bits> HGV_DEVICE bool code_layer(MixingCoder<Bits>& coder, BlockState& block, u32 lod, u32 quality) {
     const bool refines = quality > 0;
-    if (block.coarsest_reached < quality) {
+    if (block.coarsest_reached <= quality) {
         if (!code_coarsest(coder, block, refines)) {
             return false;
         }
-        block.coarsest_reached = quality;
+        block.coarsest_reached = quality + 1;
     }
     for (u32 depth = block.box.depth; depth > lod; depth--) {
         if (brings(block, depth - 1, quality) && !code_split(coder, block, depth - 1, refines)) {

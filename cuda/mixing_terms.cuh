@@ -15,12 +15,12 @@ struct Scene {
     u32 index;             // 1..=7
     u32 tier;              // depth as contexts tell it apart
     Band band;
-    Band parent;
     const u8* magnitude;   // weights of the magnitude terms
     const i8* sign;        // of the sign terms
 };
 
 HGV_DEVICE u32 class_of(const Scene& scene) { return (scene.index - 1) * kDepths + scene.tier; }
+HGV_DEVICE Band parent_of(const Scene& scene) { return band_of(scene.box, scene.coarser, scene.index); }
 // What sums over the bands before are divided by.
 HGV_DEVICE u32 others_of(const Scene& scene) { return larger(scene.index - 1, 1u); }
 HGV_DEVICE i32 magnitude_weight(const Scene& scene, u32 term) {
@@ -142,14 +142,15 @@ HGV_DEVICE i32 side_of(u32 coordinate) { return (coordinate & 1u) != 0 ? 1 : -1;
 
 HGV_DEVICE void look_at_parents(const Scene& scene, u32 x, u32 y, u32 z, Outer& outer) {
     const Box& box = scene.box;
+    const Band parents = parent_of(scene);
     const u32 at[3] = {x, y, z};
     const u32 j[3] = {x >> 1, y >> 1, z >> 1};
-    const i32 parent = cell_at(scene.indices, box, scene.parent, j[0], j[1], j[2]);
+    const i32 parent = cell_at(scene.indices, box, parents, j[0], j[1], j[2]);
     i32 nearest = 0;
     for (u32 a = 0; a < 3; a++) {
         const u32 e[3] = {a == 0 ? 1u : 0u, a == 1 ? 1u : 0u, a == 2 ? 1u : 0u};
-        const i32 below = cell_at(scene.indices, box, scene.parent, j[0] - e[0], j[1] - e[1], j[2] - e[2]);
-        const i32 above = cell_at(scene.indices, box, scene.parent, j[0] + e[0], j[1] + e[1], j[2] + e[2]);
+        const i32 below = cell_at(scene.indices, box, parents, j[0] - e[0], j[1] - e[1], j[2] - e[2]);
+        const i32 above = cell_at(scene.indices, box, parents, j[0] + e[0], j[1] + e[1], j[2] + e[2]);
         const i32 side = side_of(at[a]);
         outer.parent_faces += magnitude_of(below) + magnitude_of(above);
         nearest += magnitude_of(side > 0 ? above : below);

@@ -166,6 +166,8 @@ HGV_DEVICE u32 block_count() { return emu::block->count; }
     Type& name = *static_cast<Type*>(emu::shared(&name##_key, sizeof(Type)))
 #define HGV_DYNAMIC_SHARED(Type, name) Type* name = reinterpret_cast<Type*>(emu::block->dynamic)
 
+#define HGV_ROLLED
+
 #define HGV_SYNC() emu::wait_for_block(HGV_SITE)
 #define HGV_WARP_SYNC() static_cast<void>(emu::wait_for_warp(HGV_SITE, 0))
 #define HGV_SHFL(value, lane) emu::said_by(HGV_SITE, (value), (lane))
@@ -224,6 +226,7 @@ HGV_DEVICE void hgv_mma_k32(const emu::Site* site, i32 (&d)[4], const u32 (&a)[4
 }
 HGV_DEVICE float fused(float a, float b, float c) { return std::fma(a, b, c); }
 HGV_DEVICE float round_even(float v) { return std::rint(v); }
+HGV_DEVICE float square_root(float v) { return std::sqrt(v); }
 HGV_DEVICE u32 float_bits(float v) { return emu::from_word<u32>(emu::to_word(v)); }
 HGV_DEVICE float bits_float(u32 v) { return emu::from_word<float>(emu::to_word(v)); }
 HGV_DEVICE void device_fence() {}

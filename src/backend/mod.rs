@@ -1,10 +1,13 @@
 //! Where blocks are decoded: one trait, several machines, the same voxels everywhere
 //! (specification, "Reconstruction").
 
+mod choice;
 pub mod cpu;
 pub mod cuda;
 
 use rayon::prelude::*;
+
+pub use choice::{BackendChoice, Chosen};
 
 use crate::Result;
 use crate::codec::bands::BlockShape;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use hgv::backend::cpu::{CpuBackend, Scratch};
 use hgv::backend::cuda::{CudaBackend, Device};
 use hgv::backend::{Backend, BlockJob};
-use hgv::decode::{verify, verify_with};
+use hgv::decode::{verify, verify_source};
 use hgv::encode::{EncodeOptions, Preset, Target, encode};
+use hgv::io::FileSource;
 use hgv::volume::{MemoryVolume, Metadata, Region, Voxel, VoxelSource};
 use hgv::{Error, Volume};
 use hgv_cuda_emulator::{Emulator, Order, for_each_device, for_one_device};
@@ -48,7 +49,7 @@ fn payload_vectors_decode_to_the_integers_of_the_cpu() {
 
 /// Files of `format-spec/vectors/good`.
 fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format-spec/vectors/good");
+    let folder = hgv_cuda_emulator::repository().join("format-spec/vectors/good");
     let entries = std::fs::read_dir(folder).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "hgv"));
@@ -105,7 +106,10 @@ fn file_vectors_pass_verification_on_a_device() {
         for path in files() {
             let backend: Arc<dyn Backend> = Arc::new(cuda(device));
             let go_on = |_| ControlFlow::Continue(());
-            let on_device = verify_with(&path, None, 1, Some(backend), &go_on).unwrap();
+            let on_device = {
+                let source = Arc::new(FileSource::open(&path).unwrap());
+                verify_source(source, None, 1, Some(backend), &go_on).unwrap()
+            };
             assert_eq!(on_device, verify(&path, None, 1, &go_on).unwrap());
             assert_eq!(
                 on_device.problems,

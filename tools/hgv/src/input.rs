@@ -1,7 +1,10 @@
 //! Inputs of any kind: a .hgv file or a volume file.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use hgv::backend::cpu::CpuBackend;
+use hgv::backend::cuda::{CudaBackend, Device};
 use hgv::volume::{DType, VoxelSource};
 use hgv::{Error, Result, Volume};
 
@@ -62,6 +65,14 @@ pub(crate) fn open_hgv(path: &Path, context: &Context) -> Result<Volume> {
     paths::check_input(path)?;
     let volume = Volume::open(path).map_err(|e| e.in_file(path.display()))?;
     volume.with_threads(context.threads)
+}
+
+/// Decodes on a device, or on the CPU where there is none.
+pub(crate) fn on_devices(volume: Volume, devices: Vec<Arc<dyn Device>>) -> Volume {
+    match devices.into_iter().next() {
+        Some(device) => volume.with_backend(Arc::new(CudaBackend::new(device, CpuBackend::new()))),
+        None => volume,
+    }
 }
 
 /// A level of detail and quality level of `volume`; `None` is the last quality level.

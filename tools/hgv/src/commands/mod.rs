@@ -4,6 +4,7 @@
 mod analyze;
 mod compare;
 mod decode;
+mod devices;
 mod encode;
 mod info;
 mod merge;
@@ -77,5 +78,6 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Analyze(args) => analyze::run(args, context),
         Command::Recover(args) => recover::run(args, context),
         Command::Merge(args) => merge::run(args, context),
+        Command::Devices(args) => devices::run(args, context),
     }
 }

@@ -40,12 +40,9 @@ pub(crate) struct Case {
     pub(crate) targets: Vec<Vec<i32>>,
 }
 
-/// What the CPU makes of a case: layers and the indices behind them.
-pub(crate) type Outcome<T> = hgv::Result<(T, Vec<i32>)>;
-
 impl Case {
     /// Layers of the targets.
-    pub(crate) fn encode(&self) -> Outcome<Vec<Vec<u8>>> {
+    pub(crate) fn encode(&self) -> hgv::Result<Vec<Vec<u8>>> {
         if self.wide {
             self.encode_as::<i32>(|k| k)
         } else {
@@ -53,7 +50,7 @@ impl Case {
         }
     }
 
-    fn encode_as<E: Coefficient>(&self, cast: impl Fn(i32) -> E) -> Outcome<Vec<Vec<u8>>> {
+    fn encode_as<E: Coefficient>(&self, cast: impl Fn(i32) -> E) -> hgv::Result<Vec<Vec<u8>>> {
         let mut state = CoefficientState::<E>::new();
         state.reset(self.shape);
         let mut layers = Vec::new();
@@ -68,7 +65,7 @@ impl Case {
                 &target,
             )?);
         }
-        Ok((layers, numbers(&state)))
+        Ok(layers)
     }
 
     /// Indices of the layers.
@@ -179,7 +176,7 @@ pub(crate) fn case_of(random: &mut Random, block_log2: u32, dims: [usize; 3]) ->
         layers: Vec::new(),
         targets: targets(random, dims, qualities, wide),
     };
-    case.layers = case.encode().unwrap().0;
+    case.layers = case.encode().unwrap();
     case
 }
 
