@@ -1,7 +1,7 @@
 //! One block: voxels in, layers out, with the errors that the decoder's own output has.
 
 use super::curve::{Forgiven, Positions};
-use super::device::Found;
+use super::device::{DeviceCoded, Found};
 use super::exact;
 use super::forward::forward;
 use super::grid::{self, GridBuffers, GridPlan};
@@ -343,6 +343,9 @@ impl Block<'_> {
         wide: bool,
     ) -> Result<Option<Encoded>> {
         if let Some(found) = self.plan.found.iter().find(|f| f.model == *model) {
+            if let Some(coded) = found.coded() {
+                return Ok(self.coded(model, (found, coded), coarsest, wide));
+            }
             found.copy_to(&mut buffers.targets);
             return self.finish(model, &|_| found.left, buffers, coarsest, wide);
         }
@@ -350,6 +353,30 @@ impl Block<'_> {
         self.find_indices(model, coefficients, buffers)?;
         let left = |indices: &[E]| self.quantisation_sse(model, coefficients, indices);
         self.finish(model, &left, buffers, coarsest, wide)
+    }
+
+    /// What a device coded. `None` if working values overflow.
+    fn coded(
+        &self,
+        model: &WaveletModel,
+        (found, coded): (&Found, &DeviceCoded),
+        coarsest: &mut Vec<i32>,
+        wide: bool,
+    ) -> Option<Encoded> {
+        let flat = (found.empty).then(|| self.flat(model.residual, coded.errors.len()));
+        if let Some(flat) = flat.flatten() {
+            return Some(flat);
+        }
+        if !wide && self.wrapped(coded.under, model, &|| found.left) {
+            return None;
+        }
+        coarsest.clone_from(&coded.coarsest);
+        let block = EncodedBlock::Payload {
+            model: ModelUse::Wavelet { wide },
+            range: self.range,
+            layers: coded.layers.clone(),
+        };
+        Some((block, coded.errors.clone()))
     }
 
     /// Indices of all qualities.

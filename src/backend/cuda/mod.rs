@@ -17,17 +17,21 @@ pub mod grid;
 mod lane;
 mod layout;
 mod mask;
+pub mod mixing;
 #[cfg(feature = "cuda")]
 mod module;
 mod plan;
 #[cfg(feature = "cuda")]
 mod pool;
+mod profiled;
 #[cfg(feature = "cuda")]
 mod ptx;
 pub mod rans;
+mod rebuild;
 mod reconstruct;
 mod sink;
 mod stream;
+pub mod train;
 
 use std::sync::Arc;
 
@@ -38,6 +42,8 @@ pub use batch::{BYTE_ALIGN, Content, Placement, Voxels};
 pub use device::{Address, Buffer, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
 pub use layout::{BlockFlags, BlockHead, LayerHead, STATUS_BAD, STATUS_GOOD};
 pub use mask::{MaskBatch, MaskEncodeBatch, MaskEncoder, decode_masks};
+pub use profiled::Profiled;
+pub(crate) use rebuild::{RebuildBlock, RebuildPlanes, Rebuilder};
 pub use sink::{ByteSink, STATUS_FULL, SinkAddresses};
 pub use stream::{KernelTime, Stream, Ticket};
 

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::Wanted;
-use super::kernels::{self, ForwardParams, Indices, ReversibleParams, SearchParams};
+use zerocopy::IntoBytes;
+
+use super::coding::Coding;
+use super::kernels::{self, BlockLeft, ForwardParams, Indices, ReversibleParams, SearchParams};
 use super::layout::{BANDS, EncodeBlock, EncodeShape};
 use super::planes::{Planes, Sizes};
+use super::{Lane, Wanted};
 use crate::Result;
 use crate::backend::ValueRange;
 use crate::backend::cuda::{Address, Buffer, Stream, Ticket};
@@ -47,6 +50,8 @@ impl Described {
             wide: wanted.model.precision == Precision::I32,
             searches: wanted.search.is_some(),
             follows: wanted.follows > 0,
+            codes: wanted.codes,
+            residual: wanted.codes && wanted.model.residual.is_some(),
             ..Sizes::default()
         };
         let blocks = inputs.iter().map(|input| {
@@ -86,37 +91,43 @@ impl Described {
 /// A batch whose work is queued.
 pub(super) struct Queued {
     pub(super) wanted: Wanted,
-    /// First voxel and number of voxels of each block.
-    pub(super) places: Vec<(usize, usize)>,
-    /// Indices of each quality.
+    /// Of each block, where it begins in a plane, its voxels, and the extent of its coarsest band.
+    pub(super) places: Vec<(usize, usize, [usize; 3])>,
+    /// Indices of each quality, where the host codes them.
     pub(super) indices: Vec<Ticket>,
-    /// Squared error by coefficients of each block.
+    /// What the last quality of each block leaves.
     pub(super) left: Ticket,
+    /// Layers and errors, where the device codes.
+    pub(super) coding: Option<Coding>,
 }
 
 /// Queues everything that a batch needs.
 pub(super) fn queue(
-    stream: &mut Stream,
-    planes: &mut Planes,
+    lane: &mut Lane,
     tables: &CostTables,
     wanted: &Wanted,
     inputs: &[BlockInput<'_>],
 ) -> Result<Queued> {
+    let Lane {
+        stream,
+        planes,
+        coders,
+    } = lane;
     let described = Described::new(wanted, inputs);
     let sizes = described.sizes;
     planes.reserve(&sizes)?;
     planes.upload_heads(
         stream,
         [
-            zerocopy::IntoBytes::as_bytes(described.blocks.as_slice()),
-            zerocopy::IntoBytes::as_bytes(described.shapes.as_slice()),
-            zerocopy::IntoBytes::as_bytes(described.lattice.as_slice()),
+            described.blocks.as_bytes(),
+            described.shapes.as_bytes(),
+            described.lattice.as_bytes(),
         ],
     )?;
     for (block, input) in described.blocks.iter().zip(inputs) {
         stream.upload(planes.values(), 4 * block.voxels as usize, input.values)?;
     }
-    let work = Work {
+    let mut work = Work {
         wanted,
         planes,
         tables,
@@ -126,19 +137,26 @@ pub(super) fn queue(
     work.transform(stream)?;
     work.search(stream)?;
     stream.launch(&kernels::LEFT, work.count(), 0, &work.forward())?;
-    let plane = sizes.index_bytes() as usize;
-    let mut indices = Vec::new();
-    for quality in 0..sizes.qualities as usize {
-        indices.push(stream.download(planes.indices(), quality * plane, plane)?);
+    let left = stream.download(work.planes.left(), 0, size_of::<BlockLeft>() * inputs.len())?;
+    let (mut indices, mut coding) = (Vec::new(), None);
+    let starts: Vec<u64> = described.blocks.iter().map(|b| b.voxels).collect();
+    if wanted.codes {
+        coding = Some(coders.queue(stream, &mut work, inputs, &starts)?);
+    } else {
+        for plane in work.planes.indices(sizes.qualities) {
+            indices.push(stream.download(plane, 0, sizes.index_bytes() as usize)?);
+        }
     }
-    let places = described.blocks.iter().zip(inputs);
+    let places = starts.iter().zip(inputs).map(|(&first, input)| {
+        let coarsest = input.shape.dims_at(input.shape.depth);
+        (first as usize, input.values.len(), coarsest)
+    });
     Ok(Queued {
         wanted: *wanted,
-        places: places
-            .map(|(b, i)| (b.voxels as usize, i.values.len()))
-            .collect(),
+        places: places.collect(),
         indices,
-        left: stream.download(planes.left(), 0, 4 * inputs.len())?,
+        left,
+        coding,
     })
 }
 
@@ -149,23 +167,24 @@ pub(super) struct CostTables {
 }
 
 /// What the kernels of a batch share.
-struct Work<'a> {
-    wanted: &'a Wanted,
-    planes: &'a Planes,
+pub(super) struct Work<'a> {
+    pub(super) wanted: &'a Wanted,
+    pub(super) planes: &'a mut Planes,
     tables: &'a CostTables,
-    sizes: Sizes,
-    depth: usize,
+    pub(super) sizes: Sizes,
+    pub(super) depth: usize,
 }
 
 impl Work<'_> {
-    fn count(&self) -> u32 {
+    pub(super) fn count(&self) -> u32 {
         self.sizes.blocks as u32
     }
 
-    fn plane(&self, quality: u8) -> Indices {
-        let before = u64::from(quality) * self.sizes.index_bytes();
+    /// Where the indices of a quality lie.
+    pub(super) fn plane(&self, quality: u8) -> Indices {
+        let planes = self.planes.indices(self.sizes.qualities);
         Indices {
-            plane: self.planes.indices().address() + before,
+            plane: planes.get(usize::from(quality)).map_or(0, Buffer::address),
             wide: u32::from(self.sizes.wide),
             unused: 0,
         }
@@ -181,8 +200,8 @@ impl Work<'_> {
         Quantiser::new(&self.wanted.model, quality).value_step()
     }
 
-    fn forward(&self) -> ForwardParams {
-        let (model, planes) = (&self.wanted.model, self.planes);
+    pub(super) fn forward(&self) -> ForwardParams {
+        let (model, planes) = (&self.wanted.model, &*self.planes);
         // Scale and knots do not depend on the block.
         let positions = Positions::new(model, ValueRange { lo: 0, hi: 0 });
         let knots = positions.knots().map(|k| k.map(|v| v as f32));
@@ -192,13 +211,16 @@ impl Work<'_> {
             blocks,
             shapes,
             values: planes.values().address(),
-            aims: planes.aims(),
+            aims: planes.aims().address(),
             coefficients: planes.coefficients(),
             spare: planes.spare(),
             forgives: planes.forgives(),
             left: planes.left().address(),
-            first: self.plane(0),
-            plane: self.sizes.voxels,
+            integers: 0,
+            errors: 0,
+            residuals: 0,
+            heads: 0,
+            planes: std::array::from_fn(|quality| self.plane(quality as u8).plane),
             scale: positions.scale() as f32,
             value_step: self.value_step(model.qualities - 1),
             curved: u32::from(knots.is_some()),
@@ -208,6 +230,8 @@ impl Work<'_> {
             qualities: u32::from(model.qualities),
             neighbourly: u32::from(self.wanted.neighbourly),
             forgiving: u32::from(self.wanted.follows > 0),
+            residual_step: 1,
+            wide: u32::from(self.sizes.wide),
             unused: 0,
         }
     }
@@ -221,7 +245,7 @@ impl Work<'_> {
                 shapes: params.shapes,
                 values: params.values,
                 coefficients: params.coefficients,
-                wide: params.first.wide,
+                wide: params.wide,
                 unused: 0,
             };
             stream.launch(&kernels::REVERSIBLE, count, 0, &whole)?;

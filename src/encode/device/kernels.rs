@@ -1,9 +1,28 @@
 //! Kernels of the encoder and their parameters; `cuda/forward.cu`, `reversible.cu` and `field.cuh` say the same.
 
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::backend::cuda::{Address, Kernel};
 use crate::model::SEGMENTS;
+
+/// Most qualities of a model.
+pub(super) const QUALITIES: usize = 8;
+
+/// What the last quality of a block leaves.
+#[derive(Debug, Clone, Copy, FromBytes, Immutable)]
+#[repr(C)]
+pub(super) struct BlockLeft {
+    pub(super) squares: f32,
+    pub(super) indices: u32,
+}
+
+/// Error of a quality of a block.
+#[derive(Debug, Clone, Copy, FromBytes, Immutable)]
+#[repr(C)]
+pub(super) struct BlockError {
+    pub(super) squares: f64,
+    pub(super) largest: f64,
+}
 
 /// A plane of indices.
 #[derive(Debug, Clone, Copy, IntoBytes, Immutable)]
@@ -25,8 +44,11 @@ pub(super) struct ForwardParams {
     pub(super) spare: Address,
     pub(super) forgives: Address,
     pub(super) left: Address,
-    pub(super) first: Indices,
-    pub(super) plane: u64,
+    pub(super) integers: Address,
+    pub(super) errors: Address,
+    pub(super) residuals: Address,
+    pub(super) heads: Address,
+    pub(super) planes: [Address; QUALITIES],
     pub(super) knots: [f32; SEGMENTS + 1],
     pub(super) scale: f32,
     pub(super) value_step: f32,
@@ -36,6 +58,8 @@ pub(super) struct ForwardParams {
     pub(super) qualities: u32,
     pub(super) neighbourly: u32,
     pub(super) forgiving: u32,
+    pub(super) residual_step: u32,
+    pub(super) wide: u32,
     pub(super) unused: u32,
 }
 
@@ -93,6 +117,10 @@ pub(super) static QUANTISE: Kernel =
 pub(super) static FOLLOW: Kernel =
     Kernel::new::<ForwardParams>("forward", "hgv_encode_follow", 256);
 pub(super) static LEFT: Kernel = Kernel::new::<ForwardParams>("forward", "hgv_encode_left", 256);
+pub(super) static ERRORS: Kernel =
+    Kernel::new::<ForwardParams>("forward", "hgv_encode_errors", 256);
+pub(super) static RESIDUAL: Kernel =
+    Kernel::new::<ForwardParams>("forward", "hgv_encode_residual", 256);
 pub(super) static REVERSIBLE: Kernel =
     Kernel::new::<ReversibleParams>("reversible", "hgv_encode_reversible", 256);
 pub(super) static LOAD: Kernel = Kernel::new::<SearchParams>("search", "hgv_search_load", 256);

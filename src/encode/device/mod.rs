@@ -1,4 +1,4 @@
-//! Wavelet indices of whole batches of blocks on a device.
+//! Wavelet indices and grid models of whole batches of blocks on a device.
 //!
 //! Owns what is uploaded, in which order kernels run and how much is under way at once; what becomes of the
 //! indices (layers, errors, records) is up to [`super::block`]. An encode on a device need not equal one on
@@ -9,26 +9,32 @@
 //! the one before.
 
 mod batch;
+mod coding;
+mod grids;
 mod kernels;
 mod layout;
 mod pass;
 mod planes;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use zerocopy::FromBytes;
 
 pub(super) use batch::BlockInput;
 use batch::{CostTables, Queued, queue};
-pub(super) use pass::covers;
+pub(crate) use coding::DeviceCoded;
+use coding::{Coders, Coding};
+use kernels::BlockLeft;
+pub(super) use pass::Stage;
 use planes::Planes;
 
 use super::Preset;
 use super::block::{BALANCED_ROUNDS, BEST_ROUNDS, BlockPlan};
+use crate::backend::cuda::train::GridTrainer;
 use crate::backend::cuda::{Buffer, Device, Stream};
 use crate::codec::Coefficient;
 use crate::codec::tables::{TableSet, tables};
-use crate::model::{Precision, WaveletModel};
+use crate::model::{Precision, Residual, WaveletModel};
 use crate::{Error, Result};
 
 /// What all blocks of a batch share.
@@ -41,6 +47,10 @@ pub(super) struct Wanted {
     pub(super) follows: usize,
     /// Rounds of the search for better indices, and whether it tries groups without any.
     pub(super) search: Option<(usize, bool)>,
+    /// Whether layers and errors are made on the device too.
+    pub(super) codes: bool,
+    /// Whether the coarsest band of the decoder's output is wanted then.
+    pub(super) coarsest: bool,
 }
 
 impl Wanted {
@@ -64,6 +74,9 @@ impl Wanted {
                 .search
                 .filter(|_| !exact)
                 .map(super::search::Effort::extent),
+            // Bits of floats and errors of ranks are up to the host.
+            codes: model.residual != Residual::FloatBits && !model.ranks,
+            coarsest: plan.want_coarsest,
         }
     }
 }
@@ -74,7 +87,16 @@ pub(crate) struct Found {
     pub(super) model: WaveletModel,
     /// Squared error that coefficients alone make, in squares of working units.
     pub(super) left: f64,
-    planes: IndexPlanes,
+    /// Whether indices of the last quality are all zero.
+    pub(super) empty: bool,
+    made: Made,
+}
+
+/// How far the device came.
+#[derive(Debug, Clone)]
+enum Made {
+    Indices(IndexPlanes),
+    Coded(DeviceCoded),
 }
 
 #[derive(Debug, Clone)]
@@ -84,7 +106,15 @@ enum IndexPlanes {
 }
 
 impl Found {
-    /// Indices of all qualities.
+    /// Layers and errors, if the device made them.
+    pub(super) fn coded(&self) -> Option<&DeviceCoded> {
+        match &self.made {
+            Made::Coded(coded) => Some(coded),
+            Made::Indices(_) => None,
+        }
+    }
+
+    /// Indices of all qualities, if the host codes them.
     pub(super) fn copy_to<E: Coefficient>(&self, targets: &mut Vec<Vec<E>>) {
         fn copy<F: Copy + Into<i32>, E: Coefficient>(from: &[Vec<F>], to: &mut Vec<Vec<E>>) {
             to.resize_with(from.len(), Vec::new);
@@ -93,9 +123,10 @@ impl Found {
                 to.extend(from.iter().map(|&k| E::saturate_i32(k.into())));
             }
         }
-        match &self.planes {
-            IndexPlanes::Narrow(planes) => copy(planes, targets),
-            IndexPlanes::Wide(planes) => copy(planes, targets),
+        match &self.made {
+            Made::Indices(IndexPlanes::Narrow(planes)) => copy(planes, targets),
+            Made::Indices(IndexPlanes::Wide(planes)) => copy(planes, targets),
+            Made::Coded(_) => {}
         }
     }
 }
@@ -104,12 +135,14 @@ impl Found {
 struct Lane {
     stream: Stream,
     planes: Planes,
+    coders: Coders,
 }
 
 /// The encoder of batches on one device.
 pub(super) struct BatchEncoder {
     device: Arc<dyn Device>,
     tables: CostTables,
+    trainer: Mutex<GridTrainer>,
 }
 
 impl std::fmt::Debug for BatchEncoder {
@@ -129,6 +162,7 @@ impl BatchEncoder {
         stream.upload(&on_device, 0, costs.as_slice())?;
         stream.synchronise()?;
         Ok(Self {
+            trainer: Mutex::new(GridTrainer::new(device)?),
             device: Arc::clone(device),
             tables: CostTables {
                 variants,
@@ -143,8 +177,10 @@ impl BatchEncoder {
     }
 
     fn lane(&self) -> Result<Lane> {
+        let mut stream = Stream::new(&self.device)?;
         Ok(Lane {
-            stream: Stream::new(&self.device)?,
+            coders: Coders::new(&mut stream, &self.device)?,
+            stream,
             planes: Planes::new(&self.device)?,
         })
     }
@@ -156,13 +192,7 @@ impl BatchEncoder {
         wanted: &Wanted,
         inputs: &[BlockInput<'_>],
     ) -> Result<UnderWay> {
-        let queued = queue(
-            &mut lane.stream,
-            &mut lane.planes,
-            &self.tables,
-            wanted,
-            inputs,
-        )?;
+        let queued = queue(&mut lane, &self.tables, wanted, inputs)?;
         Ok(UnderWay { lane, queued })
     }
 }
@@ -170,22 +200,16 @@ impl BatchEncoder {
 impl BatchEncoder {
     /// A batch that is too large for the device, in halves one after the other. Blocks that do not fit
     /// alone are left to the CPU.
-    fn in_parts(&self, wanted: &Wanted, inputs: &[BlockInput<'_>]) -> Result<Vec<Found>> {
+    fn in_parts(&self, wanted: &Wanted, inputs: &[BlockInput<'_>]) -> Result<Vec<Option<Found>>> {
         if inputs.len() < 2 {
-            return Ok(Vec::new());
+            return Ok(inputs.iter().map(|_| None).collect());
         }
         let mut all = Vec::new();
         let (first, second) = inputs.split_at(inputs.len() / 2);
         for part in [first, second] {
             match self.submit(self.lane()?, wanted, part) {
                 Ok(under_way) => all.extend(under_way.finish()?.0),
-                Err(Error::DeviceMemory(_)) => {
-                    let found = self.in_parts(wanted, part)?;
-                    if found.len() < part.len() {
-                        return Ok(all);
-                    }
-                    all.extend(found);
-                }
+                Err(Error::DeviceMemory(_)) => all.extend(self.in_parts(wanted, part)?),
                 Err(other) => return Err(other),
             }
         }
@@ -201,30 +225,52 @@ struct UnderWay {
 
 impl UnderWay {
     /// Waits for it. Gives the lane back too.
-    fn finish(self) -> Result<(Vec<Found>, Lane)> {
+    fn finish(self) -> Result<(Vec<Option<Found>>, Lane)> {
         let Self { mut lane, queued } = self;
         lane.stream.synchronise()?;
-        let found = found(&lane.stream, &queued)?;
+        let found = match &queued.coding {
+            Some(coding) => coded(&mut lane, &queued, coding)?,
+            None => found(&lane.stream, &queued)?,
+        };
         lane.stream.recycle()?;
         Ok((found, lane))
     }
 }
 
-fn found(stream: &Stream, queued: &Queued) -> Result<Vec<Found>> {
-    let left = stream.elements::<f32>(&queued.left)?;
+/// What the device coded of each block, `None` where the CPU must.
+fn coded(lane: &mut Lane, queued: &Queued, coding: &Coding) -> Result<Vec<Option<Found>>> {
+    let places: Vec<_> = queued.places.iter().map(|p| (p.0, p.2)).collect();
+    let all = lane.coders.take(&mut lane.stream, coding, &places)?;
+    let left = lane.stream.elements::<BlockLeft>(&queued.left)?;
+    let pairs = all.into_iter().zip(left);
+    let found = pairs.map(|(coded, left)| {
+        coded.map(|coded| Found {
+            model: queued.wanted.model,
+            left: f64::from(left.squares),
+            empty: left.indices == 0,
+            made: Made::Coded(coded),
+        })
+    });
+    Ok(found.collect())
+}
+
+fn found(stream: &Stream, queued: &Queued) -> Result<Vec<Option<Found>>> {
+    let left = stream.elements::<BlockLeft>(&queued.left)?;
     let planes: Vec<&[u8]> = (queued.indices.iter())
         .map(|ticket| stream.bytes(ticket))
         .collect::<Result<_>>()?;
     let each = queued.places.iter().zip(left);
-    each.map(|(&place, &left)| {
-        Ok(Found {
+    each.map(|(&(first, count, _), left)| {
+        let place = (first, count);
+        Ok(Some(Found {
             model: queued.wanted.model,
-            left: f64::from(left),
-            planes: match queued.wanted.model.precision {
+            left: f64::from(left.squares),
+            empty: left.indices == 0,
+            made: Made::Indices(match queued.wanted.model.precision {
                 Precision::I16 => IndexPlanes::Narrow(of_block(&planes, place)?),
                 Precision::I32 => IndexPlanes::Wide(of_block(&planes, place)?),
-            },
-        })
+            }),
+        }))
     })
     .collect()
 }

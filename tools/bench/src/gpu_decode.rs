@@ -9,7 +9,7 @@ use hgv::backend::cpu::CpuBackend;
 use hgv::backend::cuda::{CudaBackend, Device};
 use hgv::io::MemorySource;
 use hgv::volume::Region;
-use hgv::{Limits, Result, Volume};
+use hgv::{Error, Limits, Result, Volume};
 
 /// What was measured of a file.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct DecodeSpeed {
 /// # Errors
 /// What is wrong with the file or the device.
 pub fn decode_speed(path: &Path, device: &Arc<dyn Device>, runs: usize) -> Result<DecodeSpeed> {
-    let bytes = std::fs::read(path)?;
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path.display().to_string(), e))?;
     let file_bytes = bytes.len() as u64;
     let source = Arc::new(MemorySource::new(bytes));
     let limits = Limits {

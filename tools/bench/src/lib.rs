@@ -2,6 +2,8 @@
 
 pub mod generate;
 pub mod gpu_decode;
+pub mod gpu_encode;
+pub mod gpu_report;
 pub mod lab;
 pub mod mutate;
 pub mod time;

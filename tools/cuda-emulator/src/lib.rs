@@ -89,17 +89,14 @@ struct State {
 pub type StatedKernel = (String, u32, usize);
 
 impl Emulator {
-    /// `None` without a C++20 compiler when this crate was built.
+    /// `None` without a C++20 compiler when this crate was built, and away from there.
     pub fn new(order: Order) -> Option<Self> {
         Self::with_memory(order, MEMORY)
     }
 
     /// The same with this much memory.
     pub fn with_memory(order: Order, memory: u64) -> Option<Self> {
-        let path = env!("HGV_CUDA_EMULATOR");
-        if path.is_empty() {
-            return None;
-        }
+        let path = library()?;
         // SAFETY: the library was built by this crate's build script; its constructors register kernels.
         let library = unsafe { libloading::Library::new(path) };
         match library {
@@ -316,10 +313,23 @@ fn pointer(address: Address) -> *mut u8 {
     std::ptr::with_exposed_provenance_mut(address as usize)
 }
 
+/// The repository, for files that tests read: `HGV_REPOSITORY` where tests run away from it.
+pub fn repository() -> PathBuf {
+    std::env::var_os("HGV_REPOSITORY").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
+        PathBuf::from,
+    )
+}
+
 /// Folder of a `libcuda.so.1` that works over the emulator (`driver`) or lacks every function (`empty`).
 pub fn driver_folder(name: &str) -> Option<PathBuf> {
-    let library = env!("HGV_CUDA_EMULATOR");
-    (!library.is_empty()).then(|| Path::new(env!("HGV_CUDA_DRIVERS")).join(name))
+    library().map(|_| Path::new(env!("HGV_CUDA_DRIVERS")).join(name))
+}
+
+/// The emulator's library; `None` without a compiler when it was to be built, and away from there.
+fn library() -> Option<&'static str> {
+    let path = env!("HGV_CUDA_EMULATOR");
+    (!path.is_empty() && Path::new(path).exists()).then_some(path)
 }
 
 /// Runs a test on every device there is: the emulator in each order of threads, and GPUs. Says what is
@@ -343,7 +353,7 @@ fn run_on(orders: &[Order], test: impl Fn(&Arc<dyn Device>)) {
         }
         match Emulator::new(*order) {
             Some(emulator) => test(&(Arc::new(emulator) as Arc<dyn Device>)),
-            None => eprintln!("SKIPPED: emulator of CUDA kernels, no C++20 compiler"),
+            None => eprintln!("SKIPPED: the emulator of CUDA kernels was not built"),
         }
     }
     if !named.is_empty() && !named.contains(&"gpu") {

@@ -345,7 +345,7 @@ fn cases_of(path: &Path) -> Vec<(Case, Option<String>)> {
 }
 
 fn vectors() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format-spec/vectors/payload");
+    let folder = hgv_cuda_emulator::repository().join("format-spec/vectors/payload");
     let mut paths: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())

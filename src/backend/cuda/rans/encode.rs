@@ -5,7 +5,7 @@ use zerocopy::{Immutable, IntoBytes};
 use super::tables::{DeviceTables, TableAddresses};
 use super::{Shape, WARPS, resident_blocks};
 use crate::backend::cuda::sink::SinkAddresses;
-use crate::backend::cuda::{Buffer, ByteSink, Kernel, Stream};
+use crate::backend::cuda::{Address, Buffer, ByteSink, Kernel, Stream};
 use crate::codec::tables::TableSet;
 use crate::{Error, Result};
 
@@ -108,8 +108,8 @@ pub struct LayerEncodeBatch<'a> {
     /// Heads of their layers: `lod` and `quality` are given, `offset` in the sink and `bytes` are found. A layer
     /// that changes nothing has no bytes.
     pub layers: &'a Buffer,
-    /// Planes of indices at each quality, lowest first, all of the width of the blocks; 1..=8.
-    pub planes: &'a [&'a Buffer],
+    /// Addresses of planes of indices at each quality, lowest first, all of the width of the blocks; 1..=8.
+    pub planes: &'a [Address],
     /// Whether any block has indices of 32 bits.
     pub wide: bool,
     /// Numbers of the blocks to encode, u32 each; the longest first keep the device busy to the end.
@@ -198,7 +198,7 @@ impl RansEncoder {
         let params = LayerParams {
             heads: batch.heads.address(),
             layers: batch.layers.address(),
-            planes: std::array::from_fn(|q| batch.planes.get(q).unwrap_or(last).address()),
+            planes: std::array::from_fn(|q| *batch.planes.get(q).unwrap_or(last)),
             order: batch.order.address(),
             status: batch.status.address(),
             next: self.0.next.address(),

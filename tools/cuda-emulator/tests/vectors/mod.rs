@@ -88,7 +88,7 @@ impl Vector {
 
 /// All of them, by name.
 pub(crate) fn vectors() -> Vec<Vector> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format-spec/vectors/payload");
+    let folder = hgv_cuda_emulator::repository().join("format-spec/vectors/payload");
     let entries = std::fs::read_dir(folder).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "json"));

@@ -109,16 +109,12 @@ fn usage_errors_are_one_line_and_exit_2() {
 #[test]
 fn parts_that_are_not_built_say_so() {
     let work = Work::new();
-    let volume = work.raw("v", [4, 4, 4], "uint8");
-    for (words, says) in [
-        ("info https://example.org/a.hgv".into(), "not built yet"),
-        (
-            "encode http://example.org/a.nrrd -o o.hgv".into(),
-            "not built yet",
-        ),
+    for words in [
+        "info https://example.org/a.hgv",
+        "encode http://example.org/a.nrrd -o o.hgv",
     ] {
-        let line = work.refused(&words);
-        assert!(line.contains(says), "{line}");
+        let line = work.refused(words);
+        assert!(line.contains("not built yet"), "{line}");
     }
 }
 
