@@ -226,6 +226,9 @@ mod tests {
     use super::*;
     use crate::codec::grid::random::{self, Numbers};
 
+    /// Bytes that the kernels take beside, as `cuda/registers.txt` says, rounded up.
+    const STATIC: u32 = 3_600;
+
     #[test]
     fn tiles_fit_shared_memory_that_needs_no_asking_for() {
         let mut numbers = Numbers(1);
@@ -247,7 +250,7 @@ mod tests {
                 for (way, order, tiling) in orders {
                     assert_eq!(way == Way::Sums, model.network.is_none());
                     assert_eq!(order, [0, 1]);
-                    assert!(tiling.shared + (4 << 10) <= 48 << 10, "{tiling:?}");
+                    assert!(tiling.shared + STATIC <= 48 << 10, "{tiling:?}");
                     assert!(tiling.tiles * tiling.side * 64 >= 20 * 17 * 35);
                 }
             }
