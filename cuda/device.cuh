@@ -45,6 +45,9 @@ HGV_DEVICE u32 block_count() { return gridDim.x; }
     extern __shared__ __align__(16) u8 hgv_dynamic_shared[];                                                  \
     Type* name = reinterpret_cast<Type*>(hgv_dynamic_shared)
 
+// Before a loop: its body is large, one copy of it is enough.
+#define HGV_ROLLED _Pragma("unroll 1")
+
 #define HGV_SYNC() __syncthreads()
 #define HGV_WARP_SYNC() __syncwarp()
 #define HGV_SHFL(value, lane) __shfl_sync(0xffffffffu, (value), (lane))

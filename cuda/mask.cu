@@ -20,7 +20,7 @@ HGV_KERNEL(hgv_mask, MaskParams, 128, 4) {
         return;
     }
     const u32 number = p.order[i];
-    const BlockHead head = p.heads[number];
+    const BlockHead& head = p.heads[number];
     const bool good = mask_decode(head.dims, p.bytes + head.mask_offset, head.mask_bytes, p.classes + p.places[i]);
     if (!good && lane_index() == 0) {
         p.status[number] = kBad;

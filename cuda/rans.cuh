@@ -80,6 +80,16 @@ HGV_DEVICE u32 rans_find(const u32* row, u32 slot) {
     return (reached + (reached >> 16)) & 0xffffu;
 }
 
+// Takes a symbol off a state, which may be too small then; `row` are the bounds of the distribution.
+HGV_DEVICE u32 rans_step(const u32* bounds, u32 distribution, const u32* row, u32& state) {
+    const u32 slot = state & ((1u << kProbabilityBits) - 1u);
+    const u32 symbol = rans_find(row, slot);
+    const u32 interval = rans_interval(bounds, distribution, symbol);
+    const u32 low = interval & 0xffffu;
+    state = ((interval >> 16) - low) * (state >> kProbabilityBits) + slot - low;
+    return symbol;
+}
+
 // A word of the stream; zero beyond it, which the end notices.
 HGV_DEVICE u32 rans_word(const RansDecoder& d, u32 at) {
     if (at + 1u >= d.length) {
@@ -129,11 +139,8 @@ HGV_DEVICE u32 rans_symbols(RansDecoder& d, u32 distribution, u32 n) {
     // With fewer states than symbols, the states wander through the warp in rounds.
     for (u32 base = 0;;) {
         const bool mine = lane >= base && lane - base < d.lanes && lane < n;
-        const u32 slot = d.state & ((1u << kProbabilityBits) - 1u);
-        const u32 found = rans_find(row, slot);
-        const u32 interval = rans_interval(d.bounds, distribution, found);
-        const u32 low = interval & 0xffffu;
-        u32 next = ((interval >> 16) - low) * (d.state >> kProbabilityBits) + slot - low;
+        u32 next = d.state;
+        const u32 found = rans_step(d.bounds, distribution, row, next);
         const u32 needy = HGV_BALLOT(mine && next < kRansLower);
         if (mine) {
             if (next < kRansLower) {
@@ -168,8 +175,18 @@ HGV_DEVICE u32 rans_context_symbols(RansDecoder& d, u32 context, u32 n) {
 
 // One symbol in a context of variant 0.
 HGV_DEVICE u32 rans_fixed_symbol(RansDecoder& d, u32 context) {
-    const u32 symbol = rans_symbols(d, load_constant(d.maps + context) & 0xffu, 1);
-    return HGV_SHFL(symbol, 0);
+    const u32 distribution = load_constant(d.maps + context) & 0xffu;
+    u32 next = HGV_SHFL(d.state, 0);
+    const u32 symbol = rans_step(d.bounds, distribution, d.bounds + distribution * kBoundWords, next);
+    if (next < kRansLower) {
+        next = next << 16 | rans_word(d, d.at);
+        d.at += 2u;
+    }
+    // The lane that had the state comes last now.
+    const u32 behind = HGV_SHFL(d.state, (lane_index() + 1u) & 31u);
+    d.state = lane_index() == d.lanes - 1u ? next : behind;
+    d.first = (d.first + 1u) & (d.lanes - 1u);
+    return symbol;
 }
 
 // Reads the variant of the contexts that follow.

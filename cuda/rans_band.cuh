@@ -15,6 +15,7 @@ template <class T> HGV_DEVICE T saturated(i64 v) {
 // Which groups of a band are active, by parity of the group.
 template <class T, class Coder>
 HGV_DEVICE void code_flags(RansWalk<T>& walk, const RansBand& band, Coder& coder) {
+    HGV_ROLLED
     for (u32 pass = 0; pass < kPasses; pass++) {
         coder_restart(coder);
         const u32 contexts = flag_contexts(band.depth, walk.refines, pass);
@@ -27,7 +28,7 @@ HGV_DEVICE void code_flags(RansWalk<T>& walk, const RansBand& band, Coder& coder
             const u32 known = mine ? walk.flags[place] : 0u;
             u32 context = contexts;
             if (mine) {
-                const u32 parents = band.has_parent ? (parent_sum(walk, band.parent, x, y, z) + 7u) >> 3 : 0u;
+                const u32 parents = band.has_parent != 0 ? (parent_sum(walk, band.parent, x, y, z) + 7u) >> 3 : 0u;
                 const u32 cousins = popcount(known & ((1u << band.index) - 1u));
                 context = flag_context(contexts, parents, flag_faces(walk.flags, band, x, y, z), cousins);
             }
@@ -83,7 +84,7 @@ HGV_DEVICE void code_batch(RansWalk<T>& walk, const RansBand& band, Coder& coder
 // One band of a split.
 template <class T, class Coder>
 HGV_DEVICE void code_band(RansWalk<T>& walk, Coder& coder, u32 depth, u32 index) {
-    const RansBand band = rans_band(walk, depth, index);
+    const RansBand& band = share_band(*walk.warp, rans_band(walk, depth, index));
     u32 any = 0;
     if constexpr (Coder::kEncodes) {
         any = find_groups(coder, walk, band);
@@ -96,6 +97,7 @@ HGV_DEVICE void code_band(RansWalk<T>& walk, Coder& coder, u32 depth, u32 index)
     }
     coder_begin_band(coder, variant_context(depth));
     code_flags(walk, band, coder);
+    HGV_ROLLED
     for (u32 pass = 0; pass < kPasses; pass++) {
         coder_restart(coder);
         each_coefficient(walk.flags, band, pass, walk.warp->queue,
@@ -202,6 +204,7 @@ template <class T, class Coder> HGV_DEVICE void code_layer(RansWalk<T>& walk, Co
     if (brought.coarsest) {
         code_coarsest(walk, coder);
     }
+    HGV_ROLLED
     for (u32 split = walk.depth; split-- > 0;) {
         if ((brought.splits >> split & 1u) == 0) {
             continue;
@@ -211,6 +214,7 @@ template <class T, class Coder> HGV_DEVICE void code_layer(RansWalk<T>& walk, Co
             walk.warp->bands[lane_index()] = band_box(walk.dims, split, lane_index());
         }
         HGV_WARP_SYNC();
+        HGV_ROLLED
         for (u32 index = 1; index < 8u && coder_bad(coder) == 0; index++) {
             if (box_size(walk.warp->bands[index]) > 0) {
                 code_band(walk, coder, split, index);

@@ -19,7 +19,9 @@ template <class T> HGV_DEVICE void skip_layer(const RansWalk<T>& walk, T* indice
     if (brought.coarsest) {
         quadruple_box(walk.dims, coarsest_box(walk.dims, walk.depth), indices);
     }
+    HGV_ROLLED
     for (u32 split = 0; split < walk.depth; split++) {
+        HGV_ROLLED
         for (u32 index = 1; index < 8u; index++) {
             if ((brought.splits >> split & 1u) != 0 && (walk.nonempty & band_bit(split, index)) != 0) {
                 quadruple_box(walk.dims, band_box(walk.dims, split, index), indices);
@@ -33,12 +35,15 @@ template <class T> HGV_DEVICE void skip_layer(const RansWalk<T>& walk, T* indice
 template <class T> HGV_DEVICE void apply_signs(const RansWalk<T>& walk, const RansPlayer<T>& player, const Brought& brought) {
     u32 batch = 0;
     u32 sign = 0;
+    HGV_ROLLED
     for (u32 split = walk.depth; split-- > 0;) {
+        HGV_ROLLED
         for (u32 index = 1; index < 8u; index++) {
             if ((brought.splits >> split & 1u) == 0 || (walk.nonempty & band_bit(split, index)) == 0) {
                 continue;
             }
-            const RansBand band = rans_band(walk, split, index);
+            const RansBand& band = share_band(*walk.warp, rans_band(walk, split, index));
+            HGV_ROLLED
             for (u32 pass = 0; pass < kPasses; pass++) {
                 each_coefficient(walk.flags, band, pass, walk.warp->queue, [&](u32 at, u32) {
                     const u32 mask = player.marks[batch++];

@@ -75,6 +75,7 @@ HGV_DEVICE RansBand block_groups(const u32* dims) {
 }
 
 template <class Coder> HGV_DEVICE void code_residual_flags(const ResidualWalk& walk, const RansBand& groups, Coder& coder) {
+    HGV_ROLLED
     for (u32 pass = 0; pass < kPasses; pass++) {
         coder_restart(coder);
         each_open_group(walk.flags, groups, pass, walk.queue, [&](u32 at, u32 n) {
@@ -170,6 +171,7 @@ template <class Coder> HGV_DEVICE void code_residual(const ResidualWalk& walk, C
     const u32 shift = coder_raw(coder, wanted_shift, 5);
     coder_begin_band(coder, variant_context(0));
     code_residual_flags(walk, groups, coder);
+    HGV_ROLLED
     for (u32 pass = 0; pass < kPasses && coder_bad(coder) == 0; pass++) {
         coder_restart(coder);
         each_residual(walk, groups, pass, [&](u32 at, u32 n) { code_residual_batch(walk, coder, pass, shift, at, n); });
@@ -183,6 +185,7 @@ HGV_DEVICE void apply_residual_signs(const ResidualWalk& walk, const RansPlayer<
     const RansBand groups = block_groups(walk.dims);
     u32 batch = 0;
     u32 sign = 0;
+    HGV_ROLLED
     for (u32 pass = 0; pass < kPasses; pass++) {
         each_residual(walk, groups, pass, [&](u32 at, u32) {
             const u32 mask = player.marks[batch++];

@@ -20,9 +20,22 @@ struct BandBox {
     u32 first;  // place of its first coefficient
 };
 
-// What a warp keeps in shared memory.
+// One of the seven bands of a split.
+struct RansBand {
+    BandBox box;
+    BandBox parent;    // the band one split coarser
+    u32 has_parent;    // 1 if it says anything
+    u32 index;
+    u32 depth;
+    u32 groups[3];
+    u32 flags;         // number of the first flag of the split
+    u32 flag_dims[3];  // groups of the low part of the split, which hold those of every band
+};
+
+// What a warp keeps in shared memory: also what would take registers from all lanes and is the same in all.
 struct RansWarp {
-    BandBox bands[8];          // of the split that is coded
+    RansBand band;             // that is coded
+    BandBox bands[8];          // of its split
     u32 queue[kQueueEntries];  // positions that wait for a full warp
 };
 
@@ -36,18 +49,6 @@ template <class T> struct RansWalk {
     const T* before;  // those of the quality before, of what the layer has not refined yet
     u8* flags;        // of the groups of all splits: bit b = the group of band b has something
     RansWarp* warp;
-};
-
-// One of the seven bands of a split.
-struct RansBand {
-    BandBox box;
-    BandBox parent;    // the band one split coarser
-    bool has_parent;   // whether it says anything
-    u32 index;
-    u32 depth;
-    u32 groups[3];
-    u32 flags;         // number of the first flag of the split
-    u32 flag_dims[3];  // groups of the low part of the split, which hold those of every band
 };
 
 // Number of flags of the splits before one.
@@ -84,7 +85,7 @@ HGV_DEVICE u32 box_size(const BandBox& box) { return box.extent[0] * box.extent[
 template <class T> HGV_DEVICE RansBand rans_band(const RansWalk<T>& walk, u32 depth, u32 index) {
     RansBand band;
     band.box = band_box(walk.dims, depth, index);
-    band.has_parent = depth + 1u < walk.depth && (walk.nonempty & band_bit(depth + 1u, index)) != 0;
+    band.has_parent = depth + 1u < walk.depth && (walk.nonempty & band_bit(depth + 1u, index)) != 0 ? 1u : 0u;
     band.parent = band_box(walk.dims, depth + 1u, index);
     band.index = index;
     band.depth = depth;
@@ -94,6 +95,16 @@ template <class T> HGV_DEVICE RansBand rans_band(const RansWalk<T>& walk, u32 de
         band.flag_dims[a] = ceil_shift(halved(walk.dims[a], depth + 1u), 2);
     }
     return band;
+}
+
+// Puts a band into the memory of its warp.
+HGV_DEVICE const RansBand& share_band(RansWarp& warp, const RansBand& band) {
+    HGV_WARP_SYNC();
+    if (lane_index() == 0) {
+        warp.band = band;
+    }
+    HGV_WARP_SYNC();
+    return warp.band;
 }
 
 // Positions travel through the queue as one word.
@@ -141,6 +152,7 @@ template <class M> HGV_DEVICE u32 diagonal_sum(u32 x, u32 y, u32 z, M m) {
 // Mean magnitude, times 8, at the same place of the bands of the split before this one.
 template <class T> HGV_DEVICE u32 cousin_mean(const RansWalk<T>& walk, const RansBand& band, u32 x, u32 y, u32 z) {
     u32 sum = 0;
+    HGV_ROLLED
     for (u32 index = 1; index < band.index; index++) {
         if ((walk.nonempty & band_bit(band.depth, index)) != 0) {
             sum += magnitude_at(walk.dims, walk.warp->bands[index], walk.now, x, y, z);
@@ -170,7 +182,7 @@ template <class T> HGV_DEVICE Around look_around(const RansWalk<T>& walk, const 
     } else if (walk.refines != 0) {
         around.neighbours = 2u * face_sum(x, y, z, expected);
     }
-    if (band.has_parent) {
+    if (band.has_parent != 0) {
         around.parent = 2u * parent(x / 2u, y / 2u, z / 2u) + face_sum(x / 2u, y / 2u, z / 2u, parent);
     }
     around.cousins = cousin_mean(walk, band, x, y, z);
@@ -181,6 +193,7 @@ template <class T> HGV_DEVICE Around look_around(const RansWalk<T>& walk, const 
 // its own activity twice and that of three others of the eight once; the rest are the faces outside.
 template <class T> HGV_DEVICE u32 parent_sum(const RansWalk<T>& walk, const BandBox& box, u32 x, u32 y, u32 z) {
     u32 sum = 0;
+    HGV_ROLLED
     for (u32 corner = 0; corner < 8; corner++) {
         const u32 cx = 2u * x + (corner & 1u);
         const u32 cy = 2u * y + (corner >> 1 & 1u);

@@ -166,6 +166,8 @@ HGV_DEVICE u32 block_count() { return emu::block->count; }
     Type& name = *static_cast<Type*>(emu::shared(&name##_key, sizeof(Type)))
 #define HGV_DYNAMIC_SHARED(Type, name) Type* name = reinterpret_cast<Type*>(emu::block->dynamic)
 
+#define HGV_ROLLED
+
 #define HGV_SYNC() emu::wait_for_block(HGV_SITE)
 #define HGV_WARP_SYNC() static_cast<void>(emu::wait_for_warp(HGV_SITE, 0))
 #define HGV_SHFL(value, lane) emu::said_by(HGV_SITE, (value), (lane))

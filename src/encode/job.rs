@@ -157,6 +157,7 @@ impl Job<'_> {
                     models: models.grids(),
                     lambda: models.lambda(),
                     seed: self.options.seed,
+                    trained: None,
                 }
             },
             map: self.scan.values,

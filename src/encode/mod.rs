@@ -45,7 +45,8 @@ pub(crate) use filter::FilterSample;
 pub(crate) use forward::forward;
 #[cfg(feature = "bench")]
 pub(crate) use grid::{
-    GridChoice, GridPlan, GridWanted, PlainSize, encode_plain_block, fitted_weights, grid_models,
+    GridChoice, GridPlan, GridTraining, GridTrainingBlock, GridWanted, JointBatch, PlainSize,
+    TrainedBlock, encode_plain_block, fitted_weights, grid_models, train_batch,
 };
 pub use merge::{merge, merge_sources};
 pub use options::*;

@@ -8,7 +8,6 @@ use rayon::prelude::*;
 use super::Progress;
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock};
 use super::code::{Coded, TierSource, plan_depth};
-use super::device::covers;
 use super::job::Job;
 use super::overview::TierVoxels;
 use super::plan::{Models, layer_steps};
@@ -174,7 +173,7 @@ impl Job<'_> {
             above,
             done: AtomicU64::new(0),
         };
-        match self.device.filter(|_| covers(&work.plan)) {
+        match self.device {
             Some(device) => self.write_on_device(device, &work, writer, totals),
             None => self.write_on_cpu(&work, writer, totals),
         }

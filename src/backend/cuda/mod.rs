@@ -31,6 +31,7 @@ mod rebuild;
 mod reconstruct;
 mod sink;
 mod stream;
+pub mod train;
 
 use std::sync::Arc;
 

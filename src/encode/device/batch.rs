@@ -210,7 +210,7 @@ impl Work<'_> {
             blocks,
             shapes,
             values: planes.values().address(),
-            aims: planes.aims(),
+            aims: planes.aims().address(),
             coefficients: planes.coefficients(),
             spare: planes.spare(),
             forgives: planes.forgives(),

@@ -8,27 +8,33 @@ use super::batch::{BlockInput, Work};
 use super::kernels::{self, BlockError, ForwardParams};
 use crate::Result;
 use crate::backend::LayerStep;
+use crate::backend::cuda::mixing::{EncodeBatch, LayerBatch as MixingBatch, LayerCoder};
 use crate::backend::cuda::rans::{LayerEncodeBatch, RansEncoder};
 use crate::backend::cuda::{
-    BlockFlags, BlockHead, ByteSink, Device, LayerHead, RebuildBlock, RebuildPlanes, Rebuilder,
-    STATUS_GOOD, Stream, Ticket,
+    BlockFlags, BlockHead, Buffer, ByteSink, Device, LayerHead, RebuildBlock, RebuildPlanes,
+    Rebuilder, STATUS_GOOD, Stream, Ticket,
 };
 use crate::encode::LevelError;
 use crate::encode::plan::layer_steps;
-use crate::model::Precision;
+use crate::model::{Coder, Precision, WaveletModel};
 
-/// Encoder, decoder and bytes of a lane.
+/// Encoders, decoder and bytes of a lane.
 pub(super) struct Coders {
     rans: RansEncoder,
+    mixing: LayerCoder,
     rebuilder: Rebuilder,
+    /// Bytes of coder R.
     sink: ByteSink,
+    /// Bytes of coder M, a room for each block, and where those begin.
+    rooms: [Buffer; 2],
 }
 
 /// What is on its way from the coders.
 pub(super) struct Coding {
     layers: Ticket,
     status: Ticket,
-    used: Ticket,
+    /// Bytes in the sink, of coder R.
+    used: Option<Ticket>,
     errors: Ticket,
     coarsest: Option<Ticket>,
     /// Layers of each block.
@@ -49,8 +55,10 @@ impl Coders {
     pub(super) fn new(stream: &mut Stream, device: &Arc<dyn Device>) -> Result<Self> {
         Ok(Self {
             rans: RansEncoder::new(stream)?,
+            mixing: LayerCoder::new(stream)?,
             rebuilder: Rebuilder::new(device)?,
             sink: ByteSink::new(device, 0)?,
+            rooms: [Buffer::new(device, 0)?, Buffer::new(device, 0)?],
         })
     }
 
@@ -65,7 +73,10 @@ impl Coders {
     ) -> Result<Coding> {
         let steps = layer_steps(work.wanted.model.qualities);
         let [layers, status] = self.queue_layers(stream, work, inputs, (places, &steps))?;
-        let used = self.sink.used(stream)?;
+        let used = match work.wanted.model.coder {
+            Coder::R => Some(self.sink.used(stream)?),
+            Coder::M => None,
+        };
         let blocks: Vec<RebuildBlock> = inputs
             .iter()
             .zip(places)
@@ -95,7 +106,6 @@ impl Coders {
         inputs: &[BlockInput<'_>],
         (places, steps): (&[u64], &[LayerStep]),
     ) -> Result<[Ticket; 2]> {
-        let wide = work.wanted.model.precision == Precision::I32;
         let heads: Vec<BlockHead> = inputs
             .iter()
             .zip(places)
@@ -106,7 +116,7 @@ impl Coders {
                 layers: steps.len() as u32,
                 dims: input.shape.dims.map(|n| n as u32),
                 depth: input.shape.depth as u32,
-                flags: if wide { BlockFlags::WIDE } else { 0 },
+                flags: flags_of(&work.wanted.model),
                 ..BlockHead::default()
             })
             .collect();
@@ -128,6 +138,19 @@ impl Coders {
             buffer.reserve(bytes.len())?;
             stream.upload(buffer, 0, bytes)?;
         }
+        match work.wanted.model.coder {
+            Coder::R => self.encode_rans(stream, work, inputs.len() as u32)?,
+            Coder::M => self.encode_mixing(stream, work, places)?,
+        }
+        let [_, layers, _, status] = &work.planes.coding;
+        let count = inputs.len();
+        Ok([
+            stream.download(layers, 0, size_of::<LayerHead>() * steps.len() * count)?,
+            stream.download(status, 0, 4 * count)?,
+        ])
+    }
+
+    fn encode_rans(&mut self, stream: &mut Stream, work: &Work<'_>, count: u32) -> Result<()> {
         self.sink.reserve(work.sizes.index_bytes() as usize)?;
         self.sink.clear(stream)?;
         let planes: Vec<u64> = (0..work.wanted.model.qualities)
@@ -138,19 +161,51 @@ impl Coders {
             heads,
             layers,
             planes: &planes,
-            wide,
+            wide: work.wanted.model.precision == Precision::I32,
             order,
-            count: inputs.len() as u32,
+            count,
             status,
             sink: &self.sink,
             block_log2: work.depth as u32 + 2,
         };
-        self.rans.encode_layers(stream, &batch)?;
-        let count = inputs.len();
-        Ok([
-            stream.download(layers, 0, size_of::<LayerHead>() * steps.len() * count)?,
-            stream.download(status, 0, 4 * count)?,
-        ])
+        self.rans.encode_layers(stream, &batch)
+    }
+
+    /// A block may take as many bytes as it has voxels.
+    fn encode_mixing(
+        &mut self,
+        stream: &mut Stream,
+        work: &Work<'_>,
+        places: &[u64],
+    ) -> Result<()> {
+        let [bytes, rooms] = &mut self.rooms;
+        bytes.reserve(work.sizes.voxels as usize)?;
+        let mut starts = places.to_vec();
+        starts.push(work.sizes.voxels);
+        rooms.reserve(8 * starts.len())?;
+        stream.upload(rooms, 0, starts.as_slice())?;
+        let [heads, layers, order, status] = &work.planes.coding;
+        let (target, own) = (work.planes.indices(), work.planes.aims());
+        let batch = MixingBatch {
+            heads,
+            layers,
+            bytes,
+            order,
+            count: places.len() as u32,
+            narrow: own,
+            wide: own,
+            status,
+            block_log2: work.depth as u32 + 2,
+        };
+        let encode = EncodeBatch {
+            layers: batch,
+            rooms,
+            narrow_target: target,
+            wide_target: target,
+            narrow_stride: work.sizes.voxels,
+            wide_stride: work.sizes.voxels,
+        };
+        self.mixing.encode(stream, &encode)
     }
 
     /// The coarsest band, as decoded, in front of each block's place.
@@ -210,6 +265,35 @@ impl Coders {
             .run(stream, &work.wanted.model, of, blocks, &planes)
     }
 
+    /// Fetches the bytes of a batch: of each block, or of all of them together, and where they began.
+    fn fetch(
+        &self,
+        stream: &mut Stream,
+        coding: &Coding,
+        count: usize,
+    ) -> Result<Vec<(u64, Ticket)>> {
+        let mut bytes = Vec::new();
+        if let Some(used) = &coding.used {
+            let used = ByteSink::read_used(stream, used)?.min(self.sink.capacity() as u64);
+            bytes.push((0, stream.download(self.sink.bytes(), 0, used as usize)?));
+        } else {
+            let heads = stream.elements::<LayerHead>(&coding.layers)?.to_vec();
+            for of_block in heads.chunks_exact(coding.steps).take(count) {
+                let written = || of_block.iter().filter(|h| h.bytes > 0);
+                let start = written().map(|h| h.offset).min().unwrap_or(0);
+                let end = written().map(|h| h.offset + u64::from(h.bytes)).max();
+                let length = end.map_or(0, |end| end - start) as usize;
+                let length = length.min(self.rooms[0].len().saturating_sub(start as usize));
+                bytes.push((
+                    start,
+                    stream.download(&self.rooms[0], start as usize, length)?,
+                ));
+            }
+        }
+        stream.synchronise()?;
+        Ok(bytes)
+    }
+
     /// What came of a batch, for each block; `None` of one that the CPU must code. The stream is idle.
     pub(super) fn take(
         &self,
@@ -217,11 +301,7 @@ impl Coders {
         coding: &Coding,
         inputs: &[(usize, [usize; 3])],
     ) -> Result<Vec<Option<DeviceCoded>>> {
-        let used = ByteSink::read_used(stream, &coding.used)?;
-        let used = used.min(self.sink.capacity() as u64) as usize;
-        let bytes = stream.download(self.sink.bytes(), 0, used)?;
-        stream.synchronise()?;
-        let bytes = stream.bytes(&bytes)?;
+        let bytes = self.fetch(stream, coding, inputs.len())?;
         let heads = stream.elements::<LayerHead>(&coding.layers)?;
         let status = stream.elements::<u32>(&coding.status)?;
         let errors = stream.elements::<BlockError>(&coding.errors)?;
@@ -229,13 +309,14 @@ impl Coders {
         let coarsest = coarsest.transpose()?;
         let count = inputs.len();
         let of_block = |(i, &(first, dims)): (usize, &(usize, [usize; 3]))| {
+            let (base, ticket) = &bytes[i.min(bytes.len() - 1)];
+            let bytes = stream.bytes(ticket).ok()?;
             let layer = |head: &LayerHead| {
-                let start = head.offset as usize;
-                let part = if head.bytes == 0 {
-                    Some(&[][..])
-                } else {
-                    bytes.get(start..start + head.bytes as usize)
-                };
+                if head.bytes == 0 {
+                    return Some(Vec::new());
+                }
+                let start = head.offset.checked_sub(*base)? as usize;
+                let part = bytes.get(start..start + head.bytes as usize);
                 part.map(<[u8]>::to_vec)
             };
             let heads = heads.get(i * coding.steps..(i + 1) * coding.steps)?;
@@ -258,4 +339,10 @@ impl Coders {
         };
         Ok(inputs.iter().enumerate().map(of_block).collect())
     }
+}
+
+fn flags_of(model: &WaveletModel) -> u32 {
+    let of = |set: bool, flag: u32| if set { flag } else { 0 };
+    of(model.precision == Precision::I32, BlockFlags::WIDE)
+        | of(model.coder == Coder::M, BlockFlags::CODER_M)
 }

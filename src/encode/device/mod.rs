@@ -1,4 +1,4 @@
-//! Wavelet indices of whole batches of blocks on a device.
+//! Wavelet indices and grid models of whole batches of blocks on a device.
 //!
 //! Owns what is uploaded, in which order kernels run and how much is under way at once; what becomes of the
 //! indices (layers, errors, records) is up to [`super::block`]. An encode on a device need not equal one on
@@ -10,12 +10,13 @@
 
 mod batch;
 mod coding;
+mod grids;
 mod kernels;
 mod layout;
 mod pass;
 mod planes;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use zerocopy::FromBytes;
 
@@ -24,15 +25,15 @@ use batch::{CostTables, Queued, queue};
 pub(crate) use coding::DeviceCoded;
 use coding::{Coders, Coding};
 use kernels::BlockLeft;
-pub(super) use pass::covers;
 use planes::Planes;
 
 use super::Preset;
 use super::block::{BALANCED_ROUNDS, BEST_ROUNDS, BlockPlan};
+use crate::backend::cuda::train::GridTrainer;
 use crate::backend::cuda::{Buffer, Device, Stream};
 use crate::codec::Coefficient;
 use crate::codec::tables::{TableSet, tables};
-use crate::model::{Coder, Precision, WaveletModel};
+use crate::model::{Precision, WaveletModel};
 use crate::{Error, Result};
 
 /// What all blocks of a batch share.
@@ -73,7 +74,7 @@ impl Wanted {
                 .filter(|_| !exact)
                 .map(super::search::Effort::extent),
             // A residual and ranks need the decoded block on the host.
-            codes: model.coder == Coder::R && !model.residual.is_some() && !model.ranks,
+            codes: !model.residual.is_some() && !model.ranks,
             coarsest: plan.want_coarsest,
         }
     }
@@ -140,6 +141,7 @@ struct Lane {
 pub(super) struct BatchEncoder {
     device: Arc<dyn Device>,
     tables: CostTables,
+    trainer: Mutex<GridTrainer>,
 }
 
 impl std::fmt::Debug for BatchEncoder {
@@ -159,6 +161,7 @@ impl BatchEncoder {
         stream.upload(&on_device, 0, costs.as_slice())?;
         stream.synchronise()?;
         Ok(Self {
+            trainer: Mutex::new(GridTrainer::new(device)?),
             device: Arc::clone(device),
             tables: CostTables {
                 variants,

@@ -5,16 +5,18 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::super::block::{BlockPlan, EncodeScratch};
-use super::super::code::{Coded, Kind, Ready, neighbours};
+use super::super::code::{Coded, Kind, Ready, TierSource, neighbours};
 use super::super::grid::GridChoice;
 use super::super::job::Job;
 use super::super::pass::{TierWork, rows_of};
 use super::super::sums::MinMax;
 use super::super::totals::Totals;
+use super::grids;
 use super::planes::bytes_a_voxel;
 use super::{BatchEncoder, BlockInput, Found, Lane, UnderWay, Wanted};
 use crate::backend::ValueRange;
 use crate::model::Precision;
+use crate::volume::BlockGrid;
 use crate::writer::HgvWriter;
 use crate::{Error, Result};
 
@@ -24,11 +26,6 @@ const LANES: u64 = 2;
 const MOST: u64 = 4096;
 /// Share of the memory of a device that batches take.
 const SHARE: f64 = 0.8;
-
-/// Whether a device finds indices for blocks of a plan.
-pub(in super::super) fn covers(plan: &BlockPlan<'_>) -> bool {
-    plan.grid.choice != GridChoice::Always
-}
 
 /// Blocks of one page that are worked on together.
 struct Batch {
@@ -49,7 +46,9 @@ struct Reading {
 /// How far the device is with a batch.
 #[derive(Default)]
 struct Device {
-    /// For each block, which of the inputs it is; `None` if it needs no device.
+    /// For each block its range; `None` if it needs no device.
+    ranges: Vec<Option<ValueRange>>,
+    /// For each block, which of the inputs it is.
     slots: Vec<Option<usize>>,
     under_way: Vec<UnderWay>,
     /// What came back already, for each model.
@@ -69,18 +68,18 @@ impl Job<'_> {
         let mut before: Option<Reading> = None;
         for batch in self.batches(encoder, work) {
             let blocks = self.read_batch(work, &batch)?;
-            let device = self.submit(encoder, work, &blocks, &mut lanes)?;
+            let device = self.submit(encoder, (&work.plan, &work.grid), &blocks, &mut lanes)?;
             let reading = Reading {
                 batch,
                 blocks,
                 device,
             };
             if let Some(before) = before.replace(reading) {
-                self.write_batch(work, before, &mut lanes, writer, totals)?;
+                self.write_batch(encoder, work, before, &mut lanes, writer, totals)?;
             }
         }
         match before {
-            Some(last) => self.write_batch(work, last, &mut lanes, writer, totals),
+            Some(last) => self.write_batch(encoder, work, last, &mut lanes, writer, totals),
             None => Ok(()),
         }
     }
@@ -112,11 +111,16 @@ impl Job<'_> {
         let voxels = 1u64 << (3 * self.block_log2);
         let wide = plan.model.precision == Precision::I32;
         let searches = plan.search.is_some();
-        let on_device = bytes_a_voxel(plan.model.qualities, wide, searches) * voxels * LANES;
+        let grids = match plan.grid.choice {
+            GridChoice::Never => 0,
+            GridChoice::Always | GridChoice::Cheaper => grids::BYTES_A_VOXEL * voxels,
+        };
+        let on_device =
+            bytes_a_voxel(plan.model.qualities, wide, searches) * voxels * LANES + grids;
         let memory = (encoder.device.limits().memory as f64 * SHARE) as u64;
         // Values, and what is page-locked: the values again, and indices on their way and as copied.
         let index = if wide { 4 } else { 2 } * u64::from(plan.model.qualities);
-        let on_host = (8 + 2 * index) * voxels * LANES;
+        let on_host = (8 + 2 * index) * voxels * LANES + grids;
         (memory / on_device)
             .min(self.options.memory / 2 / on_host)
             .clamp(1, MOST)
@@ -138,34 +142,34 @@ impl Job<'_> {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    /// Hands a batch to the device, under each of the models of the plan.
+    /// Hands blocks to the device, under each of the models of the plan.
     fn submit(
         &self,
         encoder: &BatchEncoder,
-        work: &TierWork<'_>,
-        blocks: &[Ready<'static>],
+        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        blocks: &[Ready<'_>],
         lanes: &mut Vec<Lane>,
     ) -> Result<Device> {
         let ranges: Vec<Option<ValueRange>> = self.pool.install(|| {
-            let range = |ready| self.range_of(&work.plan, ready);
+            let range = |ready| self.range_of(plan, ready);
             blocks.par_iter().map(range).collect::<Result<_>>()
         })?;
         let mut device = Device::default();
         let mut inputs = Vec::new();
         for (ready, range) in blocks.iter().zip(&ranges) {
             device.slots.push(range.map(|_| inputs.len()));
-            let region = work.grid.region(ready.block);
+            let region = grid.region(ready.block);
             inputs.extend(range.map(|range| BlockInput {
-                shape: self.shape_of(&work.grid, ready.block),
+                shape: self.shape_of(grid, ready.block),
                 range,
                 values: &ready.values,
-                sides: neighbours(&work.grid, &region),
+                sides: neighbours(grid, &region),
             }));
         }
-        if inputs.is_empty() {
+        device.ranges = ranges;
+        if inputs.is_empty() || plan.grid.choice == GridChoice::Always {
             return Ok(device);
         }
-        let plan = &work.plan;
         let models = [Some(plan.model), plan.reversible.map(|r| r.0)];
         for model in models.into_iter().flatten() {
             let wanted = Wanted::new(plan, model);
@@ -202,6 +206,7 @@ impl Job<'_> {
     /// Codes a batch from what the device found, and writes it.
     fn write_batch(
         &self,
+        encoder: &BatchEncoder,
         work: &TierWork<'_>,
         reading: Reading,
         lanes: &mut Vec<Lane>,
@@ -213,6 +218,30 @@ impl Job<'_> {
             blocks,
             device,
         } = reading;
+        let of_tier = (&work.plan, &work.grid);
+        let done = |n| self.report_done(work, n);
+        let coded = self.code_batch(encoder, of_tier, &blocks, device, lanes, &done)?;
+        if batch.first {
+            writer.begin_cluster(work.index, batch.page)?;
+        }
+        self.put(work, coded.into_iter(), writer, totals)?;
+        if batch.last {
+            writer.finish_cluster()?;
+        }
+        Ok(())
+    }
+
+    /// Codes blocks from what the device found; `done` hears the voxels of each.
+    fn code_batch(
+        &self,
+        encoder: &BatchEncoder,
+        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        blocks: &[Ready<'_>],
+        device: Device,
+        lanes: &mut Vec<Lane>,
+        done: &(dyn Fn(u64) -> Result<()> + Sync),
+    ) -> Result<Vec<Coded>> {
+        let trained = self.train_grids(encoder, (plan, grid), blocks, &device.ranges)?;
         let mut all = device.done;
         for under_way in device.under_way {
             let (found, lane) = under_way.finish()?;
@@ -225,26 +254,55 @@ impl Job<'_> {
                     .filter_map(move |a| a.get(slot).cloned().flatten())
             };
             let found: Vec<Found> = slot.map(of_block).into_iter().flatten().collect();
-            let plan = BlockPlan {
+            let mut plan = BlockPlan {
                 found: &found,
-                ..work.plan
+                ..*plan
             };
-            self.report_done(work, ready.values.len() as u64)?;
-            self.code_ready(&plan, &work.grid, ready, scratch)
+            plan.grid.trained = slot.and_then(|s| trained.get(s)?.as_ref());
+            done(ready.values.len() as u64)?;
+            self.code_ready(&plan, grid, ready, scratch)
         };
-        let coded: Vec<Coded> = self.pool.install(|| {
+        self.pool.install(|| {
             let pairs = blocks.par_iter().zip(&device.slots);
             pairs
                 .map_init(EncodeScratch::default, code)
                 .collect::<Result<_>>()
-        })?;
-        if batch.first {
-            writer.begin_cluster(work.index, batch.page)?;
+        })
+    }
+
+    /// Encodes blocks of tier 0 and keeps only the sums.
+    pub(in super::super) fn measure_on_device(
+        &self,
+        encoder: &BatchEncoder,
+        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        blocks: &[[u64; 3]],
+        done: &(dyn Fn(u64) -> Result<()> + Sync),
+    ) -> Result<Totals> {
+        let mut totals = self.no_totals();
+        let mut lanes = Vec::new();
+        let mut before: Option<(Vec<Ready<'static>>, Device)> = None;
+        let mut take = |(blocks, device): (Vec<Ready<'static>>, Device), lanes: &mut Vec<Lane>| {
+            let coded = self.code_batch(encoder, (plan, grid), &blocks, device, lanes, done)?;
+            coded.iter().for_each(|c| totals.add(c, 0, grid));
+            Ok::<(), Error>(())
+        };
+        for chunk in blocks.chunks(self.blocks_at_once(encoder, plan) as usize) {
+            let read = |&block: &[u64; 3]| {
+                let mut values = Vec::new();
+                let source = TierSource::Volume(self.source);
+                self.read(&source, &grid.region(block), &mut values)?;
+                Ok(self.ready(plan, block, Cow::Owned(values)))
+            };
+            let blocks: Vec<Ready<'static>> =
+                (self.pool).install(|| chunk.par_iter().map(read).collect::<Result<_>>())?;
+            let device = self.submit(encoder, (plan, grid), &blocks, &mut lanes)?;
+            if let Some(before) = before.replace((blocks, device)) {
+                take(before, &mut lanes)?;
+            }
         }
-        self.put(work, coded.into_iter(), writer, totals)?;
-        if batch.last {
-            writer.finish_cluster()?;
+        if let Some(last) = before {
+            take(last, &mut lanes)?;
         }
-        Ok(())
+        Ok(totals)
     }
 }

@@ -22,8 +22,6 @@ pub(super) struct Sizes {
     pub(super) follows: bool,
     /// Blocks are coded and measured on the device.
     pub(super) codes: bool,
-    /// Layers of a block.
-    pub(super) layers: u64,
 }
 
 impl Sizes {
@@ -128,8 +126,9 @@ impl Planes {
         &self.values
     }
 
-    pub(super) fn aims(&self) -> Address {
-        self.aims.address()
+    /// Working values that coefficients are made from; free once indices are found.
+    pub(super) fn aims(&self) -> &Buffer {
+        &self.aims
     }
 
     pub(super) fn coefficients(&self) -> Address {

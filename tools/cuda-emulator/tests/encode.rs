@@ -107,7 +107,7 @@ fn excess(cpu: [&EncodeReport; 2], device: &EncodeReport) -> f64 {
 fn files_are_nearly_as_small_as_those_of_the_cpu() {
     for_one_device(|device| {
         let folder = tempfile::tempdir().unwrap();
-        let source = volume(DType::Uint8, [64, 48, 40]);
+        let source = volume(DType::Uint8, [64, 40, 32]);
         for (preset, most) in [
             (Preset::Fast, 0.001),
             (Preset::Balanced, 0.02),
@@ -133,7 +133,7 @@ fn files_are_nearly_as_small_as_those_of_the_cpu() {
 #[test]
 fn the_order_of_threads_does_not_matter() {
     let folder = tempfile::tempdir().unwrap();
-    let source = volume(DType::Uint16, [45, 33, 36]);
+    let source = volume(DType::Uint16, [40, 33, 20]);
     for preset in [Preset::Balanced, Preset::Best] {
         let files = ORDERS.map(|order| {
             let device = Arc::new(Emulator::new(order)?) as Arc<dyn Device>;
@@ -171,7 +171,7 @@ fn every_type_of_voxel_and_every_target() {
                 Target::Ssim([0.95, 0.0, 0.0, 0.0]),
             ),
         ] {
-            let source = volume(dtype, [50, 34, 33]);
+            let source = volume(dtype, [46, 34, 18]);
             let options = small()
                 .with_preset(preset)
                 .with_target(target)

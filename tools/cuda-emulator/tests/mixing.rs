@@ -152,7 +152,7 @@ fn encode_on(
     let layers = LayerEncodeBatch {
         heads: &batch.head_buffer,
         layers: &batch.layers,
-        planes: &planes.iter().collect::<Vec<_>>(),
+        planes: &planes.iter().map(Buffer::address).collect::<Vec<_>>(),
         wide: cases[0].wide,
         order: &batch.order,
         count: cases.len() as u32,

@@ -1,11 +1,7 @@
-//! Blocks for the tests of coder R: random ones, those of the vectors of the specification, damaged ones.
-
-use std::path::Path;
+//! Random blocks for the tests of coder R, and damage to bytes.
 
 use hgv::codec::bands::BlockShape;
 use hgv::codec::{Coder, Coefficient, CoefficientState, decode_layer, encode_layer};
-use hgv::model::{BlockModel, GridModel, Precision, WaveletModel};
-use serde_json::Value;
 
 /// Numbers that look random and are the same every time.
 pub(crate) struct Random(u64);
@@ -252,83 +248,4 @@ pub(crate) fn random_case(random: &mut Random, block_log2: u32) -> Case {
     let dims = random_dims(random, block_log2);
     let wide = random.below(2) == 0;
     Case::new(random, block_log2, dims, wide)
-}
-
-fn numbers(v: &Value) -> Vec<i64> {
-    v.as_array()
-        .unwrap()
-        .iter()
-        .map(|n| n.as_i64().unwrap())
-        .collect()
-}
-
-fn from_hex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-        .collect()
-}
-
-/// The part of a layer before another, of which a u32 says the length.
-fn split(layer: &[u8]) -> (&[u8], &[u8]) {
-    let length = u32::from_le_bytes([layer[0], layer[1], layer[2], layer[3]]) as usize;
-    layer[4..].split_at(length)
-}
-
-/// Vectors of the specification as wavelet models of coder R on blocks of this side.
-pub(crate) fn vector_cases(block_log2: u32) -> Vec<Case> {
-    let folder = hgv_cuda_emulator::repository().join("format-spec/vectors/payload");
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
-    paths.retain(|p| p.extension().is_some_and(|e| e == "json"));
-    paths.sort();
-    paths
-        .iter()
-        .filter_map(|p| vector_case(p, block_log2))
-        .collect()
-}
-
-fn vector_case(path: &Path, block_log2: u32) -> Option<Case> {
-    let about: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let record = from_hex(about["model"].as_str().unwrap());
-    let kind = about["kind"].as_u64().unwrap_or(1) as u8;
-    if kind == GridModel::KIND || about["block_log2"].as_u64() != Some(block_log2.into()) {
-        return None;
-    }
-    let model = WaveletModel::from_bytes(&record).unwrap();
-    if model.coder != Coder::R {
-        return None;
-    }
-    let bytes = std::fs::read(path.with_extension("bin")).unwrap();
-    let mut rest = &bytes[..];
-    let mut layers: Vec<Vec<u8>> = numbers(&about["layers"])
-        .into_iter()
-        .map(|n| rest.split_off(..n as usize).unwrap().to_vec())
-        .collect();
-    if model.mask {
-        layers[0] = split(&layers[0]).1.to_vec();
-    }
-    let residual = BlockModel::Wavelet(model.clone()).residual();
-    if let Some(last) = layers
-        .last_mut()
-        .filter(|l| residual.is_some() && !l.is_empty())
-    {
-        *last = split(last).0.to_vec();
-    }
-    let dims = numbers(&about["dims"]);
-    Some(Case {
-        name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-        shape: BlockShape {
-            dims: [0, 1, 2].map(|a| dims[a] as usize),
-            depth: block_log2 as usize - 2,
-        },
-        wide: model.precision == Precision::I32,
-        steps: (about["steps"].as_array().unwrap().iter())
-            .map(|s| (numbers(s)[0] as u8, numbers(s)[1] as u8))
-            .collect(),
-        layers,
-        targets: Vec::new(),
-    })
 }

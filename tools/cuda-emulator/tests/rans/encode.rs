@@ -86,7 +86,7 @@ fn encode_layers(
     let batch = LayerEncodeBatch {
         heads: &buffer(&mut stream, &heads),
         layers: &layer_heads,
-        planes: &planes.iter().collect::<Vec<_>>(),
+        planes: &planes.iter().map(Buffer::address).collect::<Vec<_>>(),
         wide,
         order: &buffer(&mut stream, &order),
         count: cases.len() as u32,

@@ -7,6 +7,7 @@ mod encode;
 mod layers;
 mod mask;
 mod residual;
+mod vectors;
 
 use hgv::backend::cuda::{Buffer, Stream};
 use zerocopy::{Immutable, IntoBytes};

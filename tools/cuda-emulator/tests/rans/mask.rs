@@ -10,6 +10,7 @@ use hgv_cuda_emulator::{for_each_device, for_one_device};
 
 use crate::buffer;
 use crate::cases::{Random, damage, random_dims};
+use crate::vectors::vectors;
 
 pub(crate) struct Case {
     pub(crate) dims: [usize; 3],
@@ -105,6 +106,22 @@ fn check(device: &Arc<dyn Device>, cases: &[Case]) -> usize {
         assert!(got == want, "{:?} on {}", case.dims, device.name());
     }
     bad
+}
+
+#[test]
+fn masks_of_the_vectors_decode_to_the_classes_of_the_cpu() {
+    let all = (5..=7).flat_map(vectors);
+    let cases: Vec<Case> = all
+        .filter_map(|v| {
+            Some(Case {
+                dims: v.case.shape.dims,
+                classes: Vec::new(),
+                bytes: v.mask?,
+            })
+        })
+        .collect();
+    assert!(!cases.is_empty());
+    for_each_device(|device| assert_eq!(check(device, &cases), 0));
 }
 
 #[test]

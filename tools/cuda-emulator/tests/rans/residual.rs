@@ -9,6 +9,7 @@ use hgv_cuda_emulator::{for_each_device, for_one_device};
 
 use crate::buffer;
 use crate::cases::{Random, damage, random_dims};
+use crate::vectors::vectors;
 
 /// A block whose voxels are known but for a residual.
 #[derive(Clone)]
@@ -127,6 +128,25 @@ fn check(device: &Arc<dyn Device>, cases: &[Case], block_log2: u32) -> usize {
         assert!(got == want, "{:?} on {}", case.dims, device.name());
     }
     bad
+}
+
+#[test]
+fn residuals_of_the_vectors_decode_to_the_numbers_of_the_cpu() {
+    let mut count = 0;
+    for block_log2 in 5..=7 {
+        let cases: Vec<Case> = (vectors(block_log2).iter())
+            .filter(|v| !v.residual.is_empty())
+            .map(|v| Case {
+                dims: v.case.shape.dims,
+                integers: v.integers(),
+                residual: Vec::new(),
+                bytes: v.residual.clone(),
+            })
+            .collect();
+        count += cases.len();
+        for_each_device(|device| assert_eq!(check(device, &cases, block_log2), 0));
+    }
+    assert!(count > 3, "{count} vectors");
 }
 
 #[test]
