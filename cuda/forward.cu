@@ -1,4 +1,5 @@
 // Voxels to indices: positions on the curve, wavelets, quantisation, and what clamping forgives.
+#include "block.cuh"
 #include "forward.cuh"
 #include "quantise.cuh"
 
@@ -26,8 +27,9 @@ struct ForwardParams {
     BlockLeft* left;          // for each block
     const i32* integers;      // what the decoder makes of a quality
     BlockError* errors;       // for each block, of that quality
-    Indices first;            // of the first quality; others follow, `plane` elements each
-    u64 plane;
+    i32* residuals;           // what brings integers back
+    const BlockHead* heads;
+    void* planes[8];          // of indices, one for each quality
     float knots[kSegments + 1];  // of the curve, in units of q
     float scale;              // working units of a unit of q, or of a segment
     float value_step;         // of the last quality, working units
@@ -37,6 +39,8 @@ struct ForwardParams {
     u32 qualities;
     u32 neighbourly;
     u32 forgiving;            // whether clamping may forgive anything
+    u32 residual_step;
+    u32 wide;                 // indices of 32 bits
     u32 unused;
 };
 
@@ -45,12 +49,7 @@ constexpr u32 kFew = 64;
 // How far targets move, as a share of the way to what is decoded: over 1, they arrive sooner.
 constexpr float kEager = 1.7f;
 
-HGV_DEVICE Indices indices_of(const ForwardParams& p, u32 quality) {
-    Indices indices = p.first;
-    const u64 bytes = p.plane * quality * (p.first.wide != 0 ? 4 : 2);
-    indices.plane = static_cast<u8*>(p.first.plane) + bytes;
-    return indices;
-}
+HGV_DEVICE Indices indices_of(const ForwardParams& p, u32 quality) { return {p.planes[quality], p.wide, 0}; }
 
 HGV_DEVICE float position_of(const ForwardParams& p, float centre, float value) {
     if (p.curved == 0) {
@@ -175,6 +174,21 @@ struct ErrorRoom {
     double largest[256];
 };
 
+// Errors of all threads, in the first place.
+HGV_DEVICE void sum_errors(ErrorRoom& room, double squares, double largest) {
+    const u32 thread = thread_index();
+    room.squares[thread] = squares;
+    room.largest[thread] = largest;
+    HGV_SYNC();
+    for (u32 half = thread_count() / 2; half > 0; half /= 2) {
+        if (thread < half) {
+            room.squares[thread] += room.squares[thread + half];
+            room.largest[thread] = larger(room.largest[thread], room.largest[thread + half]);
+        }
+        HGV_SYNC();
+    }
+}
+
 // What a quality is off by.
 HGV_KERNEL(hgv_encode_errors, ForwardParams, 256, 2) {
     HGV_SHARED(ErrorRoom, room);
@@ -188,17 +202,31 @@ HGV_KERNEL(hgv_encode_errors, ForwardParams, 256, 2) {
         squares += static_cast<double>(off * off);
         largest = larger(largest, magnitude_of(off));
     }
-    room.squares[thread] = squares;
-    room.largest[thread] = static_cast<double>(largest);
-    HGV_SYNC();
-    for (u32 half = thread_count() / 2; half > 0; half /= 2) {
-        if (thread < half) {
-            room.squares[thread] += room.squares[thread + half];
-            room.largest[thread] = larger(room.largest[thread], room.largest[thread + half]);
-        }
-        HGV_SYNC();
-    }
+    sum_errors(room, squares, static_cast<double>(largest));
     if (thread == 0) {
+        p.errors[block_index()] = {room.squares[0], room.largest[0]};
+    }
+}
+
+// The steps of a residual that bring integers nearest to the values, and what is then left.
+HGV_KERNEL(hgv_encode_residual, ForwardParams, 256, 2) {
+    HGV_SHARED(ErrorRoom, room);
+    const EncodeBlock block = p.blocks[block_index()];
+    const u32 voxels = p.shapes[block.shape].voxels;
+    const double lo = p.heads[block_index()].lo, hi = p.heads[block_index()].hi;
+    const double size = p.residual_step;
+    double squares = 0.0, largest = 0.0;
+    for (u32 i = thread_index(); i < voxels; i += thread_count()) {
+        const double value = p.values[block.voxels + i], decoded = p.integers[block.voxels + i];
+        const double steps = clamped((value - decoded) / size, -2147483646.0, 2147483646.0);
+        const i32 whole = static_cast<i32>(steps < 0 ? steps - 0.5 : steps + 0.5);
+        p.residuals[block.voxels + i] = whole;
+        const double left = value - clamped(decoded + size * whole, lo, hi);
+        squares += left * left;
+        largest = larger(largest, left < 0 ? -left : left);
+    }
+    sum_errors(room, squares, largest);
+    if (thread_index() == 0) {
         p.errors[block_index()] = {room.squares[0], room.largest[0]};
     }
 }

@@ -174,11 +174,11 @@ template <class P> HGV_DEVICE void lift_z(const LiftParams& p) {
     const E* from = elements<P>(p.values, head) + place;
     E* to = elements<P>(p.scratch, head) + place;
     const auto even = [&](u32 i) {
-        i32 v = from[i * stride];
+        i32 v = load_constant(from + i * stride);
         v = indices ? P::dequantise(low_step, v) : v;
         return gains && axes > 0 ? P::add(v, P::multiply(v, gain)) : v;
     };
-    const auto odd = [&](u32 i) { return P::dequantise(high_step, from[(low + i) * stride]); };
+    const auto odd = [&](u32 i) { return P::dequantise(high_step, load_constant(from + (low + i) * stride)); };
     const auto put = [&](u32 i, i32 v) { to[i * stride] = static_cast<E>(v); };
     if (depth == 1) {
         put(0, even(0));
@@ -265,8 +265,8 @@ template <class P> HGV_DEVICE void lift_xy(const LiftParams& p) {
         const u32 plane = column / width, x = column % width;
         const E* from = elements<P>(p.scratch, head) + (first + plane) * head.dims[1] * stride + x;
         E* to = shared + plane * height * width + x;
-        const auto even = [&](u32 i) { return static_cast<i32>(from[i * stride]); };
-        const auto odd = [&](u32 i) { return static_cast<i32>(from[(low + i) * stride]); };
+        const auto even = [&](u32 i) { return static_cast<i32>(load_constant(from + i * stride)); };
+        const auto odd = [&](u32 i) { return static_cast<i32>(load_constant(from + (low + i) * stride)); };
         const auto put = [&](u32 i, i32 v) { to[i * width] = static_cast<E>(v); };
         if (height == 1) {
             put(0, even(0));
@@ -330,7 +330,7 @@ template <class P> HGV_DEVICE void filter_block(const LiftParams& p) {
     for (u32 i = item.tile * kThreads * kValuesPerThread + thread_index(); i < past; i += kThreads) {
         const Spot at = spot_of(i, head.dims[0], head.dims[1]);
         const u32 place[3] = {at.x, at.y, at.z};
-        const Sum here = values[i];
+        const Sum here = load_constant(values + i);
         Sum sum = 0;
         HGV_UNROLL
         for (u32 axis = 0; axis < 3; axis++) {
@@ -341,7 +341,8 @@ template <class P> HGV_DEVICE void filter_block(const LiftParams& p) {
                 }
                 const u32 up = smaller(head.dims[axis] - 1 - place[axis], d) * strides[axis];
                 const u32 down = smaller(place[axis], d) * strides[axis];
-                sum += tap<Sum>(item.plan, number, values[i + up] - here, values[i - down] - here);
+                sum += tap<Sum>(item.plan, number, load_constant(values + i + up) - here,
+                                load_constant(values + i - down) - here);
             }
         }
         const i32 w = P::saturate(here + ((sum + 64) >> 7));
@@ -387,8 +388,8 @@ HGV_KERNEL(hgv_place, PlaceParams, 128, 4) {
     const u32 flags = item.plan.flags;
     const bool residual = (head.flags & kResidual) != 0;
     for (u32 i = item.tile * kThreads * kValuesPerThread + thread_index(); i < end; i += kThreads) {
-        i32 q = p.integers[head.integers + i];
-        if (residual && !add_residual(item, p.to, q, p.residuals[head.integers + i])) {
+        i32 q = load_constant(p.integers + head.integers + i);
+        if (residual && !add_residual(item, p.to, q, load_constant(p.residuals + head.integers + i))) {
             p.status[item.block] = kBad;
             return;
         }

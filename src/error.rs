@@ -101,6 +101,66 @@ pub enum Error {
     #[error("the source changed while it was being read: {0}")]
     SourceChanged(String),
 
+    /// Network: the server could not be reached, broke off or was too slow, again and again.
+    #[error(
+        "{url}: {detail} ({attempts} attempts); check the address and the network, then try again"
+    )]
+    Unreachable {
+        /// Address, without its query.
+        url: String,
+        /// Requests that were sent, or tried to.
+        attempts: u32,
+        /// What happened to the last one.
+        detail: String,
+    },
+
+    /// Server: it refuses, with a status that another attempt would not change.
+    #[error("{url}: the server answers {status}{hint}", hint = status_hint(*.status))]
+    HttpStatus {
+        /// Address, without its query.
+        url: String,
+        /// HTTP status code.
+        status: u16,
+    },
+
+    /// Server: it sends whole files only.
+    #[error(
+        "{url}: the server does not answer range requests, which reading in place needs; use another server (nginx, Apache, an object store, `hgv serve`) or download the file"
+    )]
+    NoRanges {
+        /// Address, without its query.
+        url: String,
+    },
+
+    /// Server or proxy: bytes on the way are not those of the file.
+    #[error(
+        "{url}: the server or a proxy applies content encoding {encoding}, which makes ranges meaningless; switch it off for .hgv files"
+    )]
+    Encoded {
+        /// Address, without its query.
+        url: String,
+        /// Value of `Content-Encoding`.
+        encoding: String,
+    },
+
+    /// Server: it sends the client in a circle, or too far.
+    #[error("{url}: more than {limit} redirects")]
+    TooManyRedirects {
+        /// Address that was asked for, without its query.
+        url: String,
+        /// Redirects that are followed.
+        limit: u32,
+    },
+
+    /// Server: its answer breaks the rules of HTTP or is not what was asked for.
+    #[error("{url}: {detail}")]
+    BadAnswer {
+        /// Address, without its query.
+        url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+
     /// Caller: an argument makes no sense.
     #[error("{0}")]
     InvalidArgument(String),
@@ -164,6 +224,28 @@ impl Error {
         }
     }
 
+    /// The error itself, without the name of a file around it.
+    #[must_use]
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::InFile { source, .. } => source.root(),
+            other => other,
+        }
+    }
+
+    /// Whether a file that was replaced while it was read may look like this: it changed, or parts
+    /// of two versions do not fit together.
+    #[must_use]
+    pub fn may_be_change(&self) -> bool {
+        matches!(
+            self.root(),
+            Self::SourceChanged(_)
+                | Self::Truncated { .. }
+                | Self::Corrupt { .. }
+                | Self::Checksum { .. }
+        )
+    }
+
     /// A broken rule of the specification in `what` at byte `offset`.
     pub fn corrupt(what: &'static str, offset: u64, detail: impl Into<String>) -> Self {
         Self::Corrupt {
@@ -176,5 +258,14 @@ impl Error {
     /// A caller's argument that makes no sense.
     pub fn argument(message: impl Into<String>) -> Self {
         Self::InvalidArgument(message.into())
+    }
+}
+
+/// What people usually need to do about a status.
+fn status_hint(status: u16) -> &'static str {
+    match status {
+        401 | 403 => " (access denied; the address may need a signature or may have expired)",
+        404 | 410 => " (not found; check the address)",
+        _ => "",
     }
 }

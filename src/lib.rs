@@ -49,7 +49,7 @@
 //! # Layers
 //!
 //! `format` (bytes only) ← [`io`] ← [`reader`], [`writer`]; [`model`] ← [`codec`] ← [`backend`] ←
-//! [`decode`], [`encode`]. Most programs need [`Volume`], [`encode::encode`] and [`volume`] only.
+//! [`decode`], [`encode`]; [`stream`] reads from web servers. Most programs need [`Volume`], [`encode::encode`] and [`volume`] only.
 //!
 //! # Features
 //!
@@ -57,6 +57,7 @@
 //! |---|---|---|
 //! | `cuda` | yes | NVIDIA GPUs, through their driver if there is one when the program runs |
 //! | `ndarray` | yes | [`Volume::read_array`] |
+//! | `http` | no | `stream::HttpSource`, `stream::HttpVolume`: files on web servers |
 //!
 //! Index order is `[x, y, z]` for triples and `[z][y][x]` in memory: x is fastest.
 

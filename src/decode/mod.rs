@@ -12,5 +12,5 @@ mod volume;
 
 pub(crate) use blocks::{BlockDecoder, parse_models};
 pub use info::{GridLevelInfo, GridModelInfo, Info, LevelInfo, NetworkInfo, Stats};
-pub use verify::{VerifyReport, verify, verify_with};
+pub use verify::{VerifyReport, verify, verify_source};
 pub use volume::{BlockInfo, BlockKind, Volume, VolumeView};

@@ -10,10 +10,11 @@ use rayon::prelude::*;
 use super::blocks::{Decoded, Wanted};
 use super::volume::Volume;
 use crate::backend::{Backend, Numbers};
+use crate::io::{FileSource, RangeSource};
 use crate::progress::{Progress, ProgressFn};
 use crate::reader::{BlockEntry, BlockState};
 use crate::volume::{BlockGrid, VoxelSource};
-use crate::{Error, Result};
+use crate::{Error, Limits, Result};
 
 /// Problems listed at most; more are only counted.
 const LISTED: usize = 100;
@@ -54,22 +55,24 @@ pub fn verify(
     threads: usize,
     progress: &ProgressFn,
 ) -> Result<VerifyReport> {
-    verify_with(path, against, threads, None, progress)
+    let source = Arc::new(FileSource::open(path)?);
+    verify_source(source, against, threads, None, progress)
 }
 
-/// The same with a backend of the caller's.
+/// [`verify`] of a file that is open already, or that lies elsewhere, with a backend of the caller's.
 ///
 /// # Errors
-/// As [`verify`], and what is wrong with the backend's device.
-pub fn verify_with(
-    path: &Path,
+/// As [`verify`], and what the source or the backend's device says.
+pub fn verify_source(
+    source: Arc<dyn RangeSource>,
     against: Option<&dyn VoxelSource>,
     threads: usize,
     backend: Option<Arc<dyn Backend>>,
     progress: &ProgressFn,
 ) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    let opened = Volume::open(path).and_then(|v| v.with_threads(threads));
+    let opened = Volume::from_source(source, Limits::default());
+    let opened = opened.and_then(|v| v.with_threads(threads));
     let opened = opened.map(|v| match backend {
         Some(backend) => v.with_backend(backend),
         None => v,

@@ -367,8 +367,7 @@ impl Block<'_> {
         if let Some(flat) = flat.flatten() {
             return Some(flat);
         }
-        let last = coded.errors.last().copied().unwrap_or_default();
-        if !wide && self.wrapped(last, model, &|| found.left) {
+        if !wide && self.wrapped(coded.under, model, &|| found.left) {
             return None;
         }
         coarsest.clone_from(&coded.coarsest);

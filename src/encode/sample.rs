@@ -8,7 +8,7 @@ use super::Progress;
 use super::block::EncodeScratch;
 use super::code::{Coded, TierSource, plan_depth};
 use super::curve::SampleBlock;
-use super::device::covers;
+use super::device::Stage;
 use super::job::Job;
 use super::plan::layer_steps;
 use super::scan::report;
@@ -114,8 +114,13 @@ impl Job<'_> {
             let phase = "search";
             report(self.progress, Progress { phase, done, total })
         };
-        if let Some(device) = self.device.filter(|_| covers(&plan)) {
-            return self.measure_on_device(device, (&plan, &grid), blocks, &report_done);
+        if let Some(encoder) = self.device {
+            let stage = Stage {
+                encoder,
+                plan: &plan,
+                grid: &grid,
+            };
+            return self.measure_on_device(&stage, blocks, &report_done);
         }
         let mut totals = self.no_totals();
         for chunk in blocks.chunks(self.flight().blocks) {

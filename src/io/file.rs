@@ -23,10 +23,23 @@ impl FileSource {
     /// [`Error::Io`] naming the path.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
-        let context = |e| Error::io(path.display().to_string(), e);
-        let file = File::open(&path).map_err(context)?;
-        let len = file.metadata().map_err(context)?.len();
-        Ok(Self { file, path, len })
+        let file = File::open(&path).map_err(|e| Error::io(path.display().to_string(), e))?;
+        Self::from_file(file, path)
+    }
+
+    /// Takes a file that is open for reading; `path` is its name in messages.
+    ///
+    /// # Errors
+    /// [`Error::Io`] naming the path.
+    pub fn from_file(file: File, path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let metadata = file.metadata();
+        let metadata = metadata.map_err(|e| Error::io(path.display().to_string(), e))?;
+        Ok(Self {
+            file,
+            path,
+            len: metadata.len(),
+        })
     }
 }
 

@@ -1,3 +1,31 @@
-//! Volumes over a network: which bytes a view needs, and in which order.
+//! Volumes over a network: reading files that lie on web servers, and what to read next.
+//!
+//! Any server or object store that answers range requests will do. Opening is one request; every
+//! answer is held against the version of the file that opening saw, so that bytes of two versions
+//! never mix. Owns HTTP, retries and versions, and in [`schedule`] the order in which a view gets its
+//! blocks; the two know nothing of each other.
 
+#[cfg(feature = "http")]
+mod answer;
+#[cfg(feature = "http")]
+mod client;
+#[cfg(feature = "http")]
+mod options;
+#[cfg(feature = "http")]
+mod retry;
 pub mod schedule;
+#[cfg(feature = "http")]
+mod source;
+#[cfg(feature = "http")]
+mod transfer;
+#[cfg(feature = "http")]
+mod volume;
+
+#[cfg(feature = "http")]
+pub use client::HttpClient;
+#[cfg(feature = "http")]
+pub use options::HttpOptions;
+#[cfg(feature = "http")]
+pub use source::HttpSource;
+#[cfg(feature = "http")]
+pub use volume::HttpVolume;

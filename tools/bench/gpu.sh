@@ -129,6 +129,17 @@ measure_all() {
     done
 }
 
+# Training of block models, as many at a time as the device holds.
+training() {
+    printf '## Training\n\n'
+    if [ -n "$emulator" ]; then
+        printf 'Not measured: an emulator.\n\n'
+        return 0
+    fi
+    "$here/bin/hgv-train-speed" --device || failures=$((failures + 1))
+    printf '\n'
+}
+
 # The usual research code, if there is a PyTorch that sees the device.
 torch_loop() {
     printf '## PyTorch\n\n'
@@ -178,6 +189,7 @@ run() {
     fi
     {
         "$here/bin/hgv-gpu-bench" report "$bandwidth" "$work/lines.jsonl"
+        training
         torch_loop
     } >>"$result"
     cat "$result"

@@ -353,6 +353,5 @@ fn flags(job: &BlockJob<'_>) -> u32 {
 pub(super) fn is_covered(job: &BlockJob<'_>) -> bool {
     let sides = job.shape.dims.iter().all(|n| (1..=MOST_SIDE).contains(n));
     let depth = (1..=MOST_DEPTH).contains(&job.shape.depth) && job.lod <= job.shape.depth;
-    let coder = !matches!(job.model, BlockModel::Wavelet(m) if m.coder == Coder::M);
-    sides && depth && coder
+    sides && depth
 }

@@ -9,6 +9,7 @@ use super::device::Buffer;
 use super::grid::{GridDecoder, GridTarget};
 use super::layout::{BlockFlags, BlockHead};
 use super::mask::{MaskBatch, decode_masks};
+use super::mixing::MixingDecoder;
 use super::rans::{LayerBatch, LayerDecoder, ResidualBatch, ResidualDecoder};
 use super::stream::Stream;
 use crate::Result;
@@ -31,9 +32,11 @@ pub(super) struct Target<'a> {
 #[derive(Debug)]
 pub(super) struct Decoders {
     layers: LayerDecoder,
+    mixing: MixingDecoder,
     residuals: ResidualDecoder,
     grids: GridDecoder,
     layer_order: Buffer,
+    mixing_order: Buffer,
     residual_order: Buffer,
     mask_order: Buffer,
     mask_places: Buffer,
@@ -45,9 +48,11 @@ impl Decoders {
         let none = |stream: &Stream| Buffer::new(stream.device(), 0);
         Ok(Self {
             layers: LayerDecoder::new(stream)?,
+            mixing: MixingDecoder::new(stream)?,
             residuals: ResidualDecoder::new(stream)?,
             grids: GridDecoder::new(stream)?,
             layer_order: none(stream)?,
+            mixing_order: none(stream)?,
             residual_order: none(stream)?,
             mask_order: none(stream)?,
             mask_places: none(stream)?,
@@ -63,6 +68,7 @@ impl Decoders {
         to: &Target<'_>,
     ) -> Result<()> {
         self.decode_layers(stream, batch, to)?;
+        self.decode_mixing(stream, batch, to)?;
         self.decode_masks(stream, batch, to)?;
         let grids = GridTarget {
             heads: to.heads,
@@ -86,18 +92,24 @@ impl Decoders {
             return Ok(());
         }
         fill_order(stream, &mut self.layer_order, &order)?;
-        let layers = LayerBatch {
-            heads: to.heads,
-            layers: to.layers,
-            bytes: to.bytes,
-            order: &self.layer_order,
-            count: order.len() as u32,
-            narrow: &to.values[0],
-            wide: &to.values[1],
-            status: to.status,
-            block_log2: block_log2(batch),
-        };
+        let layers = layer_batch(batch, to, &self.layer_order, order.len());
         self.layers.decode(stream, &layers)
+    }
+
+    fn decode_mixing(
+        &mut self,
+        stream: &mut Stream,
+        batch: &Batch<'_>,
+        to: &Target<'_>,
+    ) -> Result<()> {
+        let mixed = |head: &BlockHead| head.flags & BlockFlags::CODER_M != 0;
+        let order = order(batch, mixed, layer_bytes);
+        if order.is_empty() {
+            return Ok(());
+        }
+        fill_order(stream, &mut self.mixing_order, &order)?;
+        let layers = layer_batch(batch, to, &self.mixing_order, order.len());
+        self.mixing.decode(stream, &layers)
     }
 
     fn decode_masks(
@@ -167,6 +179,26 @@ fn order(
         .collect();
     order.sort_by_key(|&(bytes, i)| (Reverse(bytes), i));
     order.into_iter().map(|(_, i)| i).collect()
+}
+
+/// Blocks whose layers are to be decoded.
+fn layer_batch<'a>(
+    batch: &Batch<'_>,
+    to: &Target<'a>,
+    order: &'a Buffer,
+    count: usize,
+) -> LayerBatch<'a> {
+    LayerBatch {
+        heads: to.heads,
+        layers: to.layers,
+        bytes: to.bytes,
+        order,
+        count: count as u32,
+        narrow: &to.values[0],
+        wide: &to.values[1],
+        status: to.status,
+        block_log2: block_log2(batch),
+    }
 }
 
 fn layer_bytes(batch: &Batch<'_>, head: &BlockHead) -> u64 {

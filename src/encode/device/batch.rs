@@ -51,6 +51,7 @@ impl Described {
             searches: wanted.search.is_some(),
             follows: wanted.follows > 0,
             codes: wanted.codes,
+            residual: wanted.codes && wanted.model.residual.is_some(),
             ..Sizes::default()
         };
         let blocks = inputs.iter().map(|input| {
@@ -142,9 +143,8 @@ pub(super) fn queue(
     if wanted.codes {
         coding = Some(coders.queue(stream, &mut work, inputs, &starts)?);
     } else {
-        let plane = sizes.index_bytes() as usize;
-        for quality in 0..sizes.qualities as usize {
-            indices.push(stream.download(work.planes.indices(), quality * plane, plane)?);
+        for plane in work.planes.indices(sizes.qualities) {
+            indices.push(stream.download(plane, 0, sizes.index_bytes() as usize)?);
         }
     }
     let places = starts.iter().zip(inputs).map(|(&first, input)| {
@@ -180,10 +180,11 @@ impl Work<'_> {
         self.sizes.blocks as u32
     }
 
+    /// Where the indices of a quality lie.
     pub(super) fn plane(&self, quality: u8) -> Indices {
-        let before = u64::from(quality) * self.sizes.index_bytes();
+        let planes = self.planes.indices(self.sizes.qualities);
         Indices {
-            plane: self.planes.indices().address() + before,
+            plane: planes.get(usize::from(quality)).map_or(0, Buffer::address),
             wide: u32::from(self.sizes.wide),
             unused: 0,
         }
@@ -217,8 +218,9 @@ impl Work<'_> {
             left: planes.left().address(),
             integers: 0,
             errors: 0,
-            first: self.plane(0),
-            plane: self.sizes.voxels,
+            residuals: 0,
+            heads: 0,
+            planes: std::array::from_fn(|quality| self.plane(quality as u8).plane),
             scale: positions.scale() as f32,
             value_step: self.value_step(model.qualities - 1),
             curved: u32::from(knots.is_some()),
@@ -228,6 +230,8 @@ impl Work<'_> {
             qualities: u32::from(model.qualities),
             neighbourly: u32::from(self.wanted.neighbourly),
             forgiving: u32::from(self.wanted.follows > 0),
+            residual_step: 1,
+            wide: u32::from(self.sizes.wide),
             unused: 0,
         }
     }
@@ -241,7 +245,7 @@ impl Work<'_> {
                 shapes: params.shapes,
                 values: params.values,
                 coefficients: params.coefficients,
-                wide: params.first.wide,
+                wide: params.wide,
                 unused: 0,
             };
             stream.launch(&kernels::REVERSIBLE, count, 0, &whole)?;

@@ -6,36 +6,35 @@ use zerocopy::IntoBytes;
 
 use super::batch::{BlockInput, Work};
 use super::kernels::{self, BlockError, ForwardParams};
-use crate::Result;
 use crate::backend::LayerStep;
-use crate::backend::cuda::mixing::{EncodeBatch, LayerBatch as MixingBatch, LayerCoder};
-use crate::backend::cuda::rans::{LayerEncodeBatch, RansEncoder};
+use crate::backend::cuda::mixing::MixingEncoder;
+use crate::backend::cuda::rans::{LayerEncodeBatch, RansEncoder, ResidualEncodeBatch};
 use crate::backend::cuda::{
     BlockFlags, BlockHead, Buffer, ByteSink, Device, LayerHead, RebuildBlock, RebuildPlanes,
     Rebuilder, STATUS_GOOD, Stream, Ticket,
 };
 use crate::encode::LevelError;
 use crate::encode::plan::layer_steps;
-use crate::model::{Coder, Precision, WaveletModel};
+use crate::model::{Coder, Precision, Residual, WaveletModel};
+use crate::{Error, Result};
 
 /// Encoders, decoder and bytes of a lane.
 pub(super) struct Coders {
     rans: RansEncoder,
-    mixing: LayerCoder,
+    mixing: MixingEncoder,
     rebuilder: Rebuilder,
-    /// Bytes of coder R.
     sink: ByteSink,
-    /// Bytes of coder M, a room for each block, and where those begin.
-    rooms: [Buffer; 2],
 }
 
 /// What is on its way from the coders.
 pub(super) struct Coding {
     layers: Ticket,
     status: Ticket,
-    /// Bytes in the sink, of coder R.
-    used: Option<Ticket>,
+    /// Bytes in the sink.
+    used: Ticket,
     errors: Ticket,
+    /// What residuals leave, and heads that say where they lie in the sink.
+    residual: Option<[Ticket; 2]>,
     coarsest: Option<Ticket>,
     /// Layers of each block.
     steps: usize,
@@ -47,6 +46,8 @@ pub(super) struct Coding {
 pub(crate) struct DeviceCoded {
     pub(crate) layers: Vec<Vec<u8>>,
     pub(crate) errors: Vec<LevelError>,
+    /// Error of the last quality under its residual.
+    pub(crate) under: LevelError,
     /// Of the decoder's output, if it was wanted.
     pub(crate) coarsest: Vec<i32>,
 }
@@ -55,10 +56,9 @@ impl Coders {
     pub(super) fn new(stream: &mut Stream, device: &Arc<dyn Device>) -> Result<Self> {
         Ok(Self {
             rans: RansEncoder::new(stream)?,
-            mixing: LayerCoder::new(stream)?,
+            mixing: MixingEncoder::new(stream)?,
             rebuilder: Rebuilder::new(device)?,
             sink: ByteSink::new(device, 0)?,
-            rooms: [Buffer::new(device, 0)?, Buffer::new(device, 0)?],
         })
     }
 
@@ -72,11 +72,9 @@ impl Coders {
         places: &[u64],
     ) -> Result<Coding> {
         let steps = layer_steps(work.wanted.model.qualities);
-        let [layers, status] = self.queue_layers(stream, work, inputs, (places, &steps))?;
-        let used = match work.wanted.model.coder {
-            Coder::R => Some(self.sink.used(stream)?),
-            Coder::M => None,
-        };
+        self.sink.reserve(work.sizes.index_bytes() as usize)?;
+        self.sink.clear(stream)?;
+        self.queue_layers(stream, work, inputs, (places, &steps))?;
         let blocks: Vec<RebuildBlock> = inputs
             .iter()
             .zip(places)
@@ -88,11 +86,14 @@ impl Coders {
             .collect();
         let coarsest = self.queue_coarsest(stream, work, &blocks)?;
         let errors = self.queue_errors(stream, work, &blocks)?;
+        let residual = self.queue_residual(stream, work)?;
+        let [_, layers, _, status] = &work.planes.coding;
         Ok(Coding {
-            layers,
-            status,
-            used,
+            layers: stream.download(layers, 0, layers_bytes(inputs.len(), steps.len()))?,
+            status: stream.download(status, 0, 4 * inputs.len())?,
+            used: self.sink.used(stream)?,
             errors,
+            residual,
             coarsest,
             steps: steps.len(),
             qualities: usize::from(work.wanted.model.qualities),
@@ -105,13 +106,16 @@ impl Coders {
         work: &mut Work<'_>,
         inputs: &[BlockInput<'_>],
         (places, steps): (&[u64], &[LayerStep]),
-    ) -> Result<[Ticket; 2]> {
+    ) -> Result<()> {
         let heads: Vec<BlockHead> = inputs
             .iter()
             .zip(places)
             .zip(0u32..)
             .map(|((input, &indices), number)| BlockHead {
                 indices,
+                integers: indices,
+                lo: input.range.lo,
+                hi: input.range.hi,
                 first_layer: number * steps.len() as u32,
                 layers: steps.len() as u32,
                 dims: input.shape.dims.map(|n| n as u32),
@@ -138,74 +142,29 @@ impl Coders {
             buffer.reserve(bytes.len())?;
             stream.upload(buffer, 0, bytes)?;
         }
-        match work.wanted.model.coder {
-            Coder::R => self.encode_rans(stream, work, inputs.len() as u32)?,
-            Coder::M => self.encode_mixing(stream, work, places)?,
-        }
-        let [_, layers, _, status] = &work.planes.coding;
-        let count = inputs.len();
-        Ok([
-            stream.download(layers, 0, size_of::<LayerHead>() * steps.len() * count)?,
-            stream.download(status, 0, 4 * count)?,
-        ])
+        self.encode_layers(stream, work, inputs.len() as u32)
     }
 
-    fn encode_rans(&mut self, stream: &mut Stream, work: &Work<'_>, count: u32) -> Result<()> {
-        self.sink.reserve(work.sizes.index_bytes() as usize)?;
-        self.sink.clear(stream)?;
-        let planes: Vec<u64> = (0..work.wanted.model.qualities)
-            .map(|quality| work.plane(quality).plane)
+    fn encode_layers(&mut self, stream: &mut Stream, work: &Work<'_>, count: u32) -> Result<()> {
+        let planes: Vec<u64> = (work.planes.indices(work.sizes.qualities).iter())
+            .map(Buffer::address)
             .collect();
         let [heads, layers, order, status] = &work.planes.coding;
         let batch = LayerEncodeBatch {
             heads,
             layers,
             planes: &planes,
-            wide: work.wanted.model.precision == Precision::I32,
+            wide: work.sizes.wide,
             order,
             count,
             status,
             sink: &self.sink,
             block_log2: work.depth as u32 + 2,
         };
-        self.rans.encode_layers(stream, &batch)
-    }
-
-    /// A block may take as many bytes as it has voxels.
-    fn encode_mixing(
-        &mut self,
-        stream: &mut Stream,
-        work: &Work<'_>,
-        places: &[u64],
-    ) -> Result<()> {
-        let [bytes, rooms] = &mut self.rooms;
-        bytes.reserve(work.sizes.voxels as usize)?;
-        let mut starts = places.to_vec();
-        starts.push(work.sizes.voxels);
-        rooms.reserve(8 * starts.len())?;
-        stream.upload(rooms, 0, starts.as_slice())?;
-        let [heads, layers, order, status] = &work.planes.coding;
-        let (target, own) = (work.planes.indices(), work.planes.aims());
-        let batch = MixingBatch {
-            heads,
-            layers,
-            bytes,
-            order,
-            count: places.len() as u32,
-            narrow: own,
-            wide: own,
-            status,
-            block_log2: work.depth as u32 + 2,
-        };
-        let encode = EncodeBatch {
-            layers: batch,
-            rooms,
-            narrow_target: target,
-            wide_target: target,
-            narrow_stride: work.sizes.voxels,
-            wide_stride: work.sizes.voxels,
-        };
-        self.mixing.encode(stream, &encode)
+        match work.wanted.model.coder {
+            Coder::R => self.rans.encode_layers(stream, &batch),
+            Coder::M => self.mixing.encode_layers(stream, &batch),
+        }
     }
 
     /// The coarsest band, as decoded, in front of each block's place.
@@ -249,6 +208,47 @@ impl Coders {
         stream.download(work.planes.errors(), 0, all)
     }
 
+    /// The residual of the last quality, whose integers are there.
+    fn queue_residual(
+        &mut self,
+        stream: &mut Stream,
+        work: &Work<'_>,
+    ) -> Result<Option<[Ticket; 2]>> {
+        let Residual::Step(residual_step) = work.wanted.model.residual else {
+            return Ok(None);
+        };
+        let count = work.count();
+        let of_quality = size_of::<BlockError>() * count as usize;
+        let before = of_quality * usize::from(work.wanted.model.qualities);
+        let [heads, _, order, status] = &work.planes.coding;
+        let (integers, residuals) = (work.planes.integers(), work.planes.residuals());
+        let params = ForwardParams {
+            integers: integers.address(),
+            errors: work.planes.errors().range(before, of_quality)?,
+            residuals: residuals.address(),
+            heads: heads.address(),
+            residual_step,
+            ..work.forward()
+        };
+        stream.launch(&kernels::RESIDUAL, count, 0, &params)?;
+        let batch = ResidualEncodeBatch {
+            heads,
+            integers,
+            residuals,
+            order,
+            count,
+            status,
+            sink: &self.sink,
+            block_log2: work.depth as u32 + 2,
+        };
+        self.rans.encode_residuals(stream, &batch)?;
+        let bytes = size_of::<BlockHead>() * count as usize;
+        Ok(Some([
+            stream.download(work.planes.errors(), before, of_quality)?,
+            stream.download(heads, 0, bytes)?,
+        ]))
+    }
+
     fn rebuild(
         &mut self,
         stream: &mut Stream,
@@ -265,35 +265,6 @@ impl Coders {
             .run(stream, &work.wanted.model, of, blocks, &planes)
     }
 
-    /// Fetches the bytes of a batch: of each block, or of all of them together, and where they began.
-    fn fetch(
-        &self,
-        stream: &mut Stream,
-        coding: &Coding,
-        count: usize,
-    ) -> Result<Vec<(u64, Ticket)>> {
-        let mut bytes = Vec::new();
-        if let Some(used) = &coding.used {
-            let used = ByteSink::read_used(stream, used)?.min(self.sink.capacity() as u64);
-            bytes.push((0, stream.download(self.sink.bytes(), 0, used as usize)?));
-        } else {
-            let heads = stream.elements::<LayerHead>(&coding.layers)?.to_vec();
-            for of_block in heads.chunks_exact(coding.steps).take(count) {
-                let written = || of_block.iter().filter(|h| h.bytes > 0);
-                let start = written().map(|h| h.offset).min().unwrap_or(0);
-                let end = written().map(|h| h.offset + u64::from(h.bytes)).max();
-                let length = end.map_or(0, |end| end - start) as usize;
-                let length = length.min(self.rooms[0].len().saturating_sub(start as usize));
-                bytes.push((
-                    start,
-                    stream.download(&self.rooms[0], start as usize, length)?,
-                ));
-            }
-        }
-        stream.synchronise()?;
-        Ok(bytes)
-    }
-
     /// What came of a batch, for each block; `None` of one that the CPU must code. The stream is idle.
     pub(super) fn take(
         &self,
@@ -301,44 +272,99 @@ impl Coders {
         coding: &Coding,
         inputs: &[(usize, [usize; 3])],
     ) -> Result<Vec<Option<DeviceCoded>>> {
-        let bytes = self.fetch(stream, coding, inputs.len())?;
-        let heads = stream.elements::<LayerHead>(&coding.layers)?;
-        let status = stream.elements::<u32>(&coding.status)?;
-        let errors = stream.elements::<BlockError>(&coding.errors)?;
-        let coarsest = coding.coarsest.as_ref().map(|t| stream.elements::<i32>(t));
-        let coarsest = coarsest.transpose()?;
-        let count = inputs.len();
-        let of_block = |(i, &(first, dims)): (usize, &(usize, [usize; 3]))| {
-            let (base, ticket) = &bytes[i.min(bytes.len() - 1)];
-            let bytes = stream.bytes(ticket).ok()?;
-            let layer = |head: &LayerHead| {
-                if head.bytes == 0 {
-                    return Some(Vec::new());
-                }
-                let start = head.offset.checked_sub(*base)? as usize;
-                let part = bytes.get(start..start + head.bytes as usize);
-                part.map(<[u8]>::to_vec)
-            };
-            let heads = heads.get(i * coding.steps..(i + 1) * coding.steps)?;
-            let good = status.get(i) == Some(&STATUS_GOOD);
-            let layers = heads.iter().map(layer).collect::<Option<Vec<_>>>();
-            let errors = (0..coding.qualities).map(|q| {
-                errors.get(q * count + i).map(|e| LevelError {
-                    sse: e.squares,
-                    max: e.largest,
-                })
-            });
-            let errors = errors.collect::<Option<Vec<_>>>()?;
-            let band = dims.iter().product::<usize>();
-            let coarsest = coarsest.map_or(Some(&[][..]), |all| all.get(first..first + band))?;
-            layers.filter(|_| good).map(|layers| DeviceCoded {
-                layers,
-                errors,
-                coarsest: coarsest.to_vec(),
-            })
+        let used = ByteSink::read_used(stream, &coding.used)?;
+        let used = used.min(self.sink.capacity() as u64) as usize;
+        let sink = stream.download(self.sink.bytes(), 0, used)?;
+        stream.synchronise()?;
+        let stream = &*stream;
+        let residual = coding.residual.as_ref();
+        let residual = residual.map(|[errors, heads]| {
+            Ok::<_, Error>((stream.elements(errors)?, stream.elements(heads)?))
+        });
+        let coarsest = coding.coarsest.as_ref().map(|t| stream.elements(t));
+        let arrived = Arrived {
+            coding,
+            bytes: stream.bytes(&sink)?,
+            layers: stream.elements(&coding.layers)?,
+            status: stream.elements(&coding.status)?,
+            errors: stream.elements(&coding.errors)?,
+            residual: residual.transpose()?,
+            coarsest: coarsest.transpose()?,
+            count: inputs.len(),
         };
-        Ok(inputs.iter().enumerate().map(of_block).collect())
+        let blocks = inputs.iter().enumerate();
+        Ok(blocks.map(|(i, &place)| arrived.block(i, place)).collect())
     }
+}
+
+/// Everything of a batch, on the host.
+struct Arrived<'a> {
+    coding: &'a Coding,
+    bytes: &'a [u8],
+    layers: &'a [LayerHead],
+    status: &'a [u32],
+    errors: &'a [BlockError],
+    residual: Option<(&'a [BlockError], &'a [BlockHead])>,
+    coarsest: Option<&'a [i32]>,
+    count: usize,
+}
+
+impl Arrived<'_> {
+    /// One block; `None` if anything of it is not as it should be.
+    fn block(&self, i: usize, (first, dims): (usize, [usize; 3])) -> Option<DeviceCoded> {
+        if self.status.get(i) != Some(&STATUS_GOOD) {
+            return None;
+        }
+        let steps = self.coding.steps;
+        let heads = self.layers.get(i * steps..(i + 1) * steps)?;
+        let part = |head: &LayerHead| part_of(self.bytes, head.offset, head.bytes);
+        let mut layers = heads.iter().map(part).collect::<Option<Vec<_>>>()?;
+        let of_quality = |q| self.errors.get(q * self.count + i).map(level_error);
+        let mut errors = (0..self.coding.qualities)
+            .map(of_quality)
+            .collect::<Option<Vec<_>>>()?;
+        let under = *errors.last()?;
+        if let Some((left, heads)) = self.residual {
+            let head = heads.get(i)?;
+            let bytes = part_of(self.bytes, head.residual_offset, head.residual_bytes)?;
+            let last = layers.last_mut()?;
+            // The length of the model's part goes first.
+            let mut whole = (last.len() as u32).to_le_bytes().to_vec();
+            whole.append(last);
+            whole.extend(bytes);
+            *last = whole;
+            *errors.last_mut()? = level_error(left.get(i)?);
+        }
+        let band = dims.iter().product::<usize>();
+        let coarsest = self
+            .coarsest
+            .map_or(Some(&[][..]), |all| all.get(first..first + band))?;
+        Some(DeviceCoded {
+            layers,
+            errors,
+            under,
+            coarsest: coarsest.to_vec(),
+        })
+    }
+}
+
+fn part_of(bytes: &[u8], offset: u64, count: u32) -> Option<Vec<u8>> {
+    if count == 0 {
+        return Some(Vec::new());
+    }
+    let at = offset as usize;
+    bytes.get(at..at + count as usize).map(<[u8]>::to_vec)
+}
+
+fn level_error(error: &BlockError) -> LevelError {
+    LevelError {
+        sse: error.squares,
+        max: error.largest,
+    }
+}
+
+fn layers_bytes(blocks: usize, steps: usize) -> usize {
+    size_of::<LayerHead>() * blocks * steps
 }
 
 fn flags_of(model: &WaveletModel) -> u32 {

@@ -2,15 +2,13 @@
 
 use std::sync::PoisonError;
 
-use super::super::block::BlockPlan;
 use super::super::code::Ready;
 use super::super::grid::{GridChoice, GridTraining, GridTrainingBlock, TrainedBlock, train_batch};
 use super::super::job::Job;
-use super::BatchEncoder;
+use super::pass::Stage;
 use crate::backend::ValueRange;
 use crate::backend::cuda::train::GridTrainer;
 use crate::model::GridModel;
-use crate::volume::BlockGrid;
 use crate::{Error, Result};
 
 /// Bytes of host and of device memory a voxel: values on their way, weights of two models.
@@ -21,19 +19,19 @@ impl Job<'_> {
     /// the CPU, because the device has no room for it.
     pub(super) fn train_grids(
         &self,
-        encoder: &BatchEncoder,
-        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        stage: &Stage<'_>,
         blocks: &[Ready<'_>],
         ranges: &[Option<ValueRange>],
     ) -> Result<Vec<Option<TrainedBlock>>> {
-        if plan.grid.choice == GridChoice::Never {
+        let grid = &stage.plan.grid;
+        if grid.choice == GridChoice::Never {
             return Ok(Vec::new());
         }
         let pairs = blocks.iter().zip(ranges);
         let wanted: Vec<_> = pairs
             .filter_map(|(ready, range)| {
                 Some(GridTrainingBlock {
-                    dims: self.shape_of(grid, ready.block).dims,
+                    dims: self.shape_of(stage.grid, ready.block).dims,
                     values: &ready.values,
                     centre: range.as_ref()?.centre(),
                 })
@@ -42,10 +40,10 @@ impl Job<'_> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let training = GridTraining::of(plan);
-        let mut trainer = (encoder.trainer.lock()).unwrap_or_else(PoisonError::into_inner);
+        let training = GridTraining::of(stage.plan);
+        let mut trainer = (stage.encoder.trainer.lock()).unwrap_or_else(PoisonError::into_inner);
         let trainer = &mut *trainer;
-        (self.pool).install(|| in_parts(trainer, &wanted, plan.grid.models, training))
+        (self.pool).install(|| in_parts(trainer, &wanted, grid.models, training))
     }
 }
 

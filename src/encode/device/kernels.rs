@@ -5,6 +5,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::backend::cuda::{Address, Kernel};
 use crate::model::SEGMENTS;
 
+/// Most qualities of a model.
+pub(super) const QUALITIES: usize = 8;
+
 /// What the last quality of a block leaves.
 #[derive(Debug, Clone, Copy, FromBytes, Immutable)]
 #[repr(C)]
@@ -43,8 +46,9 @@ pub(super) struct ForwardParams {
     pub(super) left: Address,
     pub(super) integers: Address,
     pub(super) errors: Address,
-    pub(super) first: Indices,
-    pub(super) plane: u64,
+    pub(super) residuals: Address,
+    pub(super) heads: Address,
+    pub(super) planes: [Address; QUALITIES],
     pub(super) knots: [f32; SEGMENTS + 1],
     pub(super) scale: f32,
     pub(super) value_step: f32,
@@ -54,6 +58,8 @@ pub(super) struct ForwardParams {
     pub(super) qualities: u32,
     pub(super) neighbourly: u32,
     pub(super) forgiving: u32,
+    pub(super) residual_step: u32,
+    pub(super) wide: u32,
     pub(super) unused: u32,
 }
 
@@ -113,6 +119,8 @@ pub(super) static FOLLOW: Kernel =
 pub(super) static LEFT: Kernel = Kernel::new::<ForwardParams>("forward", "hgv_encode_left", 256);
 pub(super) static ERRORS: Kernel =
     Kernel::new::<ForwardParams>("forward", "hgv_encode_errors", 256);
+pub(super) static RESIDUAL: Kernel =
+    Kernel::new::<ForwardParams>("forward", "hgv_encode_residual", 256);
 pub(super) static REVERSIBLE: Kernel =
     Kernel::new::<ReversibleParams>("reversible", "hgv_encode_reversible", 256);
 pub(super) static LOAD: Kernel = Kernel::new::<SearchParams>("search", "hgv_search_load", 256);

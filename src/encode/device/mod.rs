@@ -25,6 +25,7 @@ use batch::{CostTables, Queued, queue};
 pub(crate) use coding::DeviceCoded;
 use coding::{Coders, Coding};
 use kernels::BlockLeft;
+pub(super) use pass::Stage;
 use planes::Planes;
 
 use super::Preset;
@@ -33,7 +34,7 @@ use crate::backend::cuda::train::GridTrainer;
 use crate::backend::cuda::{Buffer, Device, Stream};
 use crate::codec::Coefficient;
 use crate::codec::tables::{TableSet, tables};
-use crate::model::{Precision, WaveletModel};
+use crate::model::{Precision, Residual, WaveletModel};
 use crate::{Error, Result};
 
 /// What all blocks of a batch share.
@@ -73,8 +74,8 @@ impl Wanted {
                 .search
                 .filter(|_| !exact)
                 .map(super::search::Effort::extent),
-            // A residual and ranks need the decoded block on the host.
-            codes: !model.residual.is_some() && !model.ranks,
+            // Bits of floats and errors of ranks are up to the host.
+            codes: model.residual != Residual::FloatBits && !model.ranks,
             coarsest: plan.want_coarsest,
         }
     }

@@ -55,6 +55,13 @@ struct Device {
     done: Vec<Vec<Option<Found>>>,
 }
 
+/// What all batches of a tier or a sample share.
+pub(in super::super) struct Stage<'a> {
+    pub(in super::super) encoder: &'a BatchEncoder,
+    pub(in super::super) plan: &'a BlockPlan<'a>,
+    pub(in super::super) grid: &'a BlockGrid,
+}
+
 impl Job<'_> {
     /// Encodes a tier; batches are coded and written in the order of their blocks.
     pub(in super::super) fn write_on_device(
@@ -64,22 +71,27 @@ impl Job<'_> {
         writer: &mut HgvWriter,
         totals: &mut Totals,
     ) -> Result<()> {
+        let stage = Stage {
+            encoder,
+            plan: &work.plan,
+            grid: &work.grid,
+        };
         let mut lanes = Vec::new();
         let mut before: Option<Reading> = None;
         for batch in self.batches(encoder, work) {
             let blocks = self.read_batch(work, &batch)?;
-            let device = self.submit(encoder, (&work.plan, &work.grid), &blocks, &mut lanes)?;
+            let device = self.submit(&stage, &blocks, &mut lanes)?;
             let reading = Reading {
                 batch,
                 blocks,
                 device,
             };
             if let Some(before) = before.replace(reading) {
-                self.write_batch(encoder, work, before, &mut lanes, writer, totals)?;
+                self.write_batch(&stage, work, before, &mut lanes, writer, totals)?;
             }
         }
         match before {
-            Some(last) => self.write_batch(encoder, work, last, &mut lanes, writer, totals),
+            Some(last) => self.write_batch(&stage, work, last, &mut lanes, writer, totals),
             None => Ok(()),
         }
     }
@@ -145,11 +157,15 @@ impl Job<'_> {
     /// Hands blocks to the device, under each of the models of the plan.
     fn submit(
         &self,
-        encoder: &BatchEncoder,
-        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        stage: &Stage<'_>,
         blocks: &[Ready<'_>],
         lanes: &mut Vec<Lane>,
     ) -> Result<Device> {
+        let Stage {
+            encoder,
+            plan,
+            grid,
+        } = *stage;
         let ranges: Vec<Option<ValueRange>> = self.pool.install(|| {
             let range = |ready| self.range_of(plan, ready);
             blocks.par_iter().map(range).collect::<Result<_>>()
@@ -206,7 +222,7 @@ impl Job<'_> {
     /// Codes a batch from what the device found, and writes it.
     fn write_batch(
         &self,
-        encoder: &BatchEncoder,
+        stage: &Stage<'_>,
         work: &TierWork<'_>,
         reading: Reading,
         lanes: &mut Vec<Lane>,
@@ -218,9 +234,8 @@ impl Job<'_> {
             blocks,
             device,
         } = reading;
-        let of_tier = (&work.plan, &work.grid);
-        let done = |n| self.report_done(work, n);
-        let coded = self.code_batch(encoder, of_tier, &blocks, device, lanes, &done)?;
+        let done = |voxels| self.report_done(work, voxels);
+        let coded = self.code_batch(stage, &blocks, device, lanes, &done)?;
         if batch.first {
             writer.begin_cluster(work.index, batch.page)?;
         }
@@ -234,14 +249,13 @@ impl Job<'_> {
     /// Codes blocks from what the device found; `done` hears the voxels of each.
     fn code_batch(
         &self,
-        encoder: &BatchEncoder,
-        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        stage: &Stage<'_>,
         blocks: &[Ready<'_>],
         device: Device,
         lanes: &mut Vec<Lane>,
         done: &(dyn Fn(u64) -> Result<()> + Sync),
     ) -> Result<Vec<Coded>> {
-        let trained = self.train_grids(encoder, (plan, grid), blocks, &device.ranges)?;
+        let trained = self.train_grids(stage, blocks, &device.ranges)?;
         let mut all = device.done;
         for under_way in device.under_way {
             let (found, lane) = under_way.finish()?;
@@ -256,11 +270,11 @@ impl Job<'_> {
             let found: Vec<Found> = slot.map(of_block).into_iter().flatten().collect();
             let mut plan = BlockPlan {
                 found: &found,
-                ..*plan
+                ..*stage.plan
             };
             plan.grid.trained = slot.and_then(|s| trained.get(s)?.as_ref());
             done(ready.values.len() as u64)?;
-            self.code_ready(&plan, grid, ready, scratch)
+            self.code_ready(&plan, stage.grid, ready, scratch)
         };
         self.pool.install(|| {
             let pairs = blocks.par_iter().zip(&device.slots);
@@ -273,16 +287,20 @@ impl Job<'_> {
     /// Encodes blocks of tier 0 and keeps only the sums.
     pub(in super::super) fn measure_on_device(
         &self,
-        encoder: &BatchEncoder,
-        (plan, grid): (&BlockPlan<'_>, &BlockGrid),
+        stage: &Stage<'_>,
         blocks: &[[u64; 3]],
         done: &(dyn Fn(u64) -> Result<()> + Sync),
     ) -> Result<Totals> {
+        let Stage {
+            encoder,
+            plan,
+            grid,
+        } = *stage;
         let mut totals = self.no_totals();
         let mut lanes = Vec::new();
         let mut before: Option<(Vec<Ready<'static>>, Device)> = None;
         let mut take = |(blocks, device): (Vec<Ready<'static>>, Device), lanes: &mut Vec<Lane>| {
-            let coded = self.code_batch(encoder, (plan, grid), &blocks, device, lanes, done)?;
+            let coded = self.code_batch(stage, &blocks, device, lanes, done)?;
             coded.iter().for_each(|c| totals.add(c, 0, grid));
             Ok::<(), Error>(())
         };
@@ -295,7 +313,7 @@ impl Job<'_> {
             };
             let blocks: Vec<Ready<'static>> =
                 (self.pool).install(|| chunk.par_iter().map(read).collect::<Result<_>>())?;
-            let device = self.submit(encoder, (plan, grid), &blocks, &mut lanes)?;
+            let device = self.submit(stage, &blocks, &mut lanes)?;
             if let Some(before) = before.replace((blocks, device)) {
                 take(before, &mut lanes)?;
             }

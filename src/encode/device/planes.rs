@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::batch::{FieldPlaces, STATES};
-use super::kernels::{BAND_STATE, BlockError, BlockLeft};
+use super::kernels::{BAND_STATE, BlockError, BlockLeft, QUALITIES};
 use crate::Result;
 use crate::backend::cuda::{Address, Buffer, Device, Stream};
 
@@ -22,6 +22,8 @@ pub(super) struct Sizes {
     pub(super) follows: bool,
     /// Blocks are coded and measured on the device.
     pub(super) codes: bool,
+    /// With a residual.
+    pub(super) residual: bool,
 }
 
 impl Sizes {
@@ -47,8 +49,8 @@ impl Sizes {
 /// Bytes of device memory that a voxel of a batch takes, about.
 pub(super) fn bytes_a_voxel(qualities: u8, wide: bool, searches: bool) -> u64 {
     let indices = u64::from(qualities) * if wide { 4 } else { 2 };
-    // Values, aims, coefficients, errors, integers and bytes; of a search, 15 bytes for each of 1.4 cells.
-    24 + indices + if searches { 22 } else { 0 }
+    // Values, aims, coefficients, errors, integers, residuals and bytes; of a search, 15 bytes for each of 1.4 cells.
+    28 + indices + if searches { 22 } else { 0 }
 }
 
 #[derive(Debug)]
@@ -58,11 +60,13 @@ pub(super) struct Planes {
     aims: Buffer,
     coefficients: Buffer,
     spare: Buffer,
-    indices: Buffer,
+    /// Of each quality.
+    indices: [Buffer; QUALITIES],
     field: Buffer,
     forgives: Buffer,
     left: Buffer,
     integers: Buffer,
+    residuals: Buffer,
     errors: Buffer,
     /// What the entropy coder is told of blocks and layers, their order, and what it says of them.
     pub(super) coding: [Buffer; 4],
@@ -77,11 +81,21 @@ impl Planes {
             aims: empty()?,
             coefficients: empty()?,
             spare: empty()?,
-            indices: empty()?,
+            indices: [
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+                empty()?,
+            ],
             field: empty()?,
             forgives: empty()?,
             left: empty()?,
             integers: empty()?,
+            residuals: empty()?,
             errors: empty()?,
             coding: [empty()?, empty()?, empty()?, empty()?],
         })
@@ -98,11 +112,16 @@ impl Planes {
         }
         if sizes.codes {
             self.integers.reserve(floats)?;
-            let errors = size_of::<BlockError>() as u64 * sizes.blocks * sizes.qualities;
+            if sizes.residual {
+                self.residuals.reserve(floats)?;
+            }
+            // Of each quality, and what a residual leaves.
+            let errors = size_of::<BlockError>() as u64 * sizes.blocks * (sizes.qualities + 1);
             self.errors.reserve(errors as usize)?;
         }
-        self.indices
-            .reserve((sizes.index_bytes() * sizes.qualities) as usize)?;
+        for plane in self.indices.iter_mut().take(sizes.qualities as usize) {
+            plane.reserve(sizes.index_bytes() as usize)?;
+        }
         self.field.reserve(sizes.field_bytes() as usize)?;
         self.forgives.reserve(4 * sizes.blocks as usize)?;
         self.left
@@ -140,8 +159,9 @@ impl Planes {
         self.spare.address()
     }
 
-    pub(super) fn indices(&self) -> &Buffer {
-        &self.indices
+    /// Indices of so many qualities.
+    pub(super) fn indices(&self, qualities: u64) -> &[Buffer] {
+        &self.indices[..QUALITIES.min(qualities as usize)]
     }
 
     pub(super) fn forgives(&self) -> Address {
@@ -154,6 +174,10 @@ impl Planes {
 
     pub(super) fn integers(&self) -> &Buffer {
         &self.integers
+    }
+
+    pub(super) fn residuals(&self) -> &Buffer {
+        &self.residuals
     }
 
     pub(super) fn errors(&self) -> &Buffer {

@@ -6,12 +6,13 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use hgv::backend::cuda::Device;
+use hgv::backend::cpu::CpuBackend;
 use hgv::backend::cuda::train::GridTrainer;
+use hgv::backend::cuda::{CudaBackend, Device};
 use hgv::bench_api::{BlockLab, JointLab, LabBlock, LabLevel, LabModel};
 use hgv::decode::{BlockKind, verify};
 use hgv::encode::{EncodeOptions, EncodeReport, ModelChoice, Preset, Target, encode};
-use hgv::volume::{DType, MemoryVolume, Metadata, Region};
+use hgv::volume::{DType, MemoryVolume, Metadata, Region, VoxelSource};
 use hgv_cuda_emulator::{Emulator, Order, for_each_device, for_one_device};
 use hgv_volume_files::{OpenOptions, open_volume};
 
@@ -322,7 +323,17 @@ fn goes_on(_: hgv::Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Encodes, and verifies the file with the CPU's decoder; how many of its blocks are grids.
+/// Voxels of the full resolution at the last quality level.
+fn whole(volume: &hgv::Volume) -> Vec<u8> {
+    let view = volume.view(0, volume.levels() - 1).unwrap();
+    let region = Region::whole(view.extent());
+    let mut bytes = vec![0; region.voxels() as usize * view.dtype().size()];
+    view.read(&region, &mut bytes).unwrap();
+    bytes
+}
+
+/// Encodes, and verifies the file with the CPU's decoder; the device gives the same voxels. Also how many of its
+/// blocks are grids.
 fn encoded(
     source: &MemoryVolume,
     options: EncodeOptions,
@@ -339,6 +350,12 @@ fn encoded(
     assert!(verified.problems.is_empty(), "{verified:?}");
     let volume = hgv::Volume::open(&path).unwrap();
     let kinds = volume.info().unwrap().models;
+    if let Some(device) = device {
+        let cuda = CudaBackend::new(Arc::clone(device), CpuBackend::new());
+        let on_device = hgv::Volume::open(&path).unwrap();
+        let on_device = on_device.with_backend(Arc::new(cuda));
+        assert!(whole(&on_device) == whole(&volume));
+    }
     let grids = kinds.get(BlockKind::Hashgrid.name()).copied().unwrap_or(0);
     (report, std::fs::read(path).unwrap(), grids as usize)
 }

@@ -3,7 +3,7 @@
 //! `hgv-train-speed [PYTHON [SCRIPT]]`: PYTHON is an interpreter with torch, SCRIPT is
 //! `tools/bench/train_torch.py` (default, from the repository's root). Without PYTHON only hgv is
 //! timed; `--models` prints the models for the script instead. A CUDA device, if there is one, trains many
-//! blocks at a time. Prints Markdown. Times of the CPU are the best of several, in CPU time with one thread.
+//! blocks at a time; `--device` prints that alone. Prints Markdown. Times of the CPU are the best of several, in CPU time with one thread.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
@@ -36,6 +36,7 @@ fn main() -> Result<(), String> {
             println!("{}", models());
             return Ok(());
         }
+        Some(word) if word == "--device" => return print_device(),
         Some(python) => {
             let script = arguments.next();
             time_torch(

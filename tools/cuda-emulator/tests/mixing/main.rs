@@ -2,10 +2,11 @@
 //! blocks that the CPU refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod mixing_cases;
+mod cases;
 
 use std::sync::Arc;
 
+use cases::{Case, Random, case_of, random_case, vector_cases};
 use hgv::backend::cuda::mixing::{MixingDecoder, MixingEncoder};
 use hgv::backend::cuda::rans::{LayerBatch, LayerEncodeBatch};
 use hgv::backend::cuda::{
@@ -13,7 +14,6 @@ use hgv::backend::cuda::{
     STATUS_GOOD, Stream,
 };
 use hgv_cuda_emulator::{for_each_device, for_one_device};
-use mixing_cases::{Case, Random, case_of, random_case, vector_cases};
 use zerocopy::{Immutable, IntoBytes};
 
 fn buffer<T: IntoBytes + Immutable>(stream: &mut Stream, data: &[T]) -> Buffer {

@@ -1,0 +1,56 @@
+//! How patient and how greedy a client is.
+
+use std::time::Duration;
+
+/// Options of an [`crate::stream::HttpClient`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HttpOptions {
+    /// Time to connect. Default 10 s.
+    pub connect_timeout: Duration,
+    /// An attempt ends if no byte arrives for this long. Default 10 s.
+    pub stall_timeout: Duration,
+    /// A range, with all its attempts and pauses, may take this long, and the time that its bytes
+    /// need at [`Self::slowest`]. Default 20 s.
+    pub patience: Duration,
+    /// Bytes a second under which a transfer is given up. Default 8 KiB/s.
+    pub slowest: u64,
+    /// Attempts without a byte, one after the other, before a range is given up. Default 5.
+    pub attempts: u32,
+    /// Longest pause before the second attempt; every further one doubles it, up to 5 s. The pause
+    /// is random up to that. Default 200 ms.
+    pub backoff: Duration,
+    /// Redirects followed for one request. Default 5.
+    pub redirects: u32,
+    /// Ranges in flight, over all sources of the client. Default 10.
+    pub in_flight: usize,
+    /// Certificates (DER) of authorities to trust beside those of the system.
+    pub root_certificates: Vec<Vec<u8>>,
+    /// Asked now and then while a read waits; `true` ends it with [`crate::Error::Cancelled`].
+    pub cancelled: Option<fn() -> bool>,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(10),
+            patience: Duration::from_secs(20),
+            slowest: 8 << 10,
+            attempts: 5,
+            backoff: Duration::from_millis(200),
+            redirects: 5,
+            in_flight: 10,
+            root_certificates: Vec::new(),
+            cancelled: None,
+        }
+    }
+}
+
+impl HttpOptions {
+    /// Time that all attempts for `length` bytes may take together.
+    pub(super) fn deadline(&self, length: u64) -> Duration {
+        let millis = length.saturating_mul(1000) / self.slowest.max(1);
+        self.patience.saturating_add(Duration::from_millis(millis))
+    }
+}

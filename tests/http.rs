@@ -1,0 +1,14 @@
+//! Files on web servers: good ones, slow ones, broken ones.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "http/faults.rs"]
+mod faults;
+#[path = "http/requests.rs"]
+mod requests;
+#[path = "http/server.rs"]
+mod server;
+#[path = "http/tls.rs"]
+mod tls;
+#[path = "http/versions.rs"]
+mod versions;
+mod volumes;
