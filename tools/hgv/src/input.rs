@@ -67,10 +67,14 @@ pub(crate) fn open_hgv(path: &Path, context: &Context) -> Result<Volume> {
     volume.with_threads(context.threads)
 }
 
-/// Decodes on a device, or on the CPU where there is none.
+/// Decodes on devices, which share every region, or on the CPU where there is none.
 pub(crate) fn on_devices(volume: Volume, devices: Vec<Arc<dyn Device>>) -> Volume {
-    match devices.into_iter().next() {
-        Some(device) => volume.with_backend(Arc::new(CudaBackend::new(device, CpuBackend::new()))),
+    let mut devices = devices.into_iter();
+    match devices.next() {
+        Some(first) => {
+            let one = CudaBackend::new(first, CpuBackend::new());
+            volume.with_backend(Arc::new(devices.fold(one, CudaBackend::with_device)))
+        }
         None => volume,
     }
 }

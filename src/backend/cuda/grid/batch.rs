@@ -78,6 +78,9 @@ pub(super) struct Tiling {
     pub(super) shared: u32,
 }
 
+/// Jobs that are evaluated in one way, by number, and their tiles.
+type Run = (Way, Vec<u32>, Tiling);
+
 impl GridBatch {
     /// An empty one.
     pub fn new(path: NetworkPath) -> Self {
@@ -144,7 +147,7 @@ impl GridBatch {
 
     /// The jobs, those of most bytes first so that the device is busy to the end, and for each way the
     /// numbers of its jobs with their tiling.
-    pub(super) fn arrange(&self) -> Result<(Vec<GridJob>, Vec<(Way, Vec<u32>, Tiling)>)> {
+    pub(super) fn arrange(&self) -> Result<(Vec<GridJob>, Vec<Run>)> {
         let mut entries: Vec<&Entry> = self.entries.iter().collect();
         entries.sort_by_key(|e| Reverse(e.bytes));
         let jobs = entries.iter().map(|e| e.job).collect();
