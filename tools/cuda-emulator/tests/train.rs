@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use hgv::backend::cpu::CpuBackend;
@@ -21,7 +20,7 @@ type Block = ([usize; 3], Vec<f32>);
 
 /// Cubes of a test volume in integer units, and the range of their values.
 fn cubes(name: &str, side: u64, most: usize) -> (Vec<Block>, (i32, i32)) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let path = hgv_cuda_emulator::repository().join("tests/data");
     let volume = open_volume(&path.join(name), &OpenOptions::default()).unwrap();
     let source = volume.source.as_ref();
     let extent = source.extent();
@@ -311,7 +310,7 @@ fn training_reduces_the_objective_as_on_the_cpu() {
 
 /// A box of the brain as a volume of its own.
 fn brain(extent: [u64; 3]) -> MemoryVolume {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/brain.nii.gz");
+    let path = hgv_cuda_emulator::repository().join("tests/data/brain.nii.gz");
     let volume = open_volume(&path, &OpenOptions::default()).unwrap();
     let start = [40, 40, 10];
     let region = Region::new(start, [0, 1, 2].map(|a| start[a] + extent[a])).unwrap();

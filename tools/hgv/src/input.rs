@@ -67,13 +67,14 @@ pub(crate) fn open_hgv(path: &Path, context: &Context) -> Result<Volume> {
     volume.with_threads(context.threads)
 }
 
-/// Decodes on all devices, or on the CPU where there is none.
+/// Decodes on devices, which share every region, or on the CPU where there is none.
 pub(crate) fn on_devices(volume: Volume, devices: Vec<Arc<dyn Device>>) -> Volume {
     let mut devices = devices.into_iter();
-    let first = devices.next();
-    let first = first.map(|device| CudaBackend::new(device, CpuBackend::new()));
-    match first {
-        Some(first) => volume.with_backend(Arc::new(devices.fold(first, CudaBackend::with_device))),
+    match devices.next() {
+        Some(first) => {
+            let one = CudaBackend::new(first, CpuBackend::new());
+            volume.with_backend(Arc::new(devices.fold(one, CudaBackend::with_device)))
+        }
         None => volume,
     }
 }
