@@ -73,7 +73,7 @@ fn usage_errors_are_one_line_and_exit_2() {
     for words in [
         "",
         "analyze",
-        "serve .",
+        "serve",
         "encode",
         "encode a.nrrd",
         "encode a.nrrd -o b.hgv --what",
@@ -117,11 +117,6 @@ fn parts_that_are_not_built_say_so() {
         (
             format!("decode {volume} -o o.npy --backend cuda"),
             "--backend cpu",
-        ),
-        ("info https://example.org/a.hgv".into(), "not built yet"),
-        (
-            "encode http://example.org/a.nrrd -o o.hgv".into(),
-            "not built yet",
         ),
     ] {
         let line = work.refused(&words);
