@@ -2,6 +2,7 @@
 //! may change in any release.
 
 mod coder;
+mod device;
 mod train;
 
 use crate::Result;
@@ -28,6 +29,7 @@ use crate::volume::DType;
 pub use crate::codec::mixing;
 pub use crate::codec::symbols::Counter;
 pub use coder::{CoderLab, copied_bytes};
+pub use device::{JointLab, LabTraining};
 pub use train::{LabLevel, LabModel, TrainLab, fit_network, multiply_add_rounds, train_to_the_end};
 
 /// Encodes blocks of one volume without a container.
@@ -572,6 +574,7 @@ impl BlockLab {
                 models: &self.grids,
                 lambda: self.lambda,
                 seed: 0,
+                trained: None,
             },
             map: ValueMap {
                 dtype: DType::Float32,
@@ -579,6 +582,7 @@ impl BlockLab {
             },
             ranks: None,
             reversible: None,
+            found: &[],
         }
     }
 

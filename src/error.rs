@@ -182,6 +182,16 @@ pub enum Error {
     #[error("target not reached: {0}")]
     Target(String),
 
+    /// System: a CUDA device is missing or failed.
+    #[error("CUDA: {0}")]
+    Device(String),
+
+    /// System: the memory of a device does not suffice, even for the smallest batch.
+    #[error(
+        "the memory of the CUDA device does not suffice: {0}; give it more with --gpu-memory, or use --backend cpu"
+    )]
+    DeviceMemory(String),
+
     /// Caller: the progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -55,6 +55,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `cuda` | yes | NVIDIA GPUs, through their driver if there is one when the program runs |
 //! | `ndarray` | yes | [`Volume::read_array`] |
 //! | `http` | no | `stream::HttpSource`, `stream::HttpVolume`: files on web servers |
 //!

@@ -1,5 +1,7 @@
 //! Changes of the direction of the gradient: the complexity metric of [the module](super).
 
+use crate::quality::TurningSums;
+
 /// Gradients shorter than this, in parts of the range per voxel, are taken for noise or nothing: one
 /// grey level of 8-bit data.
 pub const NOISE_THRESHOLD: f64 = 1.0 / 256.0;
@@ -41,6 +43,17 @@ impl Turning {
             }
         }
         sums
+    }
+
+    /// What a device made of them.
+    pub(super) fn of_device(sums: &TurningSums) -> Self {
+        Self {
+            weight: sums.weight,
+            turned: sums.turned,
+            squares: sums.squares,
+            flat: sums.flat,
+            voxels: sums.voxels,
+        }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {

@@ -38,6 +38,8 @@ mod patch;
 mod pool;
 mod sample;
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -46,10 +48,12 @@ pub use loss::{EXPONENTS, LossCurves};
 pub use map::{ComplexityMap, complexity_map};
 pub use pool::{Features, HISTOGRAM_BINS};
 
+use crate::backend::cuda::Device;
 use crate::progress::{Progress, ProgressFn};
-use crate::quality::{Scale, value_range, workers};
+use crate::quality::{Scale, Statistics, value_range, workers};
 use crate::volume::{DType, Extent, Region, VoxelSource};
 use crate::{Error, Result};
+use direction::Turning;
 use patch::Patch;
 use pool::Pool;
 
@@ -136,7 +140,39 @@ pub fn analyze(
     progress: &ProgressFn,
 ) -> Result<Analysis> {
     check(source, options)?;
-    workers(options.threads)?.install(|| run(source, options, progress))
+    let of_patches = |patches: &[Patch]| Ok(patches.par_iter().map(Pool::of).collect());
+    workers(options.threads)?.install(|| run(source, options, progress, of_patches))
+}
+
+/// The same with the directions of gradients summed up on a device: complexity may differ in its seventh
+/// digit.
+///
+/// # Errors
+/// As [`analyze`], and [`Error::Device`] and [`Error::DeviceMemory`].
+pub fn analyze_on(
+    device: &Arc<dyn Device>,
+    source: &dyn VoxelSource,
+    options: &AnalyzeOptions,
+    progress: &ProgressFn,
+) -> Result<Analysis> {
+    check(source, options)?;
+    let mut statistics = Statistics::new(device)?;
+    let of_patches = |patches: &[Patch]| {
+        let pools: Vec<Pool> = patches.par_iter().map(Pool::without_turning).collect();
+        let pairs = pools.into_iter().zip(patches);
+        pairs
+            .map(|(pool, patch)| Ok(pool.with_turning(turning_on(&mut statistics, patch)?)))
+            .collect()
+    };
+    workers(options.threads)?.install(|| run(source, options, progress, of_patches))
+}
+
+fn turning_on(statistics: &mut Statistics, patch: &Patch) -> Result<[Turning; LODS]> {
+    let mut turning = [Turning::default(); LODS];
+    for (turning, layer) in turning.iter_mut().zip(&patch.layers) {
+        *turning = Turning::of_device(&statistics.turning(&layer.values, layer.extent)?);
+    }
+    Ok(turning)
 }
 
 fn check(source: &dyn VoxelSource, options: &AnalyzeOptions) -> Result<()> {
@@ -163,6 +199,7 @@ fn run(
     source: &dyn VoxelSource,
     options: &AnalyzeOptions,
     progress: &ProgressFn,
+    mut of_patches: impl FnMut(&[Patch]) -> Result<Vec<Pool>> + Send,
 ) -> Result<Analysis> {
     let report = |phase| move |done, total| progress(Progress { phase, done, total });
     let (min, max) = match options.range {
@@ -175,11 +212,13 @@ fn run(
     let (mut sums, mut done) = (Pool::default(), 0);
     // A few at a time: memory stays small, and the sums are merged in the order of the patches.
     for some in regions.chunks(4 * rayon::current_num_threads()) {
-        let parts: Vec<Pool> = some
+        let patches: Vec<Patch> = some
             .par_iter()
-            .map(|region| Ok(Pool::of(&Patch::read(source, region, scale)?)))
+            .map(|region| Patch::read(source, region, scale))
             .collect::<Result<_>>()?;
-        parts.iter().for_each(|part| sums.merge(part));
+        of_patches(&patches)?
+            .iter()
+            .for_each(|part| sums.merge(part));
         done += some.iter().map(Region::voxels).sum::<u64>();
         if report("analyze")(done, total).is_break() {
             return Err(Error::Cancelled);

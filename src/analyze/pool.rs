@@ -74,12 +74,27 @@ impl Default for Pool {
 impl Pool {
     /// Of one patch.
     pub(super) fn of(patch: &Patch) -> Self {
+        Self {
+            turning: std::array::from_fn(|lod| {
+                let layer = patch.layers.get(lod);
+                layer.map_or_else(Turning::default, |l| Turning::of(&l.values, l.extent))
+            }),
+            ..Self::without_turning(patch)
+        }
+    }
+
+    /// The same with what a device made of the directions of its levels of detail.
+    pub(super) fn with_turning(self, turning: [Turning; LODS]) -> Self {
+        Self { turning, ..self }
+    }
+
+    /// Of one patch, but for the directions of gradients.
+    pub(super) fn without_turning(patch: &Patch) -> Self {
         let mut pool = Self::default();
         let energies: Vec<_> = patch.layers.iter().map(|l| l.energies()).collect();
-        for (lod, layer) in patch.layers.iter().enumerate() {
-            pool.turning[lod] = Turning::of(&layer.values, layer.extent);
-            let sum = energies[lod].iter().map(|c| c.detail).sum();
-            pool.detail[lod] = (sum, energies[lod].len() as u64);
+        for (lod, cells) in energies.iter().enumerate() {
+            let sum = cells.iter().map(|c| c.detail).sum();
+            pool.detail[lod] = (sum, cells.len() as u64);
         }
         for cell in &energies[0] {
             let root = cell.detail.max(1e-30).log2() / 2.0;

@@ -36,7 +36,7 @@ pub struct LabModel {
 }
 
 impl LabModel {
-    fn net(&self) -> Result<Net> {
+    pub(super) fn net(&self, seed: u64) -> Result<Net> {
         let level = |l: &LabLevel| LevelSpec {
             exponents: [l.exponent; 3],
             table_log2: l.table_log2,
@@ -50,11 +50,11 @@ impl LabModel {
             Order::Linear
         };
         let levels = self.levels.iter().map(level).collect();
-        Net::new([self.side; 3], order, levels, self.hidden, 1)
+        Net::new([self.side; 3], order, levels, self.hidden, seed)
     }
 }
 
-fn options(steps: usize, lambda: f64, cpu: CpuLevel) -> TrainOptions {
+pub(super) fn options(steps: usize, lambda: f64, cpu: CpuLevel) -> TrainOptions {
     TrainOptions {
         steps,
         settle: 0.25,
@@ -70,7 +70,7 @@ fn options(steps: usize, lambda: f64, cpu: CpuLevel) -> TrainOptions {
     }
 }
 
-fn extents() -> Error {
+pub(super) fn extents() -> Error {
     Error::InvalidArgument("the target is not one value a voxel".into())
 }
 
@@ -84,7 +84,7 @@ impl TrainLab {
     /// # Errors
     /// [`Error::InvalidArgument`] for models that no file can hold or targets of another extent.
     pub fn new(model: &LabModel, target: &[f32], cpu: CpuLevel) -> Result<Self> {
-        let trainer = Trainer::new(model.net()?, target, options(100, 1e-6, cpu));
+        let trainer = Trainer::new(model.net(1)?, target, options(100, 1e-6, cpu));
         trainer.map(Self).ok_or_else(extents)
     }
 
@@ -111,7 +111,7 @@ pub fn train_to_the_end(
     lambda: f64,
     cpu: CpuLevel,
 ) -> Result<(f64, f64, usize)> {
-    let trained = train_block(model.net()?, target, options(steps, lambda, cpu));
+    let trained = train_block(model.net(1)?, target, options(steps, lambda, cpu));
     let (_, report) = trained.ok_or_else(extents)?;
     Ok((report.after.error, report.after.bits, report.steps))
 }

@@ -1,8 +1,10 @@
 //! One block: what the index says of it, its layers, its integers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::backend::cpu::{CpuBackend, GridParts, Scratch};
+use crate::backend::cuda::{Content, CudaBackend};
 use crate::backend::{Backend, BlockJob, LayerStep, Numbers, ValueRange};
 use crate::codec::bands::BlockShape;
 use crate::format::model::ModelRecord;
@@ -110,9 +112,23 @@ fn check_layers(id: u16, model: &GridModel, layers: usize) -> Result<()> {
     }
 }
 
+/// A block to decode, with arguments as for [`BlockDecoder::decode`].
+pub(crate) struct Wanted<'a> {
+    pub(crate) entry: &'a BlockEntry,
+    pub(crate) layers: &'a [Vec<u8>],
+    pub(crate) shape: BlockShape,
+    pub(crate) lod: usize,
+}
+
+/// Integers of a block, and what they are.
+pub(crate) type Decoded = (Vec<i32>, Numbers);
+
 /// Turns index entries and layers into integers.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockDecoder {
+    /// What decodes batches of blocks.
+    pub(crate) backend: Arc<dyn Backend>,
+    /// What decodes blocks one by one, and what grid models are evaluated with between voxels.
     pub(crate) cpu: CpuBackend,
     models: Models,
     ranks: Option<Ranks>,
@@ -134,6 +150,7 @@ impl BlockDecoder {
         let ranks = parse_ranks(shape)?;
         check_models(&models, ranks.is_some(), shape)?;
         Ok(Self {
+            backend: Arc::new(cpu),
             cpu,
             models,
             ranks,
@@ -191,25 +208,99 @@ impl BlockDecoder {
         scratch: &mut Scratch,
         out: &mut Vec<i32>,
     ) -> Result<Numbers> {
+        match self.content(entry, layers, shape, lod)? {
+            Content::Constant { q, .. } => {
+                out.clear();
+                out.resize(shape.dims_at(lod).iter().product(), q);
+                Ok(Numbers::Units)
+            }
+            Content::Payload(job) => {
+                let decoded = self.cpu.decode_block(&job, scratch, out);
+                decoded.map_err(|e| locate(e, entry))?;
+                Ok(self.finish(entry, &job, out))
+            }
+        }
+    }
+
+    /// Decodes many blocks as [`Self::decode`] does, with the backend of batches: a result for each.
+    ///
+    /// # Errors
+    /// What fails for all alike.
+    pub(crate) fn decode_many(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Result<Decoded>>> {
+        let contents = (wanted.iter()).map(|w| self.content(w.entry, w.layers, w.shape, w.lod));
+        let contents: Vec<Result<Content<'_>>> = contents.collect();
+        let jobs: Vec<BlockJob<'_>> = (contents.iter())
+            .filter_map(|c| match c {
+                Ok(Content::Payload(job)) => Some(*job),
+                _ => None,
+            })
+            .collect();
+        let mut integers = self.backend.decode_blocks(&jobs)?.into_iter();
+        let each = wanted.iter().zip(contents);
+        Ok(each
+            .map(|(w, content)| match content? {
+                Content::Constant { q, shape, lod } => {
+                    let voxels = shape.dims_at(lod).iter().product();
+                    Ok((vec![q; voxels], Numbers::Units))
+                }
+                Content::Payload(job) => {
+                    let missing = || Err(Error::argument("a block was not decoded"));
+                    let decoded = integers.next().unwrap_or_else(missing);
+                    let mut decoded = decoded.map_err(|e| locate(e, w.entry))?;
+                    let numbers = self.finish(w.entry, &job, &mut decoded);
+                    Ok((decoded, numbers))
+                }
+            })
+            .collect())
+    }
+
+    /// What a batch is to do with a block; arguments as for [`Self::decode`].
+    pub(crate) fn content<'a>(
+        &'a self,
+        entry: &BlockEntry,
+        layers: &'a [Vec<u8>],
+        shape: BlockShape,
+        lod: usize,
+    ) -> Result<Content<'a>> {
         match &entry.state {
             BlockState::NotWritten => Err(Error::NotWritten {
                 tier: entry.tier,
                 block: entry.block,
             }),
-            BlockState::Constant(q) => {
-                out.clear();
-                out.resize(shape.dims_at(lod).iter().product(), *q);
-                Ok(Numbers::Units)
-            }
+            BlockState::Constant(q) => Ok(Content::Constant { q: *q, shape, lod }),
             BlockState::Payload(payload) => {
-                let job = self.job(payload, layers, shape, lod)?;
-                let decoded = self.cpu.decode_block(&job, scratch, out);
-                decoded.map_err(|e| locate(e, entry))?;
-                Ok(match self.ranks_of(payload) {
-                    Some(ranks) => self.unrank(ranks, &job, out),
-                    None => job.numbers(),
-                })
+                Ok(Content::Payload(self.job(payload, layers, shape, lod)?))
             }
+        }
+    }
+
+    /// The error of a block that kernels refused.
+    ///
+    /// # Errors
+    /// Always.
+    pub(crate) fn explain(
+        &self,
+        cuda: &CudaBackend,
+        entry: &BlockEntry,
+        layers: &[Vec<u8>],
+        shape: BlockShape,
+        lod: usize,
+    ) -> Result<()> {
+        match self.content(entry, layers, shape, lod)? {
+            Content::Payload(job) => cuda.explain(&job).map_err(|e| locate(e, entry)),
+            Content::Constant { .. } => Err(Error::Device("a constant block was refused".into())),
+        }
+    }
+
+    /// Puts values in place of ranks, if the block has ranks; says what the integers are then.
+    fn finish(&self, entry: &BlockEntry, job: &BlockJob<'_>, integers: &mut [i32]) -> Numbers {
+        let ranks = match &entry.state {
+            BlockState::Payload(payload) => self.ranks_of(payload),
+            _ => None,
+        };
+        match ranks {
+            Some(ranks) => self.unrank(ranks, job, integers),
+            None => job.numbers(),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Bytes (the reader) and mathematics (the backend) meet here and in [`crate::encode`] only.
 
+mod batches;
 mod blocks;
 mod info;
 mod region;

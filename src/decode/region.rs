@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::batches;
 use super::volume::Volume;
 use crate::backend::Numbers;
 use crate::backend::cpu::{GridParts, Scratch};
@@ -45,6 +46,9 @@ pub(super) fn decode(
         region.voxels().saturating_mul(size as u64),
         volume.limits.max_output,
     )?;
+    if let Some(cuda) = volume.decoder.backend.cuda() {
+        return batches::decode(volume, cuda, place, level, region, out);
+    }
     over_blocks(
         volume,
         place,
@@ -141,7 +145,7 @@ pub(super) fn grid_parts<'a>(
 }
 
 /// Voxels of a block and where they lie in its level of detail.
-fn decode_one(
+pub(super) fn decode_one(
     volume: &Volume,
     place: Place,
     entry: &BlockEntry,
@@ -192,7 +196,7 @@ fn touched(place: Place, region: &Region) -> Vec<[u64; 3]> {
 }
 
 /// Copies the voxels that `from` (at `at`) and the region have in common into the region's buffer.
-fn copy_box(from: &[u8], at: &Region, region: &Region, size: usize, out: &mut [u8]) {
+pub(super) fn copy_box(from: &[u8], at: &Region, region: &Region, size: usize, out: &mut [u8]) {
     let Some(common) = at.intersect(region) else {
         return;
     };

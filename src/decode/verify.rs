@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::blocks::{Decoded, Wanted};
 use super::volume::Volume;
-use crate::backend::Numbers;
-use crate::backend::cpu::Scratch;
+use crate::backend::{Backend, Numbers};
 use crate::io::{FileSource, RangeSource};
 use crate::progress::{Progress, ProgressFn};
 use crate::reader::{BlockEntry, BlockState};
@@ -55,27 +55,28 @@ pub fn verify(
     threads: usize,
     progress: &ProgressFn,
 ) -> Result<VerifyReport> {
-    verify_source(
-        Arc::new(FileSource::open(path)?),
-        against,
-        threads,
-        progress,
-    )
+    let source = Arc::new(FileSource::open(path)?);
+    verify_source(source, against, threads, None, progress)
 }
 
-/// [`verify`] of a file that is open already, or that lies elsewhere.
+/// [`verify`] of a file that is open already, or that lies elsewhere, with a backend of the caller's.
 ///
 /// # Errors
-/// As [`verify`], and what the source says.
+/// As [`verify`], and what the source or the backend's device says.
 pub fn verify_source(
     source: Arc<dyn RangeSource>,
     against: Option<&dyn VoxelSource>,
     threads: usize,
+    backend: Option<Arc<dyn Backend>>,
     progress: &ProgressFn,
 ) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    let opened =
-        Volume::from_source(source, Limits::default()).and_then(|v| v.with_threads(threads));
+    let opened = Volume::from_source(source, Limits::default());
+    let opened = opened.and_then(|v| v.with_threads(threads));
+    let opened = opened.map(|v| match backend {
+        Some(backend) => v.with_backend(backend),
+        None => v,
+    });
     let Some(volume) = finding(opened, &mut report)? else {
         return Ok(report);
     };
@@ -143,16 +144,9 @@ fn decode_all(
         while entries.peek().is_some() {
             let batch: Vec<BlockEntry> = entries
                 .by_ref()
-                .take(8 * volume.pool.current_num_threads())
+                .take(at_once(volume))
                 .collect::<Result<_>>()?;
-            let checked: Vec<Result<Vec<String>>> = volume.pool.install(|| {
-                batch
-                    .par_iter()
-                    .map_init(Scratch::default, |s, e| {
-                        check_block(volume, &grid, e, original, s)
-                    })
-                    .collect()
-            });
+            let checked = check_batch(volume, &grid, &batch, original)?;
             for found in checked {
                 finding(found, report)?
                     .into_iter()
@@ -175,40 +169,91 @@ fn decode_all(
     Ok(())
 }
 
-/// Decodes a block at every level and compares its errors with the ones that the index states.
-fn check_block(
+/// Blocks that are checked side by side.
+fn at_once(volume: &Volume) -> usize {
+    let threads = 8 * volume.pool.current_num_threads();
+    let on_device = volume.decoder.backend.cuda().map(|cuda| {
+        let voxels = 1 << (3 * u32::from(volume.reader.shape().block_log2));
+        // Memory of the host is bounded by what a device takes at once, a few hundred megabytes.
+        cuda.batch_blocks(voxels, 4, volume.decoder.models().values())
+            .min(128)
+    });
+    on_device.map_or(threads, |blocks| blocks.max(threads))
+}
+
+/// Decodes blocks at every level and compares their errors with the ones that the index states.
+fn check_batch(
+    volume: &Volume,
+    grid: &BlockGrid,
+    batch: &[BlockEntry],
+    original: Option<&dyn VoxelSource>,
+) -> Result<Vec<Result<Vec<String>>>> {
+    let layers = volume.reader.layers();
+    volume.pool.install(|| {
+        let payloads: Vec<Result<Vec<Vec<u8>>>> = (batch.par_iter())
+            .map(|entry| volume.reader.read_layers(entry, layers.len()))
+            .collect();
+        let (mut wanted, mut of) = (Vec::new(), Vec::new());
+        for (i, (entry, payload)) in batch.iter().zip(&payloads).enumerate() {
+            let Ok(payload) = payload else { continue };
+            for prefix in prefixes(volume, entry, original.is_some()) {
+                of.push(i);
+                wanted.push(Wanted {
+                    entry,
+                    layers: payload.get(..prefix).unwrap_or(payload),
+                    shape: volume.decoder.shape(grid, entry.block),
+                    lod: 0,
+                });
+            }
+        }
+        let mut decoded: Vec<Vec<Result<Decoded>>> = batch.iter().map(|_| Vec::new()).collect();
+        for (i, result) in of.into_iter().zip(volume.decoder.decode_many(&wanted)?) {
+            decoded[i].push(result);
+        }
+        let blocks = batch.par_iter().zip(payloads).zip(decoded);
+        Ok(blocks
+            .map(|((entry, payload), levels)| {
+                payload?;
+                let levels = levels.into_iter().collect::<Result<Vec<_>>>()?;
+                judge(volume, grid, entry, original, &levels)
+            })
+            .collect())
+    })
+}
+
+/// The prefixes of its layers that a block is decoded from: one for each level that the index states errors
+/// of, or the whole.
+fn prefixes(volume: &Volume, entry: &BlockEntry, compare: bool) -> Vec<usize> {
+    let layers = volume.reader.layers();
+    match &entry.state {
+        BlockState::Payload(stored) if compare => (0..stored.errors.len())
+            .map(|level| layers.prefix(0, level as u8))
+            .collect(),
+        _ => vec![layers.len()],
+    }
+}
+
+/// Compares the errors of a block at every level with the ones that the index states.
+fn judge(
     volume: &Volume,
     grid: &BlockGrid,
     entry: &BlockEntry,
     original: Option<&dyn VoxelSource>,
-    scratch: &mut Scratch,
+    levels: &[Decoded],
 ) -> Result<Vec<String>> {
-    let (layers, shape) = (
-        volume.reader.layers(),
-        volume.decoder.shape(grid, entry.block),
-    );
-    let payload = volume.reader.read_layers(entry, layers.len())?;
-    let mut decoded = Vec::new();
     let mut problems = Vec::new();
     let (Some(original), BlockState::Payload(stored)) = (original, &entry.state) else {
-        volume
-            .decoder
-            .decode(entry, &payload, shape, 0, scratch, &mut decoded)?;
         return Ok(problems);
     };
+    let shape = volume.decoder.shape(grid, entry.block);
     let mut bytes = vec![0; shape.voxels() * original.dtype().size()];
     original.read(&grid.region(entry.block), &mut bytes)?;
     let mut units = Vec::new();
     volume.values.to_units(&bytes, &mut units);
     let coder = volume.reader.shape().coder;
-    for (level, codes) in stored.errors.iter().enumerate() {
-        let prefix = layers.prefix(0, level as u8);
-        let numbers =
-            volume
-                .decoder
-                .decode(entry, &payload[..prefix], shape, 0, scratch, &mut decoded)?;
-        if numbers == Numbers::FloatBits {
-            problems.extend(differing_bits(entry, level, &bytes, &decoded));
+    for (level, (codes, (decoded, numbers))) in stored.errors.iter().zip(levels).enumerate() {
+        if *numbers == Numbers::FloatBits {
+            problems.extend(differing_bits(entry, level, &bytes, decoded));
             continue;
         }
         let mut stats = crate::quality::ErrorStats::default();

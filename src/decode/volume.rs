@@ -146,12 +146,21 @@ impl Volume {
     #[must_use]
     pub fn with_cpu(mut self, cpu: CpuBackend) -> Self {
         self.decoder.cpu = cpu;
+        self.decoder.backend = Arc::new(cpu);
+        self
+    }
+
+    /// Decodes regions with this backend. Never changes a voxel. [`Self::sample`] and [`Self::gradient`]
+    /// stay on the CPU: they want few blocks at a time.
+    #[must_use]
+    pub fn with_backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.decoder.backend = backend;
         self
     }
 
     /// Name of the backend that decodes, such as `cpu (avx2)`.
     pub fn backend(&self) -> String {
-        self.decoder.cpu.name()
+        self.decoder.backend.name()
     }
 
     /// The container below.

@@ -1,6 +1,7 @@
 //! One block: voxels in, layers out, with the errors that the decoder's own output has.
 
 use super::curve::{Forgiven, Positions};
+use super::device::{DeviceCoded, Found};
 use super::exact;
 use super::forward::forward;
 use super::grid::{self, GridBuffers, GridPlan};
@@ -42,6 +43,8 @@ pub(crate) struct BlockPlan<'a> {
     pub(crate) ranks: Option<&'a Ranks>,
     /// Reversible models, as those above, for a block that is cheaper with one.
     pub(crate) reversible: Option<(WaveletModel, WaveletModel)>,
+    /// What a device found for this block, under some of the models.
+    pub(crate) found: &'a [Found],
 }
 
 /// Error of one quality level of one block against its source, in units of `q`.
@@ -144,8 +147,8 @@ impl<E: Filtered> Buffers<E> {
 }
 
 /// Rounds that look for better working values where clamping forgives.
-const BALANCED_ROUNDS: usize = 2;
-const BEST_ROUNDS: usize = 6;
+pub(super) const BALANCED_ROUNDS: usize = 2;
+pub(super) const BEST_ROUNDS: usize = 6;
 
 /// An error over this many steps and over this share of the block's range comes from wrapping.
 const JUMP_STEPS: f64 = 8.0;
@@ -227,14 +230,14 @@ fn encode_transform(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<En
         coarsest,
         ..
     } = scratch;
-    if plan.model.precision == Precision::I16 {
-        block.transform(&plan.model, coefficients, lines, narrow);
-        if let Some(done) = block.encode(&plan.model, coefficients, narrow, coarsest, false)? {
-            return Ok(done);
-        }
+    let floats = (coefficients, lines);
+    if plan.model.precision == Precision::I16
+        && let Some(done) =
+            block.encode(&plan.model, (floats.0, floats.1), narrow, coarsest, false)?
+    {
+        return Ok(done);
     }
-    block.transform(&plan.wide, coefficients, lines, wide);
-    let done = block.encode(&plan.wide, coefficients, wide, coarsest, true)?;
+    let done = block.encode(&plan.wide, floats, wide, coarsest, true)?;
     done.ok_or_else(|| crate::Error::Input("a block overflows 32-bit working values".into()))
 }
 
@@ -330,15 +333,59 @@ impl Block<'_> {
         });
     }
 
-    /// Quantises, measures and codes with one model. `None` if its working values overflow.
+    /// Finds indices, measures and codes with one model. `None` if its working values overflow.
     fn encode<E: Filtered>(
+        &self,
+        model: &WaveletModel,
+        (coefficients, lines): (&mut Vec<f32>, &mut Vec<f32>),
+        buffers: &mut Buffers<E>,
+        coarsest: &mut Vec<i32>,
+        wide: bool,
+    ) -> Result<Option<Encoded>> {
+        if let Some(found) = self.plan.found.iter().find(|f| f.model == *model) {
+            if let Some(coded) = found.coded() {
+                return Ok(self.coded(model, (found, coded), coarsest, wide));
+            }
+            found.copy_to(&mut buffers.targets);
+            return self.finish(model, &|_| found.left, buffers, coarsest, wide);
+        }
+        self.transform(model, coefficients, lines, buffers);
+        self.find_indices(model, coefficients, buffers)?;
+        let left = |indices: &[E]| self.quantisation_sse(model, coefficients, indices);
+        self.finish(model, &left, buffers, coarsest, wide)
+    }
+
+    /// What a device coded. `None` if working values overflow.
+    fn coded(
+        &self,
+        model: &WaveletModel,
+        (found, coded): (&Found, &DeviceCoded),
+        coarsest: &mut Vec<i32>,
+        wide: bool,
+    ) -> Option<Encoded> {
+        let flat = (found.empty).then(|| self.flat(model.residual, coded.errors.len()));
+        if let Some(flat) = flat.flatten() {
+            return Some(flat);
+        }
+        if !wide && self.wrapped(coded.under, model, &|| found.left) {
+            return None;
+        }
+        coarsest.clone_from(&coded.coarsest);
+        let block = EncodedBlock::Payload {
+            model: ModelUse::Wavelet { wide },
+            range: self.range,
+            layers: coded.layers.clone(),
+        };
+        Some((block, coded.errors.clone()))
+    }
+
+    /// Indices of all qualities.
+    fn find_indices<E: Filtered>(
         &self,
         model: &WaveletModel,
         coefficients: &[f32],
         buffers: &mut Buffers<E>,
-        coarsest: &mut Vec<i32>,
-        wide: bool,
-    ) -> Result<Option<(EncodedBlock, Vec<LevelError>)>> {
+    ) -> Result<()> {
         let levels = usize::from(model.qualities);
         buffers.targets.resize_with(levels, Vec::new);
         for (quality, target) in (0..model.qualities).zip(&mut buffers.targets) {
@@ -359,6 +406,20 @@ impl Block<'_> {
             };
             task.run(effort, &mut buffers.targets)?;
         }
+        Ok(())
+    }
+
+    /// Measures and codes the indices in `buffers`. `left` is the squared error of coefficients under those
+    /// of the last quality.
+    fn finish<E: Filtered>(
+        &self,
+        model: &WaveletModel,
+        left: &dyn Fn(&[E]) -> f64,
+        buffers: &mut Buffers<E>,
+        coarsest: &mut Vec<i32>,
+        wide: bool,
+    ) -> Result<Option<Encoded>> {
+        let levels = usize::from(model.qualities);
         let last = &buffers.targets[levels - 1];
         if last.iter().all(|&k| k.into() == 0)
             && let Some(flat) = self.flat(model.residual, levels)
@@ -373,10 +434,7 @@ impl Block<'_> {
         for quality in 0..model.qualities {
             let error = self.measure(model, quality, buffers);
             let last = quality + 1 == model.qualities;
-            if last
-                && !wide
-                && self.wrapped(error, model, coefficients, &buffers.targets[levels - 1])
-            {
+            if last && !wide && self.wrapped(error, model, &|| left(&buffers.targets[levels - 1])) {
                 return Ok(None);
             }
             let in_values = |r| ranked::error(r, self.values, &buffers.decoded);
@@ -459,12 +517,11 @@ impl Block<'_> {
     /// Whether working values must have wrapped around: the squared error is far over what
     /// quantisation, were the transform orthogonal, and rounding make, or a voxel jumps from one end
     /// of the range towards the other.
-    fn wrapped<E: Filtered>(
+    fn wrapped(
         &self,
         LevelError { sse, max }: LevelError,
         model: &WaveletModel,
-        coefficients: &[f32],
-        indices: &[E],
+        left: &dyn Fn() -> f64,
     ) -> bool {
         if model.reversible {
             return max > 0.0;
@@ -475,10 +532,7 @@ impl Block<'_> {
             return true;
         }
         let rounding = self.values.len() as f64 * (4.0 * unit * unit + 0.5);
-        sse > 4.0 * rounding
-            && sse
-                > 4.0
-                    * (self.quantisation_sse(model, coefficients, indices) * unit * unit + rounding)
+        sse > 4.0 * rounding && sse > 4.0 * (left() * unit * unit + rounding)
     }
 
     fn quantisation_sse<E: Filtered>(

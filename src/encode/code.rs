@@ -1,5 +1,7 @@
 //! One block of a pass: its voxels as they are read, in the way that the volume wants them coded.
 
+use std::borrow::Cow;
+
 use byteorder::{ByteOrder, LittleEndian as Le};
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError, encode_block};
@@ -8,6 +10,7 @@ use super::masked::filled;
 use super::overview::TierVoxels;
 use crate::Result;
 use crate::codec::bands::BlockShape;
+use crate::codec::mask::Class;
 use crate::model::Residual;
 use crate::volume::{BlockGrid, Region, VoxelSource};
 
@@ -29,7 +32,28 @@ pub(super) enum TierSource<'a> {
     Overview(&'a TierVoxels),
 }
 
+/// How the values of a block are to be taken.
+pub(super) enum Kind {
+    /// Units of `q`.
+    Units,
+    /// Ranks in the list of the volume.
+    Ranks,
+    /// Units of `q` of these voxels, of which every bit must come back.
+    Bits(Vec<f32>),
+    /// Units of `q`, filled in where these classes say so.
+    Masked(Vec<Class>),
+}
+
+/// A block that is read and about to be coded.
+pub(super) struct Ready<'v> {
+    pub(super) block: [u64; 3],
+    /// What is coded, `[z][y][x]`, all finite.
+    pub(super) values: Cow<'v, [f32]>,
+    pub(super) kind: Kind,
+}
+
 impl Job<'_> {
+    /// Codes a block whose values are as [`Self::read`] leaves them.
     pub(super) fn code(
         &self,
         plan: &BlockPlan<'_>,
@@ -38,48 +62,76 @@ impl Job<'_> {
         values: &[f32],
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
-        let region = grid.region(block);
-        let dims = region.extent().map(|n| n as usize);
+        let ready = self.ready(plan, block, Cow::Borrowed(values));
+        self.code_ready(plan, grid, &ready, scratch)
+    }
+
+    /// What is to be coded of a block whose values are as [`Self::read`] leaves them.
+    pub(super) fn ready<'v>(
+        &self,
+        plan: &BlockPlan<'_>,
+        block: [u64; 3],
+        values: Cow<'v, [f32]>,
+    ) -> Ready<'v> {
+        let (values, kind) = if plan.model.ranks && self.ranks().is_some() {
+            (values, Kind::Ranks)
+        } else if plan.model.residual == Residual::FloatBits {
+            let units = self.units_of(&values);
+            (Cow::Owned(units), Kind::Bits(values.into_owned()))
+        } else if self.scan.masked && values.iter().any(|v| !v.is_finite()) {
+            let classes = values.iter().map(|&v| Class::of(v)).collect();
+            let values = filled(&values, self.scan.q_min);
+            (Cow::Owned(values), Kind::Masked(classes))
+        } else {
+            (values, Kind::Units)
+        };
+        Ready {
+            block,
+            values,
+            kind,
+        }
+    }
+
+    pub(super) fn code_ready(
+        &self,
+        plan: &BlockPlan<'_>,
+        grid: &BlockGrid,
+        ready: &Ready<'_>,
+        scratch: &mut EncodeScratch,
+    ) -> Result<Coded> {
+        let region = grid.region(ready.block);
         let plan = &BlockPlan {
             search: (plan.search).map(|effort| effort.beside(neighbours(grid, &region))),
             ..*plan
         };
-        let shape = BlockShape {
-            dims,
-            depth: plan_depth(self.block_log2),
-        };
-        if let Some(ranks) = self.ranks().filter(|_| plan.model.ranks) {
-            return self.code_ranks(ranks, plan, shape, block, values, scratch);
+        let shape = self.shape_of(grid, ready.block);
+        match &ready.kind {
+            Kind::Units => self.code_units(plan, shape, ready, &[], scratch),
+            Kind::Ranks => self.code_ranks(plan, shape, ready, scratch),
+            Kind::Bits(voxels) => Ok(Coded {
+                finite: voxels.iter().filter(|v| v.is_finite()).count() as u64,
+                ..self.code_units(plan, shape, ready, voxels, scratch)?
+            }),
+            Kind::Masked(classes) => self.code_masked(plan, shape, ready, classes, scratch),
         }
-        if plan.model.residual == Residual::FloatBits {
-            return self.code_bits(plan, shape, block, values, scratch);
-        }
-        if self.scan.masked && values.iter().any(|v| !v.is_finite()) {
-            return self.code_masked(plan, shape, block, values, scratch);
-        }
-        self.code_units(plan, shape, block, (values, &[]), scratch)
     }
 
-    /// A block of float32 voxels that must come back bit for bit.
-    fn code_bits(
-        &self,
-        plan: &BlockPlan<'_>,
-        shape: BlockShape,
-        block: [u64; 3],
-        voxels: &[f32],
-        scratch: &mut EncodeScratch,
-    ) -> Result<Coded> {
+    pub(super) fn shape_of(&self, grid: &BlockGrid, block: [u64; 3]) -> BlockShape {
+        BlockShape {
+            dims: grid.region(block).extent().map(|n| n as usize),
+            depth: plan_depth(self.block_log2),
+        }
+    }
+
+    /// Float32 voxels in units of `q`, filled in where they are not finite.
+    fn units_of(&self, voxels: &[f32]) -> Vec<f32> {
         let mut units = Vec::new();
         let bytes: Vec<u8> = voxels.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.scan.values.to_units(&bytes, &mut units);
         if self.scan.masked {
             units = filled(&units, self.scan.q_min);
         }
-        let coded = self.code_units(plan, shape, block, (&units, voxels), scratch)?;
-        Ok(Coded {
-            finite: voxels.iter().filter(|v| v.is_finite()).count() as u64,
-            ..coded
-        })
+        units
     }
 
     /// A block of finite values in units of `q`, and the voxels if every bit of them must come back.
@@ -87,23 +139,23 @@ impl Job<'_> {
         &self,
         plan: &BlockPlan<'_>,
         shape: BlockShape,
-        block: [u64; 3],
-        (values, exact): (&[f32], &[f32]),
+        ready: &Ready<'_>,
+        exact: &[f32],
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
-        let (encoded, errors) = encode_block(plan, shape, values, exact, scratch)?;
+        let (encoded, errors) = encode_block(plan, shape, &ready.values, exact, scratch)?;
         let coarsest = if plan.want_coarsest {
             scratch.coarsest(&encoded, &shape)
         } else {
             Vec::new()
         };
         Ok(Coded {
-            block,
+            block: ready.block,
             encoded,
             errors,
             coarsest,
             masked: false,
-            finite: values.len() as u64,
+            finite: ready.values.len() as u64,
         })
     }
 
@@ -135,7 +187,7 @@ impl Job<'_> {
 }
 
 /// Whether there is a block before and after this one, along x, y and z.
-fn neighbours(grid: &BlockGrid, region: &Region) -> [[bool; 2]; 3] {
+pub(super) fn neighbours(grid: &BlockGrid, region: &Region) -> [[bool; 2]; 3] {
     [0, 1, 2].map(|a| [region.start[a] > 0, region.end[a] < grid.extent[a]])
 }
 

@@ -116,6 +116,21 @@ impl Positions {
         }
     }
 
+    /// What working values are relative to: in units of `q`, or along the curve.
+    pub(super) fn centre(&self) -> f64 {
+        self.centre
+    }
+
+    /// Working units of a unit of `q`, or of a segment of the curve.
+    pub(super) fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Values at the ends of the segments of the curve, if there is one.
+    pub(super) fn knots(&self) -> Option<&[f64; SEGMENTS + 1]> {
+        self.knots.as_ref()
+    }
+
     #[inline(always)]
     pub(super) fn of(&self, value: f32) -> f32 {
         let Some(knots) = &self.knots else {
@@ -158,11 +173,7 @@ impl Forgiven {
         if model.residual.is_some() || count < values.len() / FEW {
             return None;
         }
-        // What 16 bits have room for beside values that fill their part.
-        let room = match model.precision {
-            Precision::I16 => ROOM,
-            Precision::I32 => ROOM.max(positions.of(hi) - positions.of(lo)),
-        };
+        let room = room_beyond(model, positions.of(hi) - positions.of(lo));
         let places = (0..).zip(values).filter(|&(_, &v)| at_an_end(v));
         Some(Self {
             voxels: places.map(|(i, &v)| (i, v >= hi)).collect(),
@@ -184,6 +195,15 @@ impl Forgiven {
                 moved.clamp(self.low - self.room, self.low)
             };
         }
+    }
+}
+
+/// How far beyond its ends working values of a block that spans `width` of them may go: what 16 bits have
+/// room for beside values that fill their part.
+pub(super) fn room_beyond(model: &WaveletModel, width: f32) -> f32 {
+    match model.precision {
+        Precision::I16 => ROOM,
+        Precision::I32 => ROOM.max(width),
     }
 }
 
@@ -365,6 +385,7 @@ impl<'a> Trial<'a> {
             },
             ranks: None,
             reversible: None,
+            found: &[],
         };
         let each = |scratch: &mut EncodeScratch, (shape, values): &SampleBlock| {
             let (block, errors) = encode_block(&plan, *shape, values, &[], scratch)?;

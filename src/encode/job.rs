@@ -2,6 +2,7 @@
 
 use super::block::BlockPlan;
 use super::curve::CurveShape;
+use super::device::BatchEncoder;
 use super::filter::FilterShape;
 use super::grid::{GridChoice, GridPlan, GridWanted, grid_models};
 use super::plan::{Models, Reversible, WaveletWanted, Wavelets};
@@ -24,6 +25,8 @@ pub(crate) struct Job<'a> {
     pub(crate) scan: Scan,
     pub(crate) coder: RangeCoder,
     pub(crate) cpu: CpuBackend,
+    /// What finds wavelet indices of whole batches, if there is a device.
+    pub(crate) device: Option<&'a BatchEncoder>,
     pub(crate) pool: &'a rayon::ThreadPool,
     pub(crate) progress: &'a ProgressFn<'a>,
     pub(crate) block_log2: u32,
@@ -154,11 +157,13 @@ impl Job<'_> {
                     models: models.grids(),
                     lambda: models.lambda(),
                     seed: self.options.seed,
+                    trained: None,
                 }
             },
             map: self.scan.values,
             ranks: None,
             reversible: models.reversible(tier),
+            found: &[],
         }
     }
 

@@ -1,7 +1,7 @@
 //! Blocks with voxels that are not finite.
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock};
-use super::code::Coded;
+use super::code::{Coded, Ready};
 use super::job::Job;
 use crate::codec::bands::BlockShape;
 use crate::codec::mask::{Class, encode_mask};
@@ -9,24 +9,22 @@ use crate::model::NON_FINITE;
 use crate::{Error, Result};
 
 impl Job<'_> {
-    /// A block with voxels that are not finite: they are filled in, coded like the rest, and
+    /// A block with voxels that are not finite: they were filled in, are coded like the rest, and
     /// marked in a mask in front of the first layer. Errors of the filled voxels count, but are
     /// shared out over the finite ones, so figures are never better than the truth.
     pub(super) fn code_masked(
         &self,
         plan: &BlockPlan<'_>,
         shape: BlockShape,
-        block: [u64; 3],
-        values: &[f32],
+        ready: &Ready<'_>,
+        classes: &[Class],
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
-        let classes: Vec<Class> = values.iter().map(|&v| Class::of(v)).collect();
         let plan = &BlockPlan {
             allow_constant: false,
             ..*plan
         };
-        let values = filled(values, self.scan.q_min);
-        let coded = self.code_units(plan, shape, block, (&values, &[]), scratch)?;
+        let coded = self.code_units(plan, shape, ready, &[], scratch)?;
         let mut coarsest = coded.coarsest;
         let ([w, h, _], [nx, ny, _]) = (shape.dims_at(shape.depth), shape.dims);
         for (i, q) in coarsest.iter_mut().enumerate() {
@@ -44,7 +42,7 @@ impl Job<'_> {
             return Err(Error::Input("a block with a mask has no payload".into()));
         };
         if let Some(first) = layers.first_mut() {
-            let mask = encode_mask(&classes, shape.dims);
+            let mask = encode_mask(classes, shape.dims);
             let mut whole = (mask.len() as u32).to_le_bytes().to_vec();
             whole.extend(mask);
             whole.append(first);

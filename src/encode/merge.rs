@@ -97,6 +97,7 @@ fn overviews(
         },
         coder: shape.coder,
         cpu: CpuBackend::new(),
+        device: None,
         pool,
         progress,
         block_log2: u32::from(shape.block_log2),

@@ -7,6 +7,7 @@
 mod block;
 mod code;
 mod curve;
+mod device;
 mod exact;
 mod filter;
 mod flight;
@@ -44,7 +45,8 @@ pub(crate) use filter::FilterSample;
 pub(crate) use forward::forward;
 #[cfg(feature = "bench")]
 pub(crate) use grid::{
-    GridChoice, GridPlan, GridWanted, PlainSize, encode_plain_block, fitted_weights, grid_models,
+    GridChoice, GridPlan, GridTraining, GridTrainingBlock, GridWanted, JointBatch, PlainSize,
+    TrainedBlock, encode_plain_block, fitted_weights, grid_models, train_batch,
 };
 pub use merge::{merge, merge_sources};
 pub use options::*;
@@ -83,12 +85,15 @@ pub fn encode(
     let allow = options.nan_mask || options.target == Target::Lossless;
     let listed = options.may_have_ranks(source.dtype());
     let (scan, ranks) = scan::scan(source, (allow, listed), &pool, progress)?;
+    let device = (options.device.as_ref()).map(device::BatchEncoder::new);
+    let device = device.transpose()?;
     let mut job = job::Job {
         source,
         options,
         scan,
         coder: RangeCoder::new(scan.q_min, scan.q_max)?,
         cpu: CpuBackend::new(),
+        device: device.as_ref(),
         pool: &pool,
         progress,
         block_log2: options.block.ilog2(),

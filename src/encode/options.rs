@@ -1,7 +1,9 @@
 //! What an encode is asked for.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::backend::cuda::Device;
 use crate::volume::DType;
 
 /// The quality that the encoded file must have.
@@ -139,6 +141,9 @@ pub struct EncodeOptions {
     pub force: bool,
     /// Where the search for an SSIM starts.
     pub first_guess: FirstGuess,
+    /// A device that works on whole batches of blocks beside the CPU; `None` = the CPU alone. Its limits say
+    /// how much of its memory batches may take. Files are as good, but not the same bytes.
+    pub device: Option<Arc<dyn Device>>,
 }
 
 impl Default for EncodeOptions {
@@ -158,6 +163,7 @@ impl Default for EncodeOptions {
             nan_mask: false,
             force: false,
             first_guess: FirstGuess::default(),
+            device: None,
         }
     }
 }
@@ -239,6 +245,12 @@ impl EncodeOptions {
             first_guess,
             ..self
         }
+    }
+
+    /// Works on a device too, or on the CPU alone.
+    #[must_use]
+    pub fn with_device(self, device: Option<Arc<dyn Device>>) -> Self {
+        Self { device, ..self }
     }
 
     /// Replaces an existing output, or refuses to.

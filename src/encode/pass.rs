@@ -19,6 +19,19 @@ use crate::volume::{BlockGrid, Region};
 use crate::writer::{BlockPayload, BlockRecord, FilePlan, HgvWriter, WriterOptions, with_suffix};
 use crate::{Error, Result};
 
+/// One tier of a pass.
+pub(super) struct TierWork<'a> {
+    models: &'a Models,
+    pub(super) index: u8,
+    pub(super) plan: BlockPlan<'a>,
+    pub(super) grid: BlockGrid,
+    pub(super) pages: Pages,
+    source: &'a TierSource<'a>,
+    above: Option<&'a TierVoxels>,
+    /// Voxels so far.
+    done: AtomicU64,
+}
+
 impl Job<'_> {
     /// Encodes the volume into a file at `path`; until it is whole it is the `.partial` of `output`.
     pub(crate) fn write(
@@ -150,85 +163,137 @@ impl Job<'_> {
         totals: &mut Totals,
     ) -> Result<()> {
         let (steps, range) = (layer_steps(self.levels()), |lo, hi| self.range(lo, hi));
-        let plan = self.block_plan(models, index, &steps, &range, above.is_some());
-        let (grid, pages) = (self.grid(tier.extent), *writer.shape().tier_pages(index)?);
+        let work = TierWork {
+            models,
+            index,
+            plan: self.block_plan(models, index, &steps, &range, above.is_some()),
+            grid: self.grid(tier.extent),
+            pages: *writer.shape().tier_pages(index)?,
+            source,
+            above,
+            done: AtomicU64::new(0),
+        };
+        match self.device {
+            Some(device) => self.write_on_device(device, &work, writer, totals),
+            None => self.write_on_cpu(&work, writer, totals),
+        }
+    }
+
+    fn write_on_cpu(
+        &self,
+        work: &TierWork<'_>,
+        writer: &mut HgvWriter,
+        totals: &mut Totals,
+    ) -> Result<()> {
         let flight = self.flight();
-        let total = Region::whole(tier.extent).voxels();
-        let done = AtomicU64::new(0);
-        for (n, page) in pages.iter().enumerate() {
-            if self
-                .options
-                .shard
-                .is_some_and(|(i, of)| n as u64 % u64::from(of) != u64::from(i))
-            {
-                continue;
-            }
-            writer.begin_cluster(index, page)?;
-            let rows = rows_of(&pages, page, flight.row);
+        for page in self.pages_of(work) {
+            writer.begin_cluster(work.index, page)?;
+            let rows = rows_of(&work.pages, page, flight.row);
             for chunk in rows.chunks(flight.rows) {
                 let coded = self.pool.install(|| {
                     chunk
                         .par_iter()
                         .map_init(EncodeScratch::default, |scratch, row| {
-                            self.code_row(&plan, &grid, row, source, scratch, &|voxels| {
-                                let done = done.fetch_add(voxels, Ordering::Relaxed) + voxels;
-                                let phase = if index == 0 { "encode" } else { "overview" };
-                                report(self.progress, Progress { phase, done, total })
-                            })
+                            self.code_row(work, row, scratch)
                         })
                         .collect::<Result<Vec<_>>>()
                 })?;
-                for c in coded.into_iter().flatten() {
-                    totals.add(&c, index, &grid);
-                    if let Some(above) = above {
-                        above.put(
-                            &halved(&grid, c.block, plan_depth(self.block_log2)),
-                            &c.coarsest,
-                        )?;
-                    }
-                    let block = c.block;
-                    writer.put_block(block, &self.record(c, models, index)?)?;
-                }
+                self.put(work, coded.into_iter().flatten(), writer, totals)?;
             }
             writer.finish_cluster()?;
         }
         Ok(())
     }
 
+    /// The pages of a tier that this encode writes, in order.
+    pub(super) fn pages_of<'w>(
+        &self,
+        work: &'w TierWork<'_>,
+    ) -> impl Iterator<Item = [u64; 3]> + use<'w, '_> {
+        let shard = self.options.shard;
+        let mine = move |n: u64| shard.is_none_or(|(i, of)| n % u64::from(of) == u64::from(i));
+        let pages = (0..).zip(work.pages.iter());
+        pages.filter(move |(n, _)| mine(*n)).map(|(_, page)| page)
+    }
+
+    /// Writes blocks of the cluster that was begun, in order.
+    pub(super) fn put(
+        &self,
+        work: &TierWork<'_>,
+        coded: impl Iterator<Item = Coded>,
+        writer: &mut HgvWriter,
+        totals: &mut Totals,
+    ) -> Result<()> {
+        for c in coded {
+            totals.add(&c, work.index, &work.grid);
+            if let Some(above) = work.above {
+                let place = halved(&work.grid, c.block, plan_depth(self.block_log2));
+                above.put(&place, &c.coarsest)?;
+            }
+            let block = c.block;
+            writer.put_block(block, &self.record(c, work.models, work.index)?)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the caller that so many voxels more are done.
+    pub(super) fn report_done(&self, work: &TierWork<'_>, voxels: u64) -> Result<()> {
+        let done = work.done.fetch_add(voxels, Ordering::Relaxed) + voxels;
+        let phase = if work.index == 0 {
+            "encode"
+        } else {
+            "overview"
+        };
+        let total = Region::whole(work.grid.extent).voxels();
+        report(self.progress, Progress { phase, done, total })
+    }
+
     /// Encodes a row of blocks along x; their voxels are read at once.
     fn code_row(
         &self,
-        plan: &BlockPlan<'_>,
-        grid: &BlockGrid,
+        work: &TierWork<'_>,
         row: &[[u64; 3]],
-        source: &TierSource<'_>,
         scratch: &mut EncodeScratch,
-        done: &dyn Fn(u64) -> Result<()>,
     ) -> Result<Vec<Coded>> {
+        let mut coded = Vec::new();
+        self.read_row(work, row, |block, values| {
+            self.report_done(work, values.len() as u64)?;
+            coded.push(self.code(&work.plan, &work.grid, block, values, scratch)?);
+            Ok(())
+        })?;
+        Ok(coded)
+    }
+
+    /// Hands out the values of a row of blocks along x, which are read at once.
+    pub(super) fn read_row(
+        &self,
+        work: &TierWork<'_>,
+        row: &[[u64; 3]],
+        mut each: impl FnMut([u64; 3], &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let grid = &work.grid;
         let (Some(&first), Some(&last)) = (row.first(), row.last()) else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let whole = Region {
             start: grid.region(first).start,
             end: grid.region(last).end,
         };
         let (mut line, mut values) = (Vec::new(), Vec::new());
-        self.read(source, &whole, &mut line)?;
-        row.iter()
-            .map(|&block| {
-                let region = grid.region(block);
-                values.clear();
-                let (from, width) = (
-                    (region.start[0] - whole.start[0]) as usize,
-                    region.extent()[0] as usize,
-                );
-                for l in line.chunks_exact(whole.extent()[0] as usize) {
-                    values.extend_from_slice(&l[from..from + width]);
-                }
-                done(region.voxels())?;
-                self.code(plan, grid, block, &values, scratch)
-            })
-            .collect()
+        self.read(work.source, &whole, &mut line)?;
+        for &block in row {
+            let region = grid.region(block);
+            values.clear();
+            let (from, width) = (
+                (region.start[0] - whole.start[0]) as usize,
+                region.extent()[0] as usize,
+            );
+            for l in line.chunks_exact(whole.extent()[0] as usize) {
+                values.extend_from_slice(&l[from..from + width]);
+            }
+            each(block, &values)?;
+        }
+        Ok(())
     }
 
     fn record(&self, coded: Coded, models: &Models, tier: u8) -> Result<BlockRecord> {
@@ -267,7 +332,7 @@ pub(crate) fn halved(grid: &BlockGrid, block: [u64; 3], depth: usize) -> Region 
 }
 
 /// The blocks of a page as rows along x of at most `longest`, in slot order.
-fn rows_of(pages: &Pages, page: [u64; 3], longest: usize) -> Vec<Vec<[u64; 3]>> {
+pub(super) fn rows_of(pages: &Pages, page: [u64; 3], longest: usize) -> Vec<Vec<[u64; 3]>> {
     let width = pages.sides(page)[0].max(1) as usize;
     let blocks: Vec<_> = (0..pages.slots(page))
         .map(|slot| pages.block(page, slot))

@@ -1,33 +1,32 @@
 //! Blocks of ranks: a volume of few distinct values stores each voxel's place among them.
 
 use super::block::{BlockPlan, EncodeScratch, EncodedBlock, LevelError};
-use super::code::Coded;
+use super::code::{Coded, Ready};
 use super::job::Job;
-use crate::Result;
 use crate::backend::ValueRange;
 use crate::codec::bands::BlockShape;
 use crate::model::Ranks;
+use crate::{Error, Result};
 
 impl Job<'_> {
     /// A block of ranks. What the index says of it, and what an overview is made from, are values.
     pub(super) fn code_ranks(
         &self,
-        ranks: &Ranks,
         plan: &BlockPlan<'_>,
         shape: BlockShape,
-        block: [u64; 3],
-        values: &[f32],
+        ready: &Ready<'_>,
         scratch: &mut EncodeScratch,
     ) -> Result<Coded> {
+        let ranks = (self.ranks()).ok_or_else(|| Error::argument("ranks without their list"))?;
         let range = |lo, hi| self.rank_range(ranks, lo, hi);
-        let first = values.first().map_or(0, |&r| r as i32);
+        let first = ready.values.first().map_or(0, |&r| r as i32);
         let plan = &BlockPlan {
             range: &range,
             ranks: Some(ranks),
             allow_constant: plan.allow_constant && ranks.is_coded_exactly(first),
             ..*plan
         };
-        let coded = self.code_units(plan, shape, block, (values, &[]), scratch)?;
+        let coded = self.code_units(plan, shape, ready, &[], scratch)?;
         let encoded = match coded.encoded {
             EncodedBlock::Constant(rank) => EncodedBlock::Constant(ranks.coded(rank)),
             EncodedBlock::Payload {
@@ -52,7 +51,7 @@ impl Job<'_> {
     }
 
     /// The ranks that a decoder allows in a block of ranks `lo..=hi`.
-    fn rank_range(&self, ranks: &Ranks, lo: i32, hi: i32) -> Result<ValueRange> {
+    pub(super) fn rank_range(&self, ranks: &Ranks, lo: i32, hi: i32) -> Result<ValueRange> {
         let stated = self.range(ranks.coded(lo), ranks.coded(hi))?;
         let (lo, hi) = ranks.within(stated.lo, stated.hi).unwrap_or((lo, hi));
         Ok(ValueRange { lo, hi })

@@ -8,6 +8,7 @@ use super::Progress;
 use super::block::EncodeScratch;
 use super::code::{Coded, TierSource, plan_depth};
 use super::curve::SampleBlock;
+use super::device::Stage;
 use super::job::Job;
 use super::plan::layer_steps;
 use super::scan::report;
@@ -108,6 +109,19 @@ impl Job<'_> {
         let grid = self.grid(self.source.extent());
         let total: u64 = blocks.iter().map(|&b| grid.region(b).voxels()).sum();
         let done = AtomicU64::new(0);
+        let report_done = |voxels: u64| {
+            let done = done.fetch_add(voxels, Ordering::Relaxed) + voxels;
+            let phase = "search";
+            report(self.progress, Progress { phase, done, total })
+        };
+        if let Some(encoder) = self.device {
+            let stage = Stage {
+                encoder,
+                plan: &plan,
+                grid: &grid,
+            };
+            return self.measure_on_device(&stage, blocks, &report_done);
+        }
         let mut totals = self.no_totals();
         for chunk in blocks.chunks(self.flight().blocks) {
             let coded: Vec<Coded> = self.pool.install(|| {
@@ -117,16 +131,7 @@ impl Job<'_> {
                         let region = grid.region(block);
                         let mut values = Vec::new();
                         self.read(&TierSource::Volume(self.source), &region, &mut values)?;
-                        let done =
-                            done.fetch_add(region.voxels(), Ordering::Relaxed) + region.voxels();
-                        report(
-                            self.progress,
-                            Progress {
-                                phase: "search",
-                                done,
-                                total,
-                            },
-                        )?;
+                        report_done(region.voxels())?;
                         self.code(&plan, &grid, block, &values, scratch)
                     })
                     .collect::<Result<_>>()

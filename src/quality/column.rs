@@ -15,7 +15,7 @@ pub(super) const SIDE: u64 = 256;
 pub(super) const DEPTH: u64 = 64;
 /// Levels of detail that are measured.
 pub(super) const LODS: usize = 4;
-const HALO: u64 = ((WINDOW as u64) - 1) << (LODS - 1);
+pub(super) const HALO: u64 = ((WINDOW as u64) - 1) << (LODS - 1);
 
 /// What a column (or, merged, a volume) has gathered.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,13 +1,16 @@
 //! Comparing two volumes.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::column::{Column, DEPTH, LODS, SIDE, Sums};
+use super::device::Statistics;
 use super::values::{Bounds, Scale, to_f32};
+use crate::backend::cuda::Device;
 use crate::volume::{Extent, Region, VoxelSource};
 use crate::{Error, Result};
 
@@ -99,14 +102,44 @@ pub fn compare(
     options: &CompareOptions,
     progress: &CompareProgress,
 ) -> Result<Comparison> {
+    let extent = common_extent(a, b)?;
+    let measure = |scale, meter: &Meter<'_>| -> Result<Vec<Sums>> {
+        starts(extent)
+            .into_par_iter()
+            .map(|start| Column::new([a, b], start, scale, options.ssim).run(&|n| meter.add(n)))
+            .collect()
+    };
+    workers(options.threads)?.install(|| run(a, extent, options, progress, measure))
+}
+
+/// The same with the sums made on a device, box by box; they differ in their last digits at most.
+///
+/// # Errors
+/// As [`compare`], and [`Error::Device`] and [`Error::DeviceMemory`].
+pub fn compare_on(
+    device: &Arc<dyn Device>,
+    a: &dyn VoxelSource,
+    b: &dyn VoxelSource,
+    options: &CompareOptions,
+    progress: &CompareProgress,
+) -> Result<Comparison> {
+    let extent = common_extent(a, b)?;
+    let measure = |scale, meter: &Meter<'_>| {
+        let mut statistics = Statistics::new(device)?;
+        statistics.sums([a, b], scale, options.ssim, &|n| meter.add(n))
+    };
+    workers(options.threads)?.install(|| run(a, extent, options, progress, measure))
+}
+
+fn common_extent(a: &dyn VoxelSource, b: &dyn VoxelSource) -> Result<Extent> {
     let extent = a.extent();
-    if extent != b.extent() {
-        return Err(Error::argument(format!(
-            "volumes of {extent:?} and {:?} voxels (x, y, z) cannot be compared; they must be of one size",
-            b.extent()
-        )));
+    if extent == b.extent() {
+        return Ok(extent);
     }
-    workers(options.threads)?.install(|| run([a, b], extent, options, progress))
+    Err(Error::argument(format!(
+        "volumes of {extent:?} and {:?} voxels (x, y, z) cannot be compared; they must be of one size",
+        b.extent()
+    )))
 }
 
 /// Worker threads; 0 = as many as there are cores.
@@ -116,10 +149,11 @@ pub(crate) fn workers(count: usize) -> Result<rayon::ThreadPool> {
 }
 
 fn run(
-    sources: [&dyn VoxelSource; 2],
+    a: &dyn VoxelSource,
     extent: Extent,
     options: &CompareOptions,
     progress: &CompareProgress,
+    measure: impl FnOnce(Scale, &Meter<'_>) -> Result<Vec<Sums>>,
 ) -> Result<Comparison> {
     let voxels = Region::whole(extent).voxels();
     let passes = if options.range.is_none() { 2 } else { 1 };
@@ -130,17 +164,11 @@ fn run(
     };
     let (min, max) = match options.range {
         Some(range) => range,
-        None => bounds(sources[0], &meter)?,
+        None => bounds(a, &meter)?,
     };
     let scale = Scale::new(min, max - min);
-    let columns: Vec<Sums> = starts(extent)
-        .into_par_iter()
-        .map(|start| {
-            Column::new(sources, start, scale, options.ssim).run(&|voxels| meter.add(voxels))
-        })
-        .collect::<Result<_>>()?;
     let mut sums = Sums::default();
-    columns.iter().for_each(|c| sums.merge(c));
+    measure(scale, &meter)?.iter().for_each(|c| sums.merge(c));
     Ok(Comparison::from_sums(&sums, max - min, voxels))
 }
 

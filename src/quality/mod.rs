@@ -20,12 +20,14 @@
 
 mod column;
 mod compare;
+mod device;
 mod ssim;
 mod stats;
 mod values;
 
-pub use compare::{CompareOptions, CompareProgress, Comparison, compare};
+pub use compare::{CompareOptions, CompareProgress, Comparison, compare, compare_on};
 pub(crate) use compare::{value_range, workers};
+pub(crate) use device::{Statistics, TurningSums};
 pub use stats::ErrorStats;
 pub(crate) use values::Scale;
 pub use values::to_f32;

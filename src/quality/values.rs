@@ -91,6 +91,11 @@ impl Scale {
         Self { min, factor }
     }
 
+    /// What is taken off values, and what they are then multiplied by.
+    pub(super) fn parts(self) -> (f64, f64) {
+        (self.min, self.factor)
+    }
+
     pub(crate) fn apply(self, values: &mut [f32]) {
         for v in values {
             let finite = v.abs() <= f32::MAX;

@@ -1,9 +1,9 @@
-//! Reading files that lie on web servers.
+//! Volumes over a network: reading files that lie on web servers, and what to read next.
 //!
 //! Any server or object store that answers range requests will do. Opening is one request; every
 //! answer is held against the version of the file that opening saw, so that bytes of two versions
-//! never mix. Owns HTTP, retries and versions; knows nothing of blocks (container design, "Remote
-//! reading").
+//! never mix. Owns HTTP, retries and versions, and in [`schedule`] the order in which a view gets its
+//! blocks; the two know nothing of each other.
 
 #[cfg(feature = "http")]
 mod answer;
@@ -13,6 +13,7 @@ mod client;
 mod options;
 #[cfg(feature = "http")]
 mod retry;
+pub mod schedule;
 #[cfg(feature = "http")]
 mod source;
 #[cfg(feature = "http")]

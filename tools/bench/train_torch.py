@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times one Adam step over a whole block in PyTorch: the peer of hgv-train-speed.
 
-Usage: train_torch.py MODELS [--compile]   (MODELS: JSON, as hgv-train-speed passes it)
+Usage: train_torch.py MODELS [--compile] [--cuda]   (MODELS: JSON, as `hgv-train-speed --models` prints it)
 
 Each model is run in every formulation below with 1 and 2 threads; the fastest of each is printed,
 one JSON line per model and thread count. Same levels, features, network and batch as hgv; linear
@@ -9,7 +9,7 @@ refinement; hash tables are gathered once per vertex through indices computed be
 
 * interpolate: F.interpolate (trilinear, align_corners), skip features summed coarse to fine
 * matmul: the same interpolation as three small matrix products, one per axis
---compile adds torch.compile of both.
+--compile adds torch.compile of both; --cuda runs on the first GPU instead, and says 0 threads.
 """
 import json
 import sys
@@ -123,16 +123,20 @@ def seconds(spec, how, compiled):
     adam = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     forward = torch.compile(model) if compiled else model
 
+    cuda = "--cuda" in sys.argv
+
     def step():
         adam.zero_grad(set_to_none=True)
         loss = F.mse_loss(forward(), target)
         loss.backward()
         adam.step()
+        if cuda:
+            torch.cuda.synchronize()
 
     for _ in range(3):
         step()
     # One thread: CPU time, from which other work on the machine takes less away.
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    clock = time.process_time if torch.get_num_threads() == 1 and not cuda else time.perf_counter
     best, end = float("inf"), time.perf_counter() + 4
     while time.perf_counter() < end:
         start = clock()
@@ -143,9 +147,12 @@ def seconds(spec, how, compiled):
 
 def main():
     ways = [(how, c) for c in ([False, True] if "--compile" in sys.argv else [False]) for how in ("interpolate", "matmul")]
+    cuda = "--cuda" in sys.argv
+    if cuda:
+        torch.set_default_device("cuda")
     for spec in json.loads(sys.argv[1]):
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
+        for threads in (0,) if cuda else (1, 2):
+            torch.set_num_threads(max(threads, 1))
             times = {}
             for how, compiled in ways:
                 times[how + (", compiled" if compiled else "")] = seconds(spec, how, compiled)

@@ -21,7 +21,7 @@ impl<'a> Parts<'a> {
         // A last layer without bytes has neither a model's part nor a residual.
         let ends = job.model.residual().is_some() && layers.len() == job.steps.len();
         if let Some(last) = layers.last_mut().filter(|l| ends && !l.is_empty()) {
-            let (model, rest) = split(last)?;
+            let (model, rest) = split_layer(last)?;
             (*last, residual) = (model, Some(rest));
         }
         Ok(Self { layers, residual })
@@ -29,7 +29,7 @@ impl<'a> Parts<'a> {
 }
 
 /// The layers must give the level of detail, all of it at one quality.
-pub(super) fn check_prefix(job: &BlockJob<'_>) -> Result<()> {
+pub(crate) fn check_prefix(job: &BlockJob<'_>) -> Result<()> {
     let last = job
         .layers
         .len()
@@ -59,7 +59,7 @@ impl Mask {
     /// The mask that the first layer begins with, and the layers without it.
     pub(super) fn split_off(job: &BlockJob<'_>) -> Result<(Self, Vec<Vec<u8>>)> {
         let mut layers = job.layers.to_vec();
-        let (mask, rest) = split(&layers[0])?;
+        let (mask, rest) = split_layer(&layers[0])?;
         let classes = decode_mask(mask, job.shape.dims)?;
         layers[0] = rest.to_vec();
         Ok((Self(classes), layers))
@@ -78,7 +78,7 @@ impl Mask {
 }
 
 /// A layer of two parts: u32 length of the first, the first, the second.
-fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+pub(crate) fn split_layer(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let length = bytes.get(..4).map(|b| Le::read_u32(b) as usize);
     length
         .and_then(|n| bytes[4..].split_at_checked(n))

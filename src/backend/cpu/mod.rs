@@ -17,6 +17,7 @@ pub(crate) use block::Reconstruction;
 pub use block::{CpuBackend, Scratch};
 pub(crate) use filter::{Ends, Filtered};
 pub(crate) use grid::GridScratch;
+pub(crate) use layers::{check_prefix, split_layer};
 pub use level::CpuLevel;
 pub(crate) use parts::GridParts;
 pub(crate) use simd::{Constant, Loops, PREDICT_1, PREDICT_2, UPDATE_1, UPDATE_2};

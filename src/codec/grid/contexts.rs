@@ -48,7 +48,7 @@ pub const fn generalise(context: usize) -> usize {
 }
 
 /// Class of a level by its spacing exponents.
-pub(super) fn class(spacing: [u8; 3]) -> usize {
+pub(crate) fn class(spacing: [u8; 3]) -> usize {
     let [x, y, z] = spacing;
     usize::from(x.max(y).max(z)).min(CLASSES - 1)
 }

@@ -6,7 +6,8 @@ mod hashed;
 mod network;
 mod parents;
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) mod random;
+#[doc(hidden)]
+pub mod random;
 mod rates;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use super::tables::TableSet;
 use crate::model::GridModel;
 use crate::{Error, Result};
 
+pub(crate) use contexts::class as level_class;
 pub use contexts::{COUNT, alphabet, generalise};
 pub(crate) use parents::{of as parents_of, of_entries as parents_of_entries};
 pub(crate) use rates::{Neighbours, Rates};

@@ -7,7 +7,7 @@ use crate::model::grid::{
 
 /// A small generator of random numbers (SplitMix64).
 #[derive(Debug)]
-pub(crate) struct Numbers(pub(crate) u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
@@ -19,7 +19,7 @@ impl Numbers {
     }
 
     /// `0..n`.
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
@@ -42,7 +42,7 @@ impl Numbers {
 }
 
 /// A model that a block of `dims` voxels may have, with weights in `layers` layers.
-pub(crate) fn model(numbers: &mut Numbers, dims: [usize; 3], layers: u64) -> GridModel {
+pub fn model(numbers: &mut Numbers, dims: [usize; 3], layers: u64) -> GridModel {
     let mut spacing = [0; 3].map(|_| numbers.below(8) as u8);
     let mut layer = 0;
     let levels = (0..=numbers.below(5)).map(|_| {
@@ -112,7 +112,7 @@ fn network(numbers: &mut Numbers, model: &GridModel) -> Network {
 }
 
 /// Weights of a block: features of zeros, of few and of many weights, of every magnitude.
-pub(crate) fn weights(numbers: &mut Numbers, model: &GridModel, dims: [usize; 3]) -> GridWeights {
+pub fn weights(numbers: &mut Numbers, model: &GridModel, dims: [usize; 3]) -> GridWeights {
     let mut weights = GridWeights::default();
     weights.reset(model, dims);
     for feature in weights.levels.iter_mut().flat_map(|l| &mut l.features) {

@@ -11,7 +11,7 @@ const SLOT_MARGIN: i32 = 16;
 /// Bits after which a slot learns no slower.
 const COUNT_TOP: u8 = 254;
 /// Share of the difference that a slot takes over after so many bits, in 1/65536.
-static RATES: [u16; 256] = rates();
+pub(crate) static RATES: [u16; 256] = rates();
 
 const fn rates() -> [u16; 256] {
     let (mut out, mut n) = ([0; 256], 0);

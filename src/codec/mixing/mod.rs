@@ -19,6 +19,7 @@ pub use layer::{Traversal, traverse_block};
 pub(super) use layer::{decode, encode};
 #[doc(hidden)]
 pub use layout::{ADAPTIVE, SLOTS, WEIGHTS};
+pub(crate) use mixer::RATES;
 #[doc(hidden)]
 pub use mixer::{Decider, Mixer, RATE, Trainer, followed};
 #[doc(hidden)]

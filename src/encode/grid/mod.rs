@@ -1,5 +1,6 @@
 //! Blocks under grid models: which model, which weights, and what they cost.
 
+mod batch;
 mod fit;
 mod network;
 #[cfg(feature = "bench")]
@@ -16,6 +17,9 @@ use crate::backend::cpu::GridScratch;
 use crate::codec::grid::{BlockNetwork, GridWeights, encode_grid_layer};
 use crate::model::GridModel;
 use crate::model::grid::Network;
+#[cfg(feature = "bench")]
+pub(crate) use batch::JointBatch;
+pub(crate) use batch::{GridTraining, GridTrainingBlock, TrainedBlock, train_batch};
 use fit::{Effort, Fit};
 #[cfg(feature = "bench")]
 pub(crate) use plain::{PlainSize, encode_plain_block};
@@ -56,6 +60,8 @@ pub(crate) struct GridPlan<'a> {
     pub(crate) lambda: f64,
     /// Of everything random.
     pub(crate) seed: u64,
+    /// What a device has found for the block.
+    pub(crate) trained: Option<&'a TrainedBlock>,
 }
 
 impl GridPlan<'_> {
@@ -65,6 +71,7 @@ impl GridPlan<'_> {
         models: &[],
         lambda: 0.0,
         seed: 0,
+        trained: None,
     };
 }
 
@@ -102,8 +109,14 @@ fn cheaper_grid(
     wavelet: &Encoded,
     scratch: &mut EncodeScratch,
 ) -> Result<Option<Encoded>> {
-    let lambda = block.plan.grid.lambda;
-    if roughly(block)? > WITHIN * cost(lambda, wavelet) {
+    let GridPlan {
+        lambda, trained, ..
+    } = block.plan.grid;
+    let roughly = match trained {
+        Some(trained) => trained.cost,
+        None => roughly(block)?,
+    };
+    if roughly > WITHIN * cost(lambda, wavelet) {
         return Ok(None);
     }
     let grid = encode_grid(block, scratch)?;
@@ -181,6 +194,7 @@ fn bytes((block, _): &Encoded) -> usize {
 }
 
 /// A fitted model.
+#[derive(Debug, Clone)]
 struct Candidate {
     model: usize,
     weights: GridWeights,
@@ -189,6 +203,15 @@ struct Candidate {
 
 fn encode_grid(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded> {
     let plan = block.plan.grid;
+    if let Some(trained) = plan.trained {
+        let TrainedBlock {
+            candidate,
+            cost,
+            network,
+        } = trained.clone();
+        let candidate = with_network(block, cost, candidate, network, scratch)?;
+        return finish(block, candidate, scratch);
+    }
     let mut best: Option<(f64, Candidate)> = None;
     for index in 0..plan.models.len() {
         let (error, candidate) = fit_model(block, index, effort(block.plan.preset))?;
@@ -200,7 +223,10 @@ fn encode_grid(block: &Block<'_>, scratch: &mut EncodeScratch) -> Result<Encoded
     let Some((cost, candidate)) = best else {
         return encode_wavelet(block, scratch);
     };
-    let candidate = with_network(block, cost, candidate, scratch)?;
+    let model = &plan.models[candidate.model];
+    let evaluation = &mut scratch.grid.evaluation;
+    let network = train_network(block, model, &candidate.weights, evaluation);
+    let candidate = with_network(block, cost, candidate, network, scratch)?;
     finish(block, candidate, scratch)
 }
 
@@ -226,13 +252,13 @@ fn with_network(
     block: &Block<'_>,
     cost: f64,
     candidate: Candidate,
+    network: Option<Network>,
     scratch: &mut EncodeScratch,
 ) -> Result<Candidate> {
     let plan = &block.plan.grid;
     let model = &plan.models[candidate.model];
     let buffers = &mut scratch.grid;
-    let trained = train_network(block, model, &candidate.weights, &mut buffers.evaluation);
-    let Some(network) = trained else {
+    let Some(network) = network else {
         return Ok(candidate);
     };
     let mut weights = candidate.weights.clone();
@@ -304,7 +330,7 @@ fn fit_model(block: &Block<'_>, index: usize, effort: Effort) -> Result<(f64, Ca
     let mut fit = Fit::new(span, model, plan.lambda as f32, relative(block))?;
     fit.run(&mut weights, effort);
     let error = fit.residual.iter().map(|&r| f64::from(r * r)).sum();
-    let layers = encode_layers(block, model, &mut weights)?;
+    let layers = encode_layers(model, block.plan.steps.len(), &mut weights)?;
     Ok((
         error,
         Candidate {
@@ -322,12 +348,11 @@ fn relative(block: &Block<'_>) -> Vec<f32> {
 }
 
 fn encode_layers(
-    block: &Block<'_>,
     model: &GridModel,
+    layers: usize,
     weights: &mut GridWeights,
 ) -> Result<Vec<Vec<u8>>> {
-    let layers = 0..block.plan.steps.len();
-    layers
+    (0..layers)
         .map(|i| encode_grid_layer(model, i, weights))
         .collect()
 }

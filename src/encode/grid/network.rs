@@ -9,7 +9,7 @@ use crate::model::GridModel;
 use crate::model::grid::{Matrix, Network};
 
 /// Largest hidden activation, as an integer, of the voxels that were looked at.
-const ACTIVATION: f32 = 8192.0;
+pub(super) const ACTIVATION: f32 = 8192.0;
 /// Finest levels that samples go without in turn, so that the network makes sense for coarser
 /// qualities and levels of detail too.
 const DROPPED: u8 = 2;
@@ -91,6 +91,11 @@ pub(super) fn quantise(mlp: &Mlp, inputs: &[Vec<f32>], unit: f32) -> Option<Netw
     let mut activations = largest_activations(mlp, inputs);
     // The last matrix gives working units.
     *activations.last_mut()? = ACTIVATION / unit;
+    quantise_layers(mlp, &activations)
+}
+
+/// The same from the largest activation of each layer; that of the last one says what its unit is.
+pub(super) fn quantise_layers(mlp: &Mlp, activations: &[f32]) -> Option<Network> {
     let mut incoming = 1.0;
     let mut matrices = Vec::new();
     for (i, &largest) in activations.iter().enumerate() {

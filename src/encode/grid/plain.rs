@@ -44,7 +44,7 @@ fn encode_plain(block: &Block<'_>, size: PlainSize) -> Result<Encoded> {
     let (model, mut weights) = eight_bits(block, &net, unit, size);
     let mlp = net.mlp.as_ref().ok_or_else(refused)?;
     weights.network = BlockNetwork::Own(network(block, &model, &weights, mlp)?);
-    let layers = encode_layers(block, &model, &mut weights)?;
+    let layers = encode_layers(&model, block.plan.steps.len(), &mut weights)?;
     let candidate = Candidate {
         model: 0,
         weights,

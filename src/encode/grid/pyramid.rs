@@ -163,6 +163,11 @@ impl Gram {
     pub(super) fn norm(&self, v: usize) -> f32 {
         self.row(v)[self.reach]
     }
+
+    /// All rows.
+    pub(super) fn band(&self) -> &[f32] {
+        &self.band
+    }
 }
 
 /// What vertex `v` of an axis adds to each voxel.

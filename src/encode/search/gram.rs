@@ -33,10 +33,7 @@ impl Gram {
                 rows: [vec![alone], Vec::new()],
             };
         }
-        let norms = [false, true].map(|high| {
-            let inner = waves(16 << (depth + 1), depth, high);
-            dot(&inner[8], &inner[8]).sqrt()
-        });
+        let norms = [false, true].map(|high| norm(depth, high));
         let waves = [waves(n, depth, false), waves(n, depth, true)];
         let rows = [0, 1].map(|from| {
             let row = |at: usize| {
@@ -70,6 +67,43 @@ impl Gram {
 #[inline(always)]
 pub(super) fn square(grams: &[Gram; 3], index: usize, at: [usize; 3]) -> f32 {
     (0..3).fold(1.0, |p, a| p * grams[a].row(index >> a & 1, at[a]).square)
+}
+
+/// Basis functions that are further apart than this are not in [`lattice`].
+const NEARBY: usize = 4;
+
+/// What a device knows of the basis functions of an axis of `n` voxels that count the same: for each, low-pass ones first, its
+/// products with the low-pass and high-pass functions at most [`NEARBY`] from it, and its values at
+/// both ends of the axis. `cuda/lattice.cuh` reads it.
+pub(crate) fn lattice(n: usize, depth: usize) -> Vec<f32> {
+    const ROW: usize = 2 * (2 * NEARBY + 1) + 2;
+    if n.div_ceil(1 << depth) < 2 {
+        let mut alone = vec![0.0; ROW];
+        alone[NEARBY] = 1.0;
+        return alone;
+    }
+    let norms = [false, true].map(|high| norm(depth, high));
+    let waves = [waves(n, depth, false), waves(n, depth, true)];
+    let mut rows = Vec::new();
+    for (from, norm) in [0, 1].into_iter().zip(norms) {
+        for (at, here) in waves[from].iter().enumerate() {
+            for to in [0, 1] {
+                rows.extend((0..=2 * NEARBY).map(|i| {
+                    let other = (at + i).checked_sub(NEARBY).and_then(|o| waves[to].get(o));
+                    other.map_or(0.0, |o| (dot(here, o) / (norm * norms[to])) as f32)
+                }));
+            }
+            let ends = [here.first(), here.last()];
+            rows.extend(ends.map(|e| e.map_or(0.0, |v| (v / norm) as f32)));
+        }
+    }
+    rows
+}
+
+/// Norm of a basis function away from borders.
+fn norm(depth: usize, high: bool) -> f64 {
+    let inner = waves(16 << (depth + 1), depth, high);
+    dot(&inner[8], &inner[8]).sqrt()
 }
 
 fn product_of(a: &[f64], b: &[f64], weights: &[f32]) -> f64 {

@@ -25,6 +25,7 @@ use crate::model::WaveletModel;
 use border::Weights;
 use field::{Field, each};
 use gram::Gram;
+pub(super) use gram::lattice;
 use metric::{Products, Voxels};
 
 /// Bytes that a search works with for each voxel: cells with their padding, and errors.
@@ -60,6 +61,11 @@ impl Effort {
     /// The same for a block that has these neighbours, before and after it along x, y and z.
     pub(crate) fn beside(self, neighbours: [[bool; 2]; 3]) -> Self {
         Self { neighbours, ..self }
+    }
+
+    /// Times that all coefficients are chosen anew, and whether whole groups are tried without any.
+    pub(super) fn extent(self) -> (usize, bool) {
+        (self.rounds, self.groups)
     }
 
     /// Bytes that it works with for each voxel of a block.

@@ -5,7 +5,7 @@ use super::super::job::Job;
 use super::spectrum::Spectrum;
 use super::{Target, size, ssim};
 use crate::Result;
-use crate::analyze::{AnalyzeOptions, LODS, analyze};
+use crate::analyze::{AnalyzeOptions, LODS, analyze, analyze_on};
 use crate::predict::predict;
 
 /// Most blocks whose coefficients are looked at, and fewest.
@@ -119,7 +119,10 @@ impl Survey {
                     .with_threads(job.options.threads)
                     .with_patches(patches as u32)
                     .with_range(scan.min, scan.max);
-                let analysis = analyze(job.source, &options, job.progress)?;
+                let analysis = match &job.options.device {
+                    Some(device) => analyze_on(device, job.source, &options, job.progress)?,
+                    None => analyze(job.source, &options, job.progress)?,
+                };
                 let share = analysis.sampled_voxels as f64 / job.voxels();
                 self.cost += share * job.options.preset.analysis_cost();
                 let exponent = predict(&analysis)?.exponent_for_ssim(wanted);

@@ -126,7 +126,10 @@ impl Job<'_> {
             max_abs_error: totals.last().max * self.scan.values.unit(),
             passes: 1,
             cost: self.spent + 1.0,
-            backend: crate::backend::Backend::name(&self.cpu),
+            backend: (self.device).map_or_else(
+                || crate::backend::Backend::name(&self.cpu),
+                super::device::BatchEncoder::name,
+            ),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! SSIM at four levels of detail: the paper's composite target.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::super::Progress;
 use super::super::job::Job;
@@ -9,7 +10,8 @@ use super::guess::COST;
 use super::patch::Patches;
 use super::search::{Found, Goal, Look, Made};
 use super::spectrum::{DEPTHS, Spectrum};
-use crate::quality::{CompareOptions, compare};
+use crate::backend::cuda::CudaBackend;
+use crate::quality::{CompareOptions, compare, compare_on};
 use crate::volume::VoxelSource;
 use crate::{Result, Volume};
 
@@ -82,7 +84,11 @@ fn logarithm(dissimilarity: f64) -> f64 {
 
 /// SSIM of a file against a part of the source, or all of it.
 pub(super) fn ssim_of(job: &Job<'_>, source: &dyn VoxelSource, path: &Path) -> Result<Ssim> {
-    let volume = Volume::open(path)?.with_threads(job.options.threads)?;
+    let mut volume = Volume::open(path)?.with_threads(job.options.threads)?;
+    if let Some(device) = &job.options.device {
+        let cuda = CudaBackend::new(Arc::clone(device), job.cpu);
+        volume = volume.with_backend(Arc::new(cuda));
+    }
     let view = volume.view(0, volume.levels() - 1)?;
     let options = CompareOptions::default()
         .with_threads(job.options.threads)
@@ -94,7 +100,11 @@ pub(super) fn ssim_of(job: &Job<'_>, source: &dyn VoxelSource, path: &Path) -> R
             total,
         })
     };
-    Ok(compare(source, &view, &options, &report)?.ssim)
+    let found = match &job.options.device {
+        Some(device) => compare_on(device, source, &view, &options, &report)?,
+        None => compare(source, &view, &options, &report)?,
+    };
+    Ok(found.ssim)
 }
 
 impl Goal for Similar<'_> {

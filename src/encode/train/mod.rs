@@ -36,11 +36,14 @@ mod oracle;
 #[cfg(all(test, feature = "bench"))]
 mod tests;
 
+pub(crate) use adam::cosine;
 pub(crate) use mlp::{Mlp, MlpShape};
 pub(crate) use mlp_trainer::{MlpOptions, fresh_mlp, train_mlp};
 #[cfg(feature = "bench")]
 pub(crate) use net::{LevelSpec, Net};
 #[cfg(feature = "bench")]
-pub(crate) use plain::{root_mean_square, scale_inputs};
+pub(crate) use plain::root_mean_square;
+pub(crate) use plain::{scale_inputs, scale_output};
+pub(crate) use random::Random;
 #[cfg(feature = "bench")]
-pub(crate) use trainer::{TrainOptions, Trainer, train_block};
+pub(crate) use trainer::{Loss, TrainOptions, TrainReport, Trainer, train_block};

@@ -352,8 +352,7 @@ impl Trainer {
     }
 
     /// Loss and gradients of the mean squared error by all parameters, grid lists first.
-    #[cfg(test)]
-    pub(super) fn gradients_for_tests(&mut self) -> (Loss, Vec<Vec<f32>>) {
+    pub(crate) fn gradients_for_tests(&mut self) -> (Loss, Vec<Vec<f32>>) {
         let still = Relaxed {
             hardness: 0.0,
             noise: 0.0,

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hgv::backend::BackendChoice;
 use hgv::encode::{FirstGuess, ModelChoice, Preset, Target};
 use hgv::volume::DType;
 
@@ -71,6 +72,8 @@ pub(crate) enum Command {
     /// Serve a folder of .hgv files over HTTP
     #[cfg(feature = "http")]
     Serve(ServeArgs),
+    /// List what encodes and decodes can run on
+    Devices(DevicesArgs),
 }
 
 /// How voxels lie in a raw file whose name does not say it; also a cast of any input.
@@ -157,9 +160,8 @@ pub(crate) struct CodingArgs {
     /// the default all are dense, which takes the fewest bytes
     #[arg(long, value_name = "LOG2", default_value_t = 22, value_parser = clap::value_parser!(u8).range(4..=22))]
     pub(crate) table_log2: u8,
-    /// Where the work is done (cuda is not built yet)
-    #[arg(long, value_enum, default_value_t = BackendWord::Auto)]
-    pub(crate) backend: BackendWord,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -275,17 +277,25 @@ pub(crate) enum BackendWord {
     Cuda,
 }
 
-impl BackendWord {
-    /// # Errors
-    /// [`hgv::Error::Unsupported`] for a backend that this build lacks.
-    pub(crate) fn check(self) -> hgv::Result<()> {
-        match self {
-            Self::Auto | Self::Cpu => Ok(()),
-            Self::Cuda => Err(hgv::Error::Unsupported(
-                "--backend cuda is not built yet; use --backend auto or --backend cpu".into(),
-            )),
+impl From<BackendWord> for BackendChoice {
+    fn from(word: BackendWord) -> Self {
+        match word {
+            BackendWord::Auto => Self::Auto,
+            BackendWord::Cpu => Self::Cpu,
+            BackendWord::Cuda => Self::Cuda,
         }
     }
+}
+
+/// What the work is done with.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MachineArgs {
+    /// Where the work is done: auto takes NVIDIA GPUs if there are any, else the CPU
+    #[arg(long, value_enum, env = "HGV_BACKEND", default_value_t = BackendWord::Auto)]
+    pub(crate) backend: BackendWord,
+    /// Memory to use of each GPU [default: all that is free]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    pub(crate) gpu_memory: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -314,9 +324,8 @@ pub(crate) struct DecodeArgs {
     /// Decode only this box, half open; an empty side is the border
     #[arg(long, value_name = "X0:X1,Y0:Y1,Z0:Z1")]
     pub(crate) region: Option<RegionArg>,
-    /// Where the work is done (cuda is not built yet)
-    #[arg(long, value_enum, default_value_t = BackendWord::Auto)]
-    pub(crate) backend: BackendWord,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
     /// Heap budget
     #[arg(long, value_name = "BYTES", default_value = "768MiB", value_parser = values::bytes)]
     pub(crate) memory: u64,
@@ -487,6 +496,17 @@ pub(crate) struct ServeArgs {
     /// Origin whose pages may read: one, or * for all
     #[arg(long, value_name = "ORIGIN", default_value = "*")]
     pub(crate) allow_origin: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hgv devices
+  hgv devices --json")]
+pub(crate) struct DevicesArgs {
+    /// Memory to use of each GPU [default: all that is free]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    pub(crate) gpu_memory: Option<u64>,
 }
 
 #[cfg(test)]

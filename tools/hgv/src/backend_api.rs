@@ -174,7 +174,7 @@ pub(crate) fn verify(
     threads: usize,
     progress: OnProgress<'_>,
 ) -> Result<hgv::decode::VerifyReport> {
-    hgv::decode::verify_source(source, against, threads, progress)
+    hgv::decode::verify_source(source, against, threads, None, progress)
 }
 
 /// What `recover` brought back.

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hgv::backend::cpu::CpuBackend;
+use hgv::backend::cuda::{CudaBackend, Device};
 use hgv::io::{FileSource, RangeSource};
 use hgv::volume::{DType, VoxelSource};
 use hgv::{Error, Limits, Result, Volume};
@@ -73,6 +75,14 @@ pub(crate) fn open_source(path: &Path, context: &Context) -> Result<Arc<dyn Rang
     match paths::url(path) {
         Some(url) => context.remotes.open(url),
         None => Ok(Arc::new(FileSource::open(path)?)),
+    }
+}
+
+/// Decodes on a device, or on the CPU where there is none.
+pub(crate) fn on_devices(volume: Volume, devices: Vec<Arc<dyn Device>>) -> Volume {
+    match devices.into_iter().next() {
+        Some(device) => volume.with_backend(Arc::new(CudaBackend::new(device, CpuBackend::new()))),
+        None => volume,
     }
 }
 

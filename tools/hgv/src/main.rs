@@ -9,6 +9,7 @@ mod commands;
 mod crop;
 mod input;
 mod interrupt;
+mod machine;
 mod output;
 mod paths;
 mod polled;

@@ -10,6 +10,8 @@ mod bad_input;
 mod crash;
 #[path = "cli/hashgrid.rs"]
 mod hashgrid;
+#[path = "cli/machine.rs"]
+mod machine;
 #[path = "cli/parts.rs"]
 mod parts;
 #[cfg(feature = "http")]

@@ -2,7 +2,8 @@
 //!
 //! `hgv-train-speed [PYTHON [SCRIPT]]`: PYTHON is an interpreter with torch, SCRIPT is
 //! `tools/bench/train_torch.py` (default, from the repository's root). Without PYTHON only hgv is
-//! timed. Prints Markdown. Times are the best of several, in CPU time with one thread.
+//! timed; `--models` prints the models for the script instead. A CUDA device, if there is one, trains many
+//! blocks at a time; `--device` prints that alone. Prints Markdown. Times of the CPU are the best of several, in CPU time with one thread.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
@@ -10,9 +11,12 @@ use std::collections::HashMap;
 use std::process::Command;
 use std::time::Instant;
 
+use hgv::backend::cuda::train::GridTrainer;
 use hgv::bench_api::{
-    CpuLevel, LabLevel, LabModel, TrainLab, fit_network, multiply_add_rounds, train_to_the_end,
+    BlockLab, CpuLevel, JointLab, LabLevel, LabModel, TrainLab, fit_network, multiply_add_rounds,
+    train_to_the_end,
 };
+use hgv::encode::{ModelChoice, Preset};
 use hgv_bench::time::CpuTime;
 use serde_json::{Value, json};
 
@@ -28,6 +32,11 @@ struct Case {
 fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
     let torch = match arguments.next() {
+        Some(word) if word == "--models" => {
+            println!("{}", models());
+            return Ok(());
+        }
+        Some(word) if word == "--device" => return print_device(),
         Some(python) => {
             let script = arguments.next();
             time_torch(
@@ -40,7 +49,54 @@ fn main() -> Result<(), String> {
     print_steps(&torch)?;
     print_levels()?;
     print_networks()?;
-    print_whole_runs()
+    print_whole_runs()?;
+    print_device()
+}
+
+/// Blocks that a device trains at a time, and steps of each.
+const DEVICE_BLOCKS: usize = 1056;
+const DEVICE_STEPS: usize = 64;
+
+/// What a CUDA device trains in a second, if there is one: the same models, and the search for grid weights with
+/// the networks that the encoder uses.
+fn print_device() -> Result<(), String> {
+    let device = match hgv::backend::cuda::devices(None) {
+        Ok(devices) => devices.into_iter().next(),
+        Err(e) => {
+            println!("\nSKIPPED: training on a device: {e}");
+            return Ok(());
+        }
+    };
+    let Some(device) = device else { return Ok(()) };
+    let failed = |e: hgv::Error| e.to_string();
+    let mut trainer = GridTrainer::new(&device).map_err(failed)?;
+    println!(
+        "\n## On {}, {DEVICE_BLOCKS} blocks of 64^3 at a time\n",
+        device.name()
+    );
+    println!("| what | ms | Msamples/s |\n|---|---|---|");
+    let row = |name: &str, ms: f64, samples: f64| {
+        println!("| {name} | {ms:.1} | {:.0} |", samples / ms / 1e3);
+    };
+    for Case { name, model } in cases() {
+        let targets = vec![target(); DEVICE_BLOCKS];
+        let lab = JointLab::new(&model, targets, DEVICE_STEPS, 1e-6).map_err(failed)?;
+        lab.time(&mut trainer).map_err(failed)?;
+        let ms = lab.time(&mut trainer).map_err(failed)?;
+        row(name, ms, (DEVICE_BLOCKS * DEVICE_STEPS * VOXELS) as f64);
+    }
+    let lab = BlockLab::new(-100, 150, 4.0, 1, 6, Preset::Best, false);
+    let lab = lab.with_model(ModelChoice::Hashgrid);
+    let blocks = vec![([SIDE; 3], target()); DEVICE_BLOCKS];
+    for round in 0..2 {
+        trainer.set_profile(round > 0);
+        lab.train(&mut trainer, &blocks).map_err(failed)?;
+    }
+    for time in trainer.take_profile().map_err(failed)? {
+        let name = format!("{}, preset best, samples = voxels", time.kernel);
+        row(&name, time.milliseconds, (DEVICE_BLOCKS * VOXELS) as f64);
+    }
+    Ok(())
 }
 
 fn cases() -> Vec<Case> {
@@ -256,9 +312,8 @@ fn print_whole_runs() -> Result<(), String> {
 
 /// Results of the script by `name/threads`.
 fn time_torch(python: &str, script: &str) -> Result<HashMap<String, Value>, String> {
-    let models: Vec<Value> = cases().iter().map(describe).collect();
     let output = Command::new(python)
-        .args([script, &Value::from(models).to_string()])
+        .args([script, &models().to_string()])
         .stderr(std::process::Stdio::inherit())
         .output()
         .map_err(|e| format!("{python}: {e}"))?;
@@ -278,6 +333,11 @@ fn time_torch(python: &str, script: &str) -> Result<HashMap<String, Value>, Stri
         return Err(format!("{script} failed: {}", output.status));
     }
     Ok(results)
+}
+
+/// What `train_torch.py` takes.
+fn models() -> Value {
+    cases().iter().map(describe).collect::<Vec<_>>().into()
 }
 
 fn describe(case: &Case) -> Value {

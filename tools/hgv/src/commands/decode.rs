@@ -11,6 +11,7 @@ use super::{Context, Outcome, mvoxels_per_second};
 use crate::args::DecodeArgs;
 use crate::backend_api::VolumeFile;
 use crate::input;
+use crate::machine;
 use crate::output::human_extent;
 use crate::paths;
 use crate::progress;
@@ -31,10 +32,11 @@ struct Json {
 }
 
 pub(crate) fn run(args: &DecodeArgs, context: &Context) -> Result<Outcome> {
-    args.backend.check()?;
     paths::check_input(&args.input)?;
     paths::check_output(&args.output, [args.input.as_path()], context.force)?;
     let volume = input::open_hgv(&args.input, context)?;
+    let devices = machine::find(&args.machine, &context.output)?;
+    let volume = input::on_devices(volume, devices);
     let view = input::view(&volume, args.lod, args.level)?;
     let region = match &args.region {
         Some(region) => region.within(view.extent())?,

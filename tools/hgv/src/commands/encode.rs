@@ -13,6 +13,7 @@ use crate::args::EncodeArgs;
 use crate::backend_api;
 use crate::crop::CroppedSource;
 use crate::input::{self, Input};
+use crate::machine;
 use crate::output::{human_bytes, human_extent, human_psnr};
 use crate::paths;
 use crate::progress;
@@ -30,7 +31,7 @@ struct Json<'a> {
 }
 
 pub(crate) fn run(args: &EncodeArgs, context: &Context) -> Result<Outcome> {
-    let options = options(args, context)?;
+    let mut options = options(args, context);
     paths::check_input(&args.input)?;
     paths::check_hgv_output(&args.output, [args.input.as_path()], context.force)?;
     if let Some(report) = &args.report {
@@ -44,6 +45,9 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> Result<Outcome> {
     let cast = args.coding.cast;
     let input = Input::open(&args.input, &args.raw, cast, Some(scratch), context)?;
     let whole = input.source()?;
+    options.device = machine::find(&args.coding.machine, &context.output)?
+        .into_iter()
+        .next();
     match &args.coding.region {
         None => encode(whole.as_ref(), args, &options, context),
         Some(region) => {
@@ -54,10 +58,9 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> Result<Outcome> {
     }
 }
 
-/// The options of the library, with everything refused that this build lacks.
-fn options(args: &EncodeArgs, context: &Context) -> Result<EncodeOptions> {
+/// The options of the library, without a machine.
+fn options(args: &EncodeArgs, context: &Context) -> EncodeOptions {
     let coding = &args.coding;
-    coding.backend.check()?;
     let mut options = EncodeOptions::default();
     if let Some(target) = args.target.target() {
         options.target = target;
@@ -75,7 +78,7 @@ fn options(args: &EncodeArgs, context: &Context) -> Result<EncodeOptions> {
     options.nan_mask = coding.nan_mask;
     options.first_guess = coding.first_guess;
     options.force = context.force;
-    Ok(options)
+    options
 }
 
 /// Checks the place of the page before any work.

@@ -4,6 +4,7 @@
 mod analyze;
 mod compare;
 mod decode;
+mod devices;
 mod encode;
 mod info;
 mod merge;
@@ -97,5 +98,6 @@ fn once(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Merge(args) => merge::run(args, context),
         #[cfg(feature = "http")]
         Command::Serve(args) => serve::run(args, context),
+        Command::Devices(args) => devices::run(args, context),
     }
 }

@@ -1,0 +1,298 @@
+//! What a view wants of a file: blocks best first, and what each of their layers is worth.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use super::view::{Seen, View};
+use super::{BlockFacts, BlockId, Catalogue, OpacityBound, PageId};
+
+/// Bytes that a request costs beside its own, in what it is worth: a small layer is not infinitely cheap.
+const REQUEST_BYTES: f32 = 256.0;
+/// Share of its worth that a block has which only a view ahead of the camera sees.
+const AHEAD: f32 = 0.5;
+/// Error of a block about which nothing is shown yet, as a share of its value range.
+const NOTHING_SHOWN: f32 = 0.5;
+
+/// A block that is wanted.
+#[derive(Debug, Clone)]
+pub(super) struct Want {
+    pub(super) id: BlockId,
+    pub(super) facts: Arc<BlockFacts>,
+    /// Layers that the view can show a difference of.
+    pub(super) layers: usize,
+    /// Pixels times opacity.
+    pub(super) weight: f32,
+    /// Pixels that a voxel of the block's own full resolution is wide.
+    pub(super) scale: f32,
+    /// Whether it belongs to the first picture.
+    pub(super) coarsest: bool,
+}
+
+/// A page of the index that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WantedPage {
+    pub(super) page: PageId,
+    pub(super) offset: u64,
+    pub(super) bytes: u32,
+    pub(super) rank: Rank,
+}
+
+/// Place in the order of requests: first by class, then by worth.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Rank {
+    /// 2 = first picture, 1 = the rest of the view, 0 = not wanted.
+    pub(super) class: u8,
+    pub(super) worth: f32,
+}
+
+impl Eq for Rank {}
+
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Rank {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.class.cmp(&other.class)).then(self.worth.total_cmp(&other.worth))
+    }
+}
+
+impl Want {
+    /// What layer `index` is worth once those before it are there.
+    pub(super) fn rank(&self, index: usize) -> Rank {
+        let Some(layer) = self.facts.layers.get(index).filter(|_| index < self.layers) else {
+            return Rank::default();
+        };
+        let before = match index.checked_sub(1) {
+            Some(i) => self.facts.layers[i].error,
+            None => NOTHING_SHOWN * (self.facts.range[1] - self.facts.range[0]),
+        };
+        // A layer that removes no error is still wanted: later ones need it.
+        let removed = (before - layer.error)
+            .max(1e-6 * before)
+            .max(f32::MIN_POSITIVE);
+        let removed = removed * seen_share(self.scale, layer.lod);
+        Rank {
+            class: if self.coarsest && index == 0 { 2 } else { 1 },
+            worth: self.weight * removed / (layer.bytes as f32 + REQUEST_BYTES),
+        }
+    }
+}
+
+/// What a view wants.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Blocks of known facts, best seen first.
+    pub(super) blocks: Vec<Want>,
+    pub(super) pages: Vec<WantedPage>,
+    /// Boxes that were looked at.
+    pub(super) visited: usize,
+}
+
+/// A box of blocks of a tier, in the order of how large a voxel of it appears.
+struct Node {
+    tier: usize,
+    lo: [u32; 3],
+    hi: [u32; 3],
+    seen: Seen,
+    ahead: bool,
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Node {}
+
+impl PartialOrd for Node {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Node {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Coarse tiers first, then what appears largest; places decide ties, so that plans repeat.
+        (self.tier.cmp(&other.tier))
+            .then(self.seen.scale.total_cmp(&other.seen.scale))
+            .then(other.lo.cmp(&self.lo))
+    }
+}
+
+/// Makes plans.
+pub(super) struct Planner<'a> {
+    pub(super) catalogue: &'a dyn Catalogue,
+    pub(super) opacity: &'a dyn OpacityBound,
+    pub(super) view: View,
+    /// Where the camera will be soon.
+    pub(super) ahead: Option<View>,
+    /// Most blocks that a plan names.
+    pub(super) most: usize,
+    /// Error that nobody sees, in units of the values of the volume.
+    pub(super) tolerance: f32,
+}
+
+impl Planner<'_> {
+    pub(super) fn plan(&self) -> Plan {
+        let mut plan = Plan::default();
+        let mut nodes = BinaryHeap::new();
+        let tiers = self.catalogue.tiers();
+        if let Some(last) = tiers.len().checked_sub(1) {
+            self.push(last, [0; 3], tiers[last].blocks, &mut nodes, &mut plan);
+        }
+        while let Some(node) = nodes.pop() {
+            if plan.blocks.len() + plan.pages.len() >= self.most {
+                break;
+            }
+            if [0, 1, 2].iter().all(|&a| node.hi[a] - node.lo[a] == 1) {
+                self.want(&node, &mut plan);
+                self.descend(&node, &mut nodes, &mut plan);
+            } else {
+                self.split(&node, &mut nodes, &mut plan);
+            }
+        }
+        join_pages(&mut plan.pages);
+        plan
+    }
+
+    /// Puts a box of blocks on the heap if it is seen and its tier has more detail than the one before.
+    fn push(
+        &self,
+        tier: usize,
+        lo: [u32; 3],
+        hi: [u32; 3],
+        nodes: &mut BinaryHeap<Node>,
+        plan: &mut Plan,
+    ) {
+        if (0..3).any(|a| lo[a] >= hi[a]) {
+            return;
+        }
+        plan.visited += 1;
+        let (from, to) = self.bounds(tier, lo, hi);
+        let now = self.view.see(from, to);
+        let soon = || self.ahead.and_then(|v| v.see(from, to));
+        let Some((seen, ahead)) = now
+            .map(|s| (s, false))
+            .or_else(|| soon().map(|s| (s, true)))
+        else {
+            return;
+        };
+        let tiers = self.catalogue.tiers();
+        // The tier above serves this scale already where one of its voxels is under a pixel.
+        let coarser = tiers.get(tier + 1).map(|t| t.base_lod);
+        if coarser.is_some_and(|lod| lod_of(seen.scale) >= lod) {
+            return;
+        }
+        nodes.push(Node {
+            tier,
+            lo,
+            hi,
+            seen,
+            ahead,
+        });
+    }
+
+    fn split(&self, node: &Node, nodes: &mut BinaryHeap<Node>, plan: &mut Plan) {
+        let middle = [0, 1, 2].map(|a| node.lo[a] + (node.hi[a] - node.lo[a]).div_ceil(2));
+        for part in 0..8 {
+            let high = |a: usize| part >> a & 1 == 1;
+            let lo = [0, 1, 2].map(|a| if high(a) { middle[a] } else { node.lo[a] });
+            let hi = [0, 1, 2].map(|a| if high(a) { node.hi[a] } else { middle[a] });
+            self.push(node.tier, lo, hi, nodes, plan);
+        }
+    }
+
+    /// The finer blocks under a block, if the view is near enough for them.
+    fn descend(&self, node: &Node, nodes: &mut BinaryHeap<Node>, plan: &mut Plan) {
+        let Some(finer) = node.tier.checked_sub(1) else {
+            return;
+        };
+        let tiers = self.catalogue.tiers();
+        let bits = tiers[node.tier].base_lod - tiers[finer].base_lod;
+        let lo = node.lo.map(|v| v << bits);
+        let hi = [0, 1, 2].map(|a| (node.hi[a] << bits).min(tiers[finer].blocks[a]));
+        self.push(finer, lo, hi, nodes, plan);
+    }
+
+    fn want(&self, node: &Node, plan: &mut Plan) {
+        let id = BlockId {
+            tier: node.tier as u8,
+            block: node.lo,
+        };
+        let coarsest = node.tier + 1 == self.catalogue.tiers().len();
+        let share = if node.ahead { AHEAD } else { 1.0 };
+        let Some(facts) = self.catalogue.block(id) else {
+            let (page, offset, bytes) = self.catalogue.page_of(id);
+            plan.pages.push(WantedPage {
+                page,
+                offset,
+                bytes,
+                rank: Rank {
+                    class: 1 + u8::from(coarsest),
+                    // As if the block were opaque and a voxel took a bit.
+                    worth: share * node.seen.pixels,
+                },
+            });
+            return;
+        };
+        let opacity = self.opacity.most_opacity(facts.range).clamp(0.0, 1.0);
+        if opacity <= 0.0 || facts.layers.is_empty() {
+            return;
+        }
+        let base = self.catalogue.tiers()[node.tier].base_lod;
+        let scale = node.seen.scale * (base as f32).exp2();
+        plan.blocks.push(Want {
+            id,
+            layers: layers_for(&facts, scale, self.tolerance),
+            facts,
+            scale,
+            weight: share * opacity * node.seen.pixels,
+            coarsest,
+        });
+    }
+
+    /// A box of blocks in voxels of the full resolution.
+    fn bounds(&self, tier: usize, lo: [u32; 3], hi: [u32; 3]) -> ([f32; 3], [f32; 3]) {
+        let shift = self.catalogue.block_log2() + self.catalogue.tiers()[tier].base_lod;
+        let extent = self.catalogue.extent();
+        let at = |v: u32, a: usize| (u64::from(v) << shift).min(extent[a]) as f32;
+        (
+            [0, 1, 2].map(|a| at(lo[a], a)),
+            [0, 1, 2].map(|a| at(hi[a], a)),
+        )
+    }
+}
+
+/// Coarsest level of detail whose voxels are not over a pixel.
+fn lod_of(scale: f32) -> u32 {
+    (-scale.max(1e-30).log2()).floor().max(0.0) as u32
+}
+
+/// Layers that bring the level of detail of the scale, and those after them whose error would be seen.
+fn layers_for(facts: &BlockFacts, scale: f32, tolerance: f32) -> usize {
+    let lod = lod_of(scale);
+    let enough = facts.layers.iter().position(|l| u32::from(l.lod) <= lod);
+    let first = enough.map_or(facts.layers.len(), |i| i + 1);
+    let rest = facts.layers.windows(2).skip(first - 1);
+    first
+        + rest
+            .take_while(|w| w[0].error * seen_share(scale, w[1].lod) > tolerance)
+            .count()
+}
+
+/// Share of an error in voxels of level of detail `lod` that is left in the picture, where voxels that
+/// are under a pixel wide average out.
+fn seen_share(scale: f32, lod: u8) -> f32 {
+    (scale * f32::from(lod).exp2()).min(1.0)
+}
+
+/// One entry a page, with the best rank of its blocks.
+fn join_pages(pages: &mut Vec<WantedPage>) {
+    pages.sort_by(|a, b| (a.page, b.rank).cmp(&(b.page, a.rank)));
+    pages.dedup_by_key(|p| p.page);
+}
