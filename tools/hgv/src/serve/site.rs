@@ -122,7 +122,8 @@ impl Site {
                 continue;
             };
             let bytes = metadata.is_file().then(|| metadata.len());
-            if !metadata.is_dir() && !(metadata.is_file() && is_volume(&name)) {
+            let served = metadata.is_dir() || metadata.is_file() && is_volume(&name);
+            if !served {
                 continue;
             }
             let modified = metadata
