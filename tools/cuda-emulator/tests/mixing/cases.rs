@@ -196,7 +196,7 @@ fn targets(random: &mut Random, dims: [usize; 3], qualities: u8, wide: bool) -> 
     for quality in 0..qualities {
         for (i, k) in last.iter_mut().enumerate() {
             let cell = (i % w / 8 + i / w % h / 8 * 3 + i / (w * h) / 8 * 7) % styles.len();
-            let sign = if i / sign_runs % 2 == 0 { 1 } else { -1 };
+            let sign = 1 - 2 * (i / sign_runs % 2) as i64;
             *k = match (quality, *k) {
                 (0, _) => sign * fresh(random, styles[cell], top),
                 (_, 0) => sign * i64::from(random.below(30) == 0),
