@@ -83,7 +83,7 @@ fn run(volume: &Volume, whole: &Region, voxels: &mut [u8]) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// Bytes that a kernel of the reconstruction must move for a voxel at least, with voxels of `size` bytes and
+/// Bytes that a kernel must move for a voxel at least, with voxels of `size` bytes and
 /// working values of `width`: what it reads and what it writes, once. All splits together take 8/7 of the
 /// finest one. `None` for kernels whose floor is no matter of bytes.
 pub fn least_bytes(kernel: &str, size: f64, width: f64) -> Option<f64> {
@@ -93,6 +93,13 @@ pub fn least_bytes(kernel: &str, size: f64, width: f64) -> Option<f64> {
         "hgv_filter_narrow" | "hgv_filter_wide" => Some(width + size),
         "hgv_place" => Some(8.0 + size),
         "hgv_constant" => Some(size),
+        // Indices once; coded bytes beside them are few.
+        "hgv_rans_layers" | "hgv_mixing_layers" | "hgv_rans_encode" | "hgv_mixing_encode" => {
+            Some(width)
+        }
+        // Of an encode: floats in, floats or indices out.
+        "hgv_encode_aims" | "hgv_encode_transform" | "hgv_encode_reversible" => Some(8.0),
+        "hgv_encode_quantise" => Some(4.0 + width),
         _ => None,
     }
 }
