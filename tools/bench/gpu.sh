@@ -76,7 +76,7 @@ run_tests() {
             continue
         fi
         status=0
-        output=$(HGV_TEST_DEVICES=gpu HGV_REPOSITORY=$here/repository timeout 600 "$executable" 2>&1) || status=$?
+        output=$(HGV_TEST_DEVICES=gpu RUST_TEST_THREADS=4 HGV_REPOSITORY=$here/repository timeout 600 "$executable" 2>&1) || status=$?
         printf '%s\n' "$output" >"$work/test-$(basename "$executable").log"
         [ "$status" = 0 ] || { failures=$((failures + 1)); printf '%s\n' "$output" | tail -n 40 >&2; }
         printf '| %s | %s |\n' "$(basename "$executable")" \

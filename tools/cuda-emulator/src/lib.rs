@@ -14,7 +14,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use hgv::backend::cuda::{Address, Device, DeviceLimits, EventId, Launch, StreamId};
@@ -359,10 +359,20 @@ fn run_on(orders: &[Order], test: impl Fn(&Arc<dyn Device>)) {
     if !named.is_empty() && !named.contains(&"gpu") {
         return;
     }
-    match hgv::backend::cuda::devices(None) {
-        Ok(devices) => devices.iter().take(1).for_each(test),
+    match gpu() {
+        Ok(device) => test(device),
         #[expect(clippy::panic, reason = "a device that was named must be there")]
-        Err(e) if named.contains(&"gpu") => panic!("{e}"),
-        Err(e) => eprintln!("SKIPPED: {e}"),
+        Err(reason) if named.contains(&"gpu") => panic!("{reason}"),
+        Err(reason) => eprintln!("SKIPPED: {reason}"),
     }
+}
+
+/// The first GPU. One for all tests of a process: the driver compiles every kernel anew for each.
+fn gpu() -> Result<&'static Arc<dyn Device>, &'static str> {
+    static GPU: OnceLock<Result<Arc<dyn Device>, String>> = OnceLock::new();
+    let found = GPU.get_or_init(|| {
+        let mut devices = hgv::backend::cuda::devices(None).map_err(|e| e.to_string())?;
+        Ok(devices.swap_remove(0))
+    });
+    found.as_ref().map_err(String::as_str)
 }

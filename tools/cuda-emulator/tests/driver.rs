@@ -4,11 +4,16 @@
 //! this file under another `LD_LIBRARY_PATH`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::ops::ControlFlow;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use hgv::Error;
-use hgv::backend::cuda::{Buffer, Device, Kernel, Stream, devices};
+use hgv::backend::BackendChoice;
+use hgv::backend::cpu::CpuBackend;
+use hgv::backend::cuda::{Buffer, CudaBackend, Device, Kernel, Stream, devices};
+use hgv::encode::{EncodeOptions, encode};
+use hgv::volume::{MemoryVolume, Metadata, Region};
+use hgv::{Error, Volume};
 use hgv_cuda_emulator::driver_folder;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -102,6 +107,12 @@ fn kernels_run_through_the_driver() {
 fn memory_of_the_driver_is_bounded_and_used_again() {
     let settings = [("HGV_FAKE_MEMORY", "67108864")];
     passes("driver", "hidden::bounds_memory", &settings);
+}
+
+#[test]
+fn files_are_encoded_and_decoded_through_the_driver() {
+    let settings = [("HGV_FAKE_DEVICES", "2")];
+    passes("driver", "hidden::encodes_and_decodes", &settings);
 }
 
 #[test]
@@ -266,6 +277,37 @@ mod hidden {
         drop(other);
         let error = Buffer::new(&small, 17 * MIB).unwrap_err();
         assert!(error.to_string().contains("--gpu-memory"), "{error}");
+    }
+
+    #[test]
+    #[ignore = "needs a driver with two devices"]
+    fn encodes_and_decodes() {
+        let extent = [70, 40, 33];
+        let voxel = |i: u64| (i % 70 * 2 + i / 70 % 40 + (i * i) % 5) as u8;
+        let voxels: Vec<u8> = (0..extent.iter().product()).map(voxel).collect();
+        let source = MemoryVolume::new(extent, &voxels, Metadata::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.hgv");
+        let devices = BackendChoice::Cuda.find(None).unwrap().devices;
+        let options = EncodeOptions::default()
+            .with_block(32)
+            .with_device(Some(Arc::clone(&devices[0])));
+        encode(&source, &path, &options, &|_| ControlFlow::Continue(())).unwrap();
+        let read = |volume: Volume| {
+            let mut out = vec![0u8; voxels.len()];
+            let whole = Region::whole(extent);
+            volume
+                .read_region(0, volume.levels() - 1, &whole, &mut out)
+                .unwrap();
+            out
+        };
+        let on_cpu = read(Volume::open(&path).unwrap());
+        let [first, second] = devices.try_into().unwrap();
+        let both = CudaBackend::new(first, CpuBackend::new()).with_device(second);
+        let on_device = read(Volume::open(&path).unwrap().with_backend(Arc::new(both)));
+        assert!(on_device == on_cpu);
+        let off = |(a, b): (&u8, &u8)| a.abs_diff(*b) > 30;
+        assert!(!voxels.iter().zip(&on_cpu).any(off));
     }
 
     #[test]

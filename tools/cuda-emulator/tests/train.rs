@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use hgv::backend::cpu::CpuBackend;
@@ -21,7 +20,7 @@ type Block = ([usize; 3], Vec<f32>);
 
 /// Cubes of a test volume in integer units, and the range of their values.
 fn cubes(name: &str, side: u64, most: usize) -> (Vec<Block>, (i32, i32)) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let path = hgv_cuda_emulator::repository().join("tests/data");
     let volume = open_volume(&path.join(name), &OpenOptions::default()).unwrap();
     let source = volume.source.as_ref();
     let extent = source.extent();
@@ -121,12 +120,12 @@ fn compare(
     }
     let more = more_bytes(&device, &cpu);
     for (c, d) in cpu.iter().zip(&device) {
-        println!(
+        eprintln!(
             "{name}: CPU {:.0} bytes {:.2} dB, device {:.0} bytes {:.2} dB",
             c.0, c.1, d.0, d.1
         );
     }
-    println!("{name}: device {more:+.2} % bytes at the same PSNR");
+    eprintln!("{name}: device {more:+.2} % bytes at the same PSNR");
     more
 }
 
@@ -298,7 +297,7 @@ fn training_reduces_the_objective_as_on_the_cpu() {
             let trained = lab.train(&mut trainer).unwrap();
             for (block, t) in trained.iter().enumerate() {
                 let cpu = lab.train_on_cpu(block).unwrap();
-                println!("{hidden:?}: device {t:?}, CPU {cpu:?}");
+                eprintln!("{hidden:?}: device {t:?}, CPU {cpu:?}");
                 assert!((t.before / cpu.before - 1.0).abs() < 1e-4);
                 assert!(t.after < 0.5 * t.before && t.after < 1.1 * cpu.after);
             }
@@ -311,7 +310,7 @@ fn training_reduces_the_objective_as_on_the_cpu() {
 
 /// A box of the brain as a volume of its own.
 fn brain(extent: [u64; 3]) -> MemoryVolume {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/brain.nii.gz");
+    let path = hgv_cuda_emulator::repository().join("tests/data/brain.nii.gz");
     let volume = open_volume(&path, &OpenOptions::default()).unwrap();
     let start = [40, 40, 10];
     let region = Region::new(start, [0, 1, 2].map(|a| start[a] + extent[a])).unwrap();
@@ -377,7 +376,7 @@ fn hashgrid_files_are_whole_and_small() {
         let cpu = [40.0, 50.0].map(|quality| point(quality, None));
         let with = [40.0, 50.0].map(|quality| point(quality, Some(device)));
         let more = more_bytes(&with, &cpu);
-        println!("CPU {cpu:?}, device {with:?}: {more:+.2} %");
+        eprintln!("CPU {cpu:?}, device {with:?}: {more:+.2} %");
         assert!(more < 3.0, "{more}");
     });
 }
@@ -441,7 +440,7 @@ fn blocks_choose_grids_where_they_win() {
         };
         let dense = curve(ModelChoice::Dense);
         let auto = curve(ModelChoice::Auto);
-        println!("dense {dense:?}, auto {auto:?}, {grids} grids");
+        eprintln!("dense {dense:?}, auto {auto:?}, {grids} grids");
         assert!(grids > 0);
         assert!(more_bytes(&auto, &dense) < 1.0);
     });

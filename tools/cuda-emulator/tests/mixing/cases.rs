@@ -235,7 +235,7 @@ fn fresh(random: &mut Random, style: u64, top: i64) -> i64 {
 
 /// The vectors of coder M, with every prefix of their layers.
 pub(crate) fn vector_cases(block_log2: u32) -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format-spec/vectors/payload");
+    let folder = hgv_cuda_emulator::repository().join("format-spec/vectors/payload");
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())
