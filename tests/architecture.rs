@@ -14,11 +14,14 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("limits", &["error"]),
     ("progress", &["error"]),
     ("volume", &["error", "limits"]),
-    ("quality", &["error", "limits", "volume"]),
+    // Sums may be made on a device: of the backends, `cuda::Device` only.
+    ("quality", &["error", "limits", "volume", "backend"]),
     // What is known of a volume without a codec.
     (
         "analyze",
-        &["error", "limits", "progress", "volume", "quality"],
+        &[
+            "error", "limits", "progress", "volume", "quality", "backend",
+        ],
     ),
     ("predict", &["error", "limits", "analyze"]),
     ("format", &["error", "limits", "volume"]),

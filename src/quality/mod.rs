@@ -1,6 +1,6 @@
 //! How much two volumes differ: PSNR, SSIM at four levels of detail, largest and mean error.
 //!
-//! Knows volumes and errors only: no files, codecs or models. Both volumes are read once (A
+//! Knows volumes and errors only: no files, codecs or models; a device may make the sums. Both volumes are read once (A
 //! twice, if its range is not given), in columns of 256 x 256 voxels that march along z, so memory
 //! does not grow with the extent: about 32 MiB a thread for 16-bit voxels, 60 MiB for float32.
 //!
