@@ -90,16 +90,16 @@ template <class T> HGV_DEVICE T load_constant(const T* from) { return __ldg(from
 // d[0], d[1] are row g, columns 2t and 2t + 1; d[2], d[3] row g + 8.
 HGV_DEVICE void hgv_mma_k16(i32 (&d)[4], const u32 (&a)[2], u32 b) {
 #if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
         : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(b));
 #else
-    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
-        : "+r"(d[0]), "+r"(d[1])
-        : "r"(a[0]), "r"(b));
-    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
-        : "+r"(d[2]), "+r"(d[3])
-        : "r"(a[1]), "r"(b));
+    for (u32 half = 0; half < 2; half++) {
+        asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                     : "+r"(d[2 * half]), "+r"(d[2 * half + 1])
+                     : "r"(a[half]), "r"(b));
+    }
 #endif
 }
 #define HGV_MMA_K16(d, a, b) hgv_mma_k16((d), (a), (b))
@@ -107,7 +107,8 @@ HGV_DEVICE void hgv_mma_k16(i32 (&d)[4], const u32 (&a)[2], u32 b) {
 // The same with 32 columns of a: a[2] and a[3] are those from 16 on, b[1] the rows from 16 on.
 HGV_DEVICE void hgv_mma_k32(i32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_servers_wish_is_kept_if_it_is_short() {
         let options = HttpOptions::default();
-        let mut wish =
+        let wish =
             |s| Attempts::default().pause(&options, false, Some(Duration::from_secs(s)), 0.5);
         assert_eq!(wish(3), Some(Duration::from_millis(3100)));
         assert_eq!(wish(60), None);

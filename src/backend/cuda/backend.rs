@@ -10,7 +10,6 @@ use super::device::Device;
 use super::grid;
 use super::lane::Lane;
 use super::layout::STATUS_GOOD;
-use super::stream::KernelTime;
 use crate::backend::cpu::{CpuBackend, Scratch};
 use crate::backend::{Backend, BlockJob};
 use crate::model::{BlockModel, Precision};
@@ -22,14 +21,14 @@ const LANES: usize = 4;
 const USED_EIGHTHS: u64 = 7;
 /// Blocks of a batch at most: more do not make kernels faster, and batches overlap only with others.
 const MOST_BLOCKS: usize = 1024;
+/// Bytes of voxels of a batch at most: as much page-locked memory of the host.
+const MOST_BYTES: usize = 512 << 20;
 
 /// Decodes on CUDA devices, and on the CPU what no kernel covers. The same voxels as the CPU.
 #[derive(Debug)]
 pub struct CudaBackend {
     gpus: Vec<Gpu>,
     cpu: CpuBackend,
-    /// Times of kernels, if they are measured.
-    times: Mutex<Option<Vec<KernelTime>>>,
 }
 
 /// A device with its lanes.
@@ -62,7 +61,6 @@ impl CudaBackend {
         Self {
             gpus: vec![Gpu::new(device)],
             cpu,
-            times: Mutex::default(),
         }
     }
 
@@ -99,8 +97,11 @@ impl CudaBackend {
         let each = models.into_iter().map(bytes_of_voxel).max().unwrap_or(0) + size + 1;
         let memory = self.gpus.iter().map(|g| g.device.limits().memory).min();
         let lane = memory.unwrap_or(0) / 8 * USED_EIGHTHS / LANES as u64;
-        let blocks = lane / (each as u64 * voxels.max(1) as u64);
-        (blocks as usize).clamp(1, MOST_BLOCKS)
+        let voxels = voxels.max(1);
+        let blocks = (lane / (each * voxels) as u64) as usize;
+        blocks
+            .min(MOST_BYTES / (size.max(1) * voxels))
+            .clamp(1, MOST_BLOCKS)
     }
 
     /// Queues a batch of blocks whose voxels fill `elements` elements, and returns while it is under way.
@@ -134,38 +135,17 @@ impl CudaBackend {
         self.gpus.iter().for_each(|gpu| gpu.lanes().clear());
     }
 
-    /// Measures every kernel from now on, or no longer.
-    pub fn set_profile(&self, on: bool) {
-        *self.times.lock().unwrap_or_else(PoisonError::into_inner) = on.then(Vec::new);
-    }
-
-    /// What the kernels of the batches that ended since the last call took.
-    pub fn take_profile(&self) -> Vec<KernelTime> {
-        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        times.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
     /// A lane of the device that has the fewest batches under way.
     fn take_seat(&self) -> Result<Seat<'_>> {
         let gpu = (self.gpus.iter()).min_by_key(|g| g.under_way.load(Ordering::Relaxed));
         let gpu = gpu.ok_or_else(|| Error::argument("there is no device"))?;
         let free = gpu.lanes().pop();
-        let mut lane = free.map_or_else(|| Lane::new(&gpu.device), Ok)?;
-        let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        lane.set_profile(times.is_some());
+        let lane = free.map_or_else(|| Lane::new(&gpu.device), Ok)?;
         gpu.under_way.fetch_add(1, Ordering::Relaxed);
         Ok(Seat {
-            backend: self,
             gpu,
             lane: Some(lane),
         })
-    }
-
-    fn add_times(&self, measured: Vec<KernelTime>) {
-        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(times) = times.as_mut() {
-            times.extend(measured);
-        }
     }
 
     /// What the CPU says of a block that a kernel refused.
@@ -276,7 +256,6 @@ fn bytes_of_voxel(model: &BlockModel) -> usize {
 /// A lane that a batch is in; counts as under way until it is dropped.
 #[derive(Debug)]
 struct Seat<'a> {
-    backend: &'a CudaBackend,
     gpu: &'a Gpu,
     lane: Option<Lane>,
 }
@@ -287,7 +266,6 @@ impl Seat<'_> {
         let lane = self.lane.take();
         let mut lane = lane.ok_or_else(|| Error::argument("no batch of blocks is under way"))?;
         let result = lane.finish(take)?;
-        self.backend.add_times(lane.take_profile()?);
         self.gpu.lanes().push(lane);
         Ok(result)
     }

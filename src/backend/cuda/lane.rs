@@ -8,7 +8,7 @@ use super::device::{Address, Buffer, Device};
 use super::layout::STATUS_GOOD;
 use super::plan::{INTEGERS, Output, dtype_code};
 use super::reconstruct::{self, ListPlaces, Places};
-use super::stream::{KernelTime, Stream, Ticket};
+use super::stream::{Stream, Ticket};
 use crate::model::Ranks;
 use crate::{Error, Result};
 
@@ -151,16 +151,6 @@ impl Lane {
         self.stream.synchronise()?;
         let (voxels, status) = (self.stream.bytes(&voxels)?, self.stream.elements(&status)?);
         Ok(take(voxels, status))
-    }
-
-    /// Measures kernels from now on, or no longer.
-    pub(super) fn set_profile(&mut self, on: bool) {
-        self.stream.set_profile(on);
-    }
-
-    /// What kernels took since the last call.
-    pub(super) fn take_profile(&mut self) -> Result<Vec<KernelTime>> {
-        self.stream.take_profile()
     }
 
     /// What voxels become, and where.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hgv::backend::cpu::CpuBackend;
-use hgv::backend::cuda::{CudaBackend, Device};
+use hgv::backend::cuda::{CudaBackend, Device, Profiled};
 use hgv::io::MemorySource;
 use hgv::volume::Region;
 use hgv::{Error, Limits, Result, Volume};
@@ -44,8 +44,8 @@ pub fn decode_speed(path: &Path, device: &Arc<dyn Device>, runs: usize) -> Resul
         ..Limits::default()
     };
     let open = || Volume::from_source(source.clone(), limits);
-    let cuda = Arc::new(CudaBackend::new(Arc::clone(device), CpuBackend::new()));
-    let on_device = open()?.with_backend(cuda.clone());
+    let on = |device| Arc::new(CudaBackend::new(device, CpuBackend::new()));
+    let on_device = open()?.with_backend(on(Arc::clone(device)));
     let whole = Region::whole(on_device.extent());
     let voxel_bytes = whole.voxels() * on_device.dtype().size() as u64;
     let mut voxels = vec![0u8; voxel_bytes as usize];
@@ -53,10 +53,12 @@ pub fn decode_speed(path: &Path, device: &Arc<dyn Device>, runs: usize) -> Resul
     run(&on_device, &whole, &mut voxels)?;
     let times = (0..runs).map(|_| run(&on_device, &whole, &mut voxels));
     let times = times.collect::<Result<Vec<f64>>>()?;
-    cuda.set_profile(true);
-    run(&on_device, &whole, &mut voxels)?;
+    drop(on_device);
+    let profiled = Arc::new(Profiled::new(Arc::clone(device)));
+    let measured = open()?.with_backend(on(profiled.clone()));
+    run(&measured, &whole, &mut voxels)?;
     let mut kernels = BTreeMap::new();
-    for time in cuda.take_profile() {
+    for time in profiled.take()? {
         let all: &mut (u32, f64) = kernels.entry(time.kernel).or_default();
         *all = (all.0 + 1, all.1 + time.milliseconds);
     }

@@ -120,12 +120,12 @@ fn compare(
     }
     let more = more_bytes(&device, &cpu);
     for (c, d) in cpu.iter().zip(&device) {
-        println!(
+        eprintln!(
             "{name}: CPU {:.0} bytes {:.2} dB, device {:.0} bytes {:.2} dB",
             c.0, c.1, d.0, d.1
         );
     }
-    println!("{name}: device {more:+.2} % bytes at the same PSNR");
+    eprintln!("{name}: device {more:+.2} % bytes at the same PSNR");
     more
 }
 
@@ -297,7 +297,7 @@ fn training_reduces_the_objective_as_on_the_cpu() {
             let trained = lab.train(&mut trainer).unwrap();
             for (block, t) in trained.iter().enumerate() {
                 let cpu = lab.train_on_cpu(block).unwrap();
-                println!("{hidden:?}: device {t:?}, CPU {cpu:?}");
+                eprintln!("{hidden:?}: device {t:?}, CPU {cpu:?}");
                 assert!((t.before / cpu.before - 1.0).abs() < 1e-4);
                 assert!(t.after < 0.5 * t.before && t.after < 1.1 * cpu.after);
             }
@@ -376,7 +376,7 @@ fn hashgrid_files_are_whole_and_small() {
         let cpu = [40.0, 50.0].map(|quality| point(quality, None));
         let with = [40.0, 50.0].map(|quality| point(quality, Some(device)));
         let more = more_bytes(&with, &cpu);
-        println!("CPU {cpu:?}, device {with:?}: {more:+.2} %");
+        eprintln!("CPU {cpu:?}, device {with:?}: {more:+.2} %");
         assert!(more < 3.0, "{more}");
     });
 }
@@ -440,7 +440,7 @@ fn blocks_choose_grids_where_they_win() {
         };
         let dense = curve(ModelChoice::Dense);
         let auto = curve(ModelChoice::Auto);
-        println!("dense {dense:?}, auto {auto:?}, {grids} grids");
+        eprintln!("dense {dense:?}, auto {auto:?}, {grids} grids");
         assert!(grids > 0);
         assert!(more_bytes(&auto, &dense) < 1.0);
     });

@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Recover(RecoverArgs),
     /// Put the parts of a sharded encode together
     Merge(MergeArgs),
+    /// Serve a folder of .hgv files over HTTP
+    #[cfg(feature = "http")]
+    Serve(ServeArgs),
     /// List what encodes and decodes can run on
     Devices(DevicesArgs),
 }
@@ -305,7 +308,7 @@ Examples:
 The name of the output says its format: .nrrd .nii .nii.gz .mrc .tif .npy .raw. With --lod the
 region counts voxels of that level of detail.")]
 pub(crate) struct DecodeArgs {
-    /// File to decode
+    /// File to decode: a path, or an address (http, https)
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// Volume file to write
@@ -336,9 +339,10 @@ pub(crate) struct DecodeArgs {
 Examples:
   hgv info head.hgv
   hgv info head.hgv --json
-  hgv info head.hgv --blocks")]
+  hgv info head.hgv --blocks
+  hgv info https://example.org/head.hgv")]
 pub(crate) struct InfoArgs {
-    /// File to describe
+    /// File to describe: a path, or an address (http, https)
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// List every block too (in JSON: `block_list`)
@@ -354,7 +358,7 @@ Examples:
 
 Exit status 1 if a check failed.")]
 pub(crate) struct VerifyArgs {
-    /// File to check
+    /// File to check: a path, or an address (http, https)
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// Also hold the stored error figures against the volume it was encoded from
@@ -378,10 +382,10 @@ The data range is taken from A. With --lod, the decode of B at that level of det
 with A reduced by the filter of B. --lod and --level belong to B if it is a .hgv file, else to A.
 Raw options describe every input whose name does not say how its voxels lie.")]
 pub(crate) struct CompareArgs {
-    /// Reference: any readable volume or .hgv file
+    /// Reference: any readable volume or .hgv file; a .hgv file may be an address
     #[arg(value_name = "A")]
     pub(crate) a: PathBuf,
-    /// Measured against it: any readable volume or .hgv file
+    /// Measured against it: any readable volume or .hgv file; a .hgv file may be an address
     #[arg(value_name = "B")]
     pub(crate) b: PathBuf,
     /// Level of detail
@@ -461,6 +465,37 @@ pub(crate) struct MergeArgs {
     /// File to write
     #[arg(short, long, value_name = "OUT.hgv")]
     pub(crate) output: PathBuf,
+}
+
+#[cfg(feature = "http")]
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hgv serve volumes/
+  hgv serve volumes/ --addr 0.0.0.0:8080 --rate 200
+  hgv info http://127.0.0.1:8080/head.hgv
+
+Only folders and files whose names end in .hgv are shown, none whose name starts with a dot, and
+nothing outside the folder. Folders are pages with pictures; with ?json, or Accept: application/json,
+JSON. PATH.hgv?thumbnail is the picture, /metrics has counters for Prometheus. The access log is on
+standard error. There is no TLS and no password: put a proxy that has both in front of it before
+others can reach it.")]
+pub(crate) struct ServeArgs {
+    /// Folder, or one .hgv file
+    #[arg(value_name = "FOLDER_OR_FILE")]
+    pub(crate) path: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) addr: std::net::SocketAddr,
+    /// Connections at once; more wait
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: u32,
+    /// Requests a second from one address; 0 = any number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) rate: u32,
+    /// Origin whose pages may read: one, or * for all
+    #[arg(long, value_name = "ORIGIN", default_value = "*")]
+    pub(crate) allow_origin: String,
 }
 
 #[derive(Debug, Args)]

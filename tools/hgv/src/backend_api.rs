@@ -5,9 +5,11 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hgv::analyze::{Analysis, AnalyzeOptions};
 use hgv::encode::{EncodeOptions, EncodeReport, Progress};
+use hgv::io::RangeSource;
 use hgv::predict::Prediction;
 use hgv::volume::{DType, Extent, Metadata, VoxelSource};
 use hgv::{Result, Volume};
@@ -167,12 +169,12 @@ pub(crate) fn reduce_like<'a>(
 
 /// Checks a file; with `against`, its stored error figures too.
 pub(crate) fn verify(
-    path: &Path,
+    source: Arc<dyn RangeSource>,
     against: Option<&dyn VoxelSource>,
     threads: usize,
     progress: OnProgress<'_>,
 ) -> Result<hgv::decode::VerifyReport> {
-    hgv::decode::verify(path, against, threads, progress)
+    hgv::decode::verify_source(source, against, threads, None, progress)
 }
 
 /// What `recover` brought back.

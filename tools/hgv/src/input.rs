@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use hgv::backend::cpu::CpuBackend;
 use hgv::backend::cuda::{CudaBackend, Device};
+use hgv::io::{FileSource, RangeSource};
 use hgv::volume::{DType, VoxelSource};
-use hgv::{Error, Result, Volume};
+use hgv::{Error, Limits, Result, Volume};
 
 use crate::args::InputArgs;
 use crate::backend_api::{self, OpenVolume};
@@ -22,7 +23,7 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    /// Opens `path`; a name that ends in .hgv (or .hgv.partial) is a .hgv file.
+    /// Opens `path`; an address, or a name that ends in .hgv (or .hgv.partial), is a .hgv file.
     pub(crate) fn open(
         path: &Path,
         raw: &InputArgs,
@@ -31,7 +32,7 @@ impl Input {
         context: &Context,
     ) -> Result<Self> {
         paths::check_input(path)?;
-        if paths::is_hgv(path) {
+        if paths::url(path).is_some() || paths::is_hgv(path) {
             if cast.is_some() {
                 return Err(Error::argument("--cast does not apply to a .hgv input"));
             }
@@ -62,9 +63,19 @@ impl Input {
 
 /// Opens a .hgv file with the threads of the command line.
 pub(crate) fn open_hgv(path: &Path, context: &Context) -> Result<Volume> {
+    let volume = Volume::from_source(open_source(path, context)?, Limits::default());
+    volume
+        .map_err(|e| e.in_file(path.display()))?
+        .with_threads(context.threads)
+}
+
+/// The bytes of a .hgv file, on this machine or on a server.
+pub(crate) fn open_source(path: &Path, context: &Context) -> Result<Arc<dyn RangeSource>> {
     paths::check_input(path)?;
-    let volume = Volume::open(path).map_err(|e| e.in_file(path.display()))?;
-    volume.with_threads(context.threads)
+    match paths::url(path) {
+        Some(url) => context.remotes.open(url),
+        None => Ok(Arc::new(FileSource::open(path)?)),
+    }
 }
 
 /// Decodes on devices, which share every region, or on the CPU where there is none.

@@ -33,9 +33,14 @@ pub(crate) fn cooperate() {
     COOPERATING.store(true, Ordering::SeqCst);
 }
 
+/// Whether an interrupt came.
+pub(crate) fn requested() -> bool {
+    REQUESTED.load(Ordering::SeqCst)
+}
+
 /// `Break` once an interrupt came.
 pub(crate) fn poll() -> ControlFlow<()> {
-    if REQUESTED.load(Ordering::SeqCst) {
+    if requested() {
         ControlFlow::Break(())
     } else {
         ControlFlow::Continue(())

@@ -14,7 +14,10 @@ mod output;
 mod paths;
 mod polled;
 mod progress;
+mod remote;
 mod report;
+#[cfg(feature = "http")]
+mod serve;
 mod slabs;
 mod values;
 

@@ -22,6 +22,12 @@ impl Output {
         }
     }
 
+    /// Whether only errors and results of `--json` are shown.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Prints a result: `json` as one object under `--json`, else the lines of `text`.
     ///
     /// # Errors

@@ -7,20 +7,39 @@ use hgv::{Error, Result};
 /// The word for the standard input.
 const STDIN: &str = "-";
 
-/// Refuses what is no path to a file.
+/// The address, if `path` is one of a file on a web server.
+pub(crate) fn url(path: &Path) -> Option<&str> {
+    let text = path.to_str()?;
+    let lower = text.to_ascii_lowercase();
+    (lower.starts_with("http://") || lower.starts_with("https://")).then_some(text)
+}
+
+/// Refuses what is no file. Addresses are left to the first request.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a URL, [`Error::Io`] for something that is not there.
+/// [`Error::Io`] for something that is not there.
 pub(crate) fn check_input(path: &Path) -> Result<()> {
-    let text = path.to_string_lossy();
-    if text.starts_with("http://") || text.starts_with("https://") {
-        return Err(Error::Unsupported(format!(
-            "{text}: streaming from a URL is not built yet; download the file first"
-        )));
+    if url(path).is_some() {
+        return Ok(());
     }
+    let text = path.to_string_lossy();
     match path.metadata() {
         Err(e) if text != STDIN => Err(Error::io(text, e)),
         _ => Ok(()),
+    }
+}
+
+/// Refuses an address where only files on this machine can be read.
+///
+/// # Errors
+/// [`Error::Unsupported`] that says what to do.
+pub(crate) fn check_local(path: &Path) -> Result<()> {
+    match url(path) {
+        Some(url) => Err(Error::Unsupported(format!(
+            "{url}: only .hgv files can be read from an address, and only by info, decode, verify, \
+             compare, analyze and encode; download it first"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use hgv::io::{FileSource, RangeSource};
 use hgv::{Error, Result};
 
-use crate::interrupt;
+use crate::{interrupt, paths};
 
 #[derive(Debug)]
 struct Polled(FileSource);
 
 /// Opens `path`; reads fail with [`Error::Cancelled`] once the user asked to stop.
 pub(crate) fn open(path: &Path) -> Result<Arc<dyn RangeSource>> {
+    paths::check_local(path)?;
     Ok(Arc::new(Polled(FileSource::open(path)?)))
 }
 

@@ -14,8 +14,14 @@ mod hashgrid;
 mod machine;
 #[path = "cli/parts.rs"]
 mod parts;
+#[cfg(feature = "http")]
+#[path = "cli/remote.rs"]
+mod remote;
 #[path = "cli/round_trip.rs"]
 mod round_trip;
+#[cfg(feature = "http")]
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/usage.rs"]

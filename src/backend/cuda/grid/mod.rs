@@ -13,7 +13,7 @@ use super::rans::{DeviceTables, TableAddresses};
 use super::{Buffer, Kernel, Stream};
 use crate::Result;
 use crate::codec::tables::TableSet;
-use batch::{Tiling, Way};
+use batch::{Way, WayJobs};
 use layout::{GridJob, GridPlan, STATE_BYTES};
 
 #[derive(Debug, IntoBytes, Immutable)]
@@ -130,10 +130,10 @@ impl GridDecoder {
         stream.upload(&self.jobs, 0, jobs.as_slice())?;
         self.decode_weights(stream, jobs.len() as u32, target)?;
         let mut first = 0;
-        for (way, order, tiling) in &orders {
-            stream.upload(&self.order, 4 * first, order.as_slice())?;
-            self.evaluate(stream, (*way, tiling), (first, order.len()), target)?;
-            first += order.len();
+        for jobs in &orders {
+            stream.upload(&self.order, 4 * first, jobs.order.as_slice())?;
+            self.evaluate(stream, jobs, first, target)?;
+            first += jobs.order.len();
         }
         Ok(())
     }
@@ -173,14 +173,15 @@ impl GridDecoder {
         stream.launch(&WEIGHTS, count.div_ceil(WEIGHT_THREADS / 32), 0, &params)
     }
 
-    /// Evaluates `count` jobs from number `first` of the order on.
+    /// Evaluates the jobs of a way, whose numbers lie from `first` of the order on.
     fn evaluate(
         &self,
         stream: &mut Stream,
-        (way, tiling): (Way, &Tiling),
-        (first, count): (usize, usize),
+        jobs: &WayJobs,
+        first: usize,
         target: &GridTarget<'_>,
     ) -> Result<()> {
+        let (count, tiling) = (jobs.order.len(), &jobs.tiling);
         let params = EvaluateParams {
             heads: target.heads.address(),
             jobs: self.jobs.address(),
@@ -197,7 +198,7 @@ impl GridDecoder {
             words: tiling.words,
             unused: 0,
         };
-        let kernel = match way {
+        let kernel = match jobs.way {
             Way::Sums => &SUMS,
             Way::Dots => &DOTS,
             Way::Matrices => &MATRICES,

@@ -29,7 +29,7 @@ impl Vector {
         let model = BlockModel::Wavelet(WaveletModel {
             mask: false,
             residual: Residual::None,
-            ..self.model.clone()
+            ..self.model
         });
         let steps: Vec<LayerStep> = (self.case.steps.iter())
             .map(|&(lod, quality)| LayerStep { lod, quality })

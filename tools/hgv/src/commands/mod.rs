@@ -9,6 +9,8 @@ mod encode;
 mod info;
 mod merge;
 mod recover;
+#[cfg(feature = "http")]
+mod serve;
 mod verify;
 
 use std::time::Instant;
@@ -18,6 +20,7 @@ use hgv::{Error, Result};
 use crate::args::{Command, Common};
 use crate::output::Output;
 use crate::progress::ProgressLine;
+use crate::remote::Remotes;
 
 /// How a command that ran to its end came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,7 @@ pub(crate) struct Context {
     /// Worker threads; 0 = all cores.
     pub(crate) threads: usize,
     pub(crate) force: bool,
+    pub(crate) remotes: Remotes,
     started: Instant,
 }
 
@@ -52,6 +56,7 @@ impl Context {
             progress: ProgressLine::new(common.quiet),
             threads,
             force: common.force,
+            remotes: Remotes::default(),
             started: Instant::now(),
         })
     }
@@ -67,8 +72,21 @@ fn mvoxels_per_second(voxels: u64, seconds: f64) -> f64 {
     voxels as f64 / 1e6 / seconds.max(1e-9)
 }
 
-/// Runs one command.
+/// Runs one command; once more if a file on a server was replaced while it was read.
 pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome> {
+    match once(command, context) {
+        Err(error) if context.remotes.forget_replaced(&error) => {
+            context.progress.clear();
+            context
+                .output
+                .note("the file on the server was replaced; beginning again with the new one");
+            once(command, context)
+        }
+        result => result,
+    }
+}
+
+fn once(command: &Command, context: &Context) -> Result<Outcome> {
     match command {
         Command::Encode(args) => encode::run(args, context),
         Command::Decode(args) => decode::run(args, context),
@@ -78,6 +96,8 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Analyze(args) => analyze::run(args, context),
         Command::Recover(args) => recover::run(args, context),
         Command::Merge(args) => merge::run(args, context),
+        #[cfg(feature = "http")]
+        Command::Serve(args) => serve::run(args, context),
         Command::Devices(args) => devices::run(args, context),
     }
 }

@@ -6,9 +6,8 @@ use serde::Serialize;
 use super::{Context, Outcome};
 use crate::args::VerifyArgs;
 use crate::backend_api;
-use crate::input::Input;
+use crate::input::{self, Input};
 use crate::output;
-use crate::paths;
 use hgv::decode::VerifyReport;
 
 #[derive(Serialize)]
@@ -20,7 +19,7 @@ struct Json<'a> {
 }
 
 pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<Outcome> {
-    paths::check_input(&args.input)?;
+    let file = input::open_source(&args.input, context)?;
     let original = args
         .against
         .as_deref()
@@ -28,18 +27,21 @@ pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<Outcome> {
         .transpose()?;
     let source = original.as_ref().map(Input::source).transpose()?;
     let progress = |p| context.progress.update(p);
-    let verified =
-        match backend_api::verify(&args.input, source.as_deref(), context.threads, &progress) {
-            Ok(verified) => verified,
-            Err(error) if is_finding(&error) => {
-                let mut found = VerifyReport::default();
-                found.problem_count = 1;
-                found.problems.push(error.to_string());
-                found
-            }
-            Err(error) => return Err(error.in_file(args.input.display())),
-        };
+    let verified = match backend_api::verify(file, source.as_deref(), context.threads, &progress) {
+        Ok(verified) => verified,
+        Err(error) if is_finding(&error) => {
+            let mut found = VerifyReport::default();
+            found.problem_count = 1;
+            found.problems.push(error.to_string());
+            found
+        }
+        Err(error) => return Err(error.in_file(args.input.display())),
+    };
     context.progress.clear();
+    if !verified.problems.is_empty() {
+        // Faults of a file that was replaced meanwhile are none of the file that is there now.
+        context.remotes.check_unchanged()?;
+    }
     report(args, &verified, context)
 }
 

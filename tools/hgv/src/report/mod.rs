@@ -4,7 +4,7 @@
 
 mod chart;
 mod page;
-mod picture;
+pub(crate) mod picture;
 
 use std::io::Write as _;
 use std::path::Path;

@@ -15,14 +15,14 @@ pub(super) const AXES: [char; 3] = ['x', 'y', 'z'];
 pub(super) const PLANES: [[usize; 2]; 3] = [[1, 2], [0, 2], [0, 1]];
 
 /// Values on a plane, row by row.
-pub(super) struct Plane {
-    pub(super) values: Vec<f32>,
+pub(crate) struct Plane {
+    pub(crate) values: Vec<f32>,
     /// Pixels along a row, and rows.
     pub(super) size: [usize; 2],
 }
 
 /// Every n-th voxel of the slice at `position` across `axis`, so that the picture stays small.
-pub(super) fn slice(source: &dyn VoxelSource, axis: usize, position: u64) -> Result<Plane> {
+pub(crate) fn slice(source: &dyn VoxelSource, axis: usize, position: u64) -> Result<Plane> {
     let (extent, plane) = (source.extent(), PLANES[axis]);
     let step = plane.map(|a| extent[a].div_ceil(LONGEST));
     let step = step[0].max(step[1]).max(1);
@@ -65,7 +65,7 @@ fn read(source: &dyn VoxelSource, region: &Region) -> Result<Vec<f32>> {
 
 /// Colours of a scale from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Colours {
+pub(crate) enum Colours {
     Grey,
     /// Dark violet over green to yellow.
     Heat,
@@ -131,6 +131,13 @@ fn between(stops: &[[u8; 3]], t: f32) -> [u8; 3] {
 
 /// A PNG of `plane` as a data URI, values from `low` to `high` in `colours`.
 pub(super) fn data_uri(plane: &Plane, low: f64, high: f64, colours: Colours) -> Result<String> {
+    let picture = picture(plane, low, high, colours)?;
+    let text = base64::engine::general_purpose::STANDARD.encode(picture);
+    Ok(format!("data:image/png;base64,{text}"))
+}
+
+/// A PNG of `plane`, values from `low` to `high` in `colours`.
+pub(crate) fn picture(plane: &Plane, low: f64, high: f64, colours: Colours) -> Result<Vec<u8>> {
     let scale = if high > low { 1.0 / (high - low) } else { 1.0 };
     let pixels: Vec<u8> = plane
         .values
@@ -141,9 +148,7 @@ pub(super) fn data_uri(plane: &Plane, low: f64, high: f64, colours: Colours) -> 
             [r, g, b].into_iter().take(all)
         })
         .collect();
-    let png = png(plane.size, &pixels, colours).map_err(|e| Error::io("a picture", e.into()))?;
-    let text = base64::engine::general_purpose::STANDARD.encode(png);
-    Ok(format!("data:image/png;base64,{text}"))
+    png(plane.size, &pixels, colours).map_err(|e| Error::io("a picture", e.into()))
 }
 
 fn png(

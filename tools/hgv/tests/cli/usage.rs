@@ -74,7 +74,7 @@ fn usage_errors_are_one_line_and_exit_2() {
     for words in [
         "",
         "analyze",
-        "serve .",
+        "serve",
         "encode",
         "encode a.nrrd",
         "encode a.nrrd -o b.hgv --what",
@@ -103,18 +103,6 @@ fn usage_errors_are_one_line_and_exit_2() {
         "merge -o b.hgv",
     ] {
         work.refused(words);
-    }
-}
-
-#[test]
-fn parts_that_are_not_built_say_so() {
-    let work = Work::new();
-    for words in [
-        "info https://example.org/a.hgv",
-        "encode http://example.org/a.nrrd -o o.hgv",
-    ] {
-        let line = work.refused(words);
-        assert!(line.contains("not built yet"), "{line}");
     }
 }
 
