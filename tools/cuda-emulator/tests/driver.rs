@@ -13,7 +13,6 @@ use hgv::backend::cpu::CpuBackend;
 use hgv::backend::cuda::{Buffer, CudaBackend, Device, Kernel, Stream, devices};
 use hgv::encode::{EncodeOptions, encode};
 use hgv::volume::{MemoryVolume, Metadata, Region};
-use hgv::writer::recover;
 use hgv::{Error, Volume};
 use hgv_cuda_emulator::driver_folder;
 use zerocopy::{Immutable, IntoBytes};
@@ -120,24 +119,6 @@ fn files_are_encoded_and_decoded_through_the_driver() {
 fn a_lost_device_is_a_clear_error() {
     let settings = [("HGV_FAKE_LOST_AFTER", "1")];
     passes("driver", "hidden::reports_a_lost_device", &settings);
-}
-
-#[test]
-fn what_was_finished_before_a_device_is_lost_can_be_recovered() {
-    let mut outcomes = String::new();
-    for launches in ["4", "12", "20", "28", "36", "1000"] {
-        let settings = [("HGV_FAKE_LOST_AFTER", launches)];
-        let test = "hidden::keeps_what_was_finished";
-        let Some(output) = with_driver("driver", test, &settings) else {
-            return;
-        };
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{launches}: {text}");
-        outcomes += &text;
-    }
-    for outcome in ["nothing was finished", "recovered 8 blocks", "encoded"] {
-        assert!(outcomes.contains(outcome), "{outcome}: {outcomes}");
-    }
 }
 
 /// Runs the self-test kernel; the sum of the input that it counted, and the sum that it should have.
@@ -341,35 +322,5 @@ mod hidden {
                 .unwrap_err();
             assert!(error.to_string().contains("lost"), "{error}");
         }
-    }
-
-    #[test]
-    #[ignore = "needs a driver whose device breaks"]
-    fn keeps_what_was_finished() {
-        // Nine blocks in two clusters.
-        let extent = [288, 16, 12];
-        let voxels: Vec<u8> = (0..288 * 16 * 12u32)
-            .map(|i| (i % 97 + i / 288) as u8)
-            .collect();
-        let source = MemoryVolume::new(extent, &voxels, Metadata::default()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("v.hgv");
-        let device = devices(None).unwrap().remove(0);
-        let options = EncodeOptions::default()
-            .with_block(32)
-            .with_device(Some(device));
-        let error = match encode(&source, &path, &options, &|_| ControlFlow::Continue(())) {
-            Ok(_) => return eprintln!("encoded"),
-            Err(error) => error,
-        };
-        assert!(error.to_string().contains("lost"), "{error}");
-        assert!(!path.exists());
-        let partial = folder.path().join("v.hgv.partial");
-        if !partial.exists() {
-            return eprintln!("nothing was finished");
-        }
-        let report = recover(&partial, &path, false).unwrap();
-        eprintln!("recovered {} blocks", report.written.blocks);
-        Volume::open(&path).unwrap();
     }
 }
