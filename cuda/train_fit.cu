@@ -5,12 +5,8 @@
 HGV_KERNEL(hgv_train_fit, FitParams, 256, 2) {
     HGV_SHARED(Fit, fit);
     if (thread_index() == 0) {
-        const u64 large = p.large, small = p.small;
-        float* planes = p.planes + block_index() * (3 * large + 3 * small);
-        float* rest = planes + 3 * large;
         fit.p = p;
-        fit.room = FitRoom{planes, {planes + large, planes + 2 * large}, rest, rest + small,
-                           reinterpret_cast<i32*>(rest + 2 * small)};
+        cut_planes(fit);
     }
     for (;;) {
         const u32 task = next_task(p.next, &fit.next);

@@ -437,6 +437,19 @@ HGV_DEVICE Swept sweep_level(Fit& f, u32 index, bool first) {
     return swept;
 }
 
+// Gives a block of threads its planes, by one thread.
+HGV_DEVICE void cut_planes(Fit& f) {
+    const u64 large = f.p.large, small = f.p.small;
+    float* planes = f.p.planes + block_index() * (3 * large + 3 * small);
+    float* rest = planes + 3 * large;
+    f.room.residual = planes;
+    f.room.large.a = planes + large;
+    f.room.large.b = planes + 2 * large;
+    f.room.changes = rest;
+    f.room.spread = rest + small;
+    f.room.before = reinterpret_cast<i32*>(rest + 2 * small);
+}
+
 HGV_DEVICE void begin_fit(Fit& f, u32 index) {
     if (thread_index() == 0) {
         f.task = f.p.tasks[index];
