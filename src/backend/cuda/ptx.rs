@@ -97,6 +97,11 @@ pub(super) const PTX: &[Ptx] = &[
     },
     Ptx {
         module: "train_fit",
+        architecture: 80,
+        text: include_str!("../../../cuda/ptx/train_fit.sm_80.ptx"),
+    },
+    Ptx {
+        module: "train_fit",
         architecture: 90,
         text: include_str!("../../../cuda/ptx/train_fit.sm_90.ptx"),
     },
@@ -107,13 +112,18 @@ pub(super) const PTX: &[Ptx] = &[
     },
     Ptx {
         module: "train_joint",
-        architecture: 80,
-        text: include_str!("../../../cuda/ptx/train_joint.sm_80.ptx"),
+        architecture: 90,
+        text: include_str!("../../../cuda/ptx/train_joint.sm_90.ptx"),
     },
     Ptx {
         module: "train_network",
         architecture: 75,
         text: include_str!("../../../cuda/ptx/train_network.sm_75.ptx"),
+    },
+    Ptx {
+        module: "train_network",
+        architecture: 80,
+        text: include_str!("../../../cuda/ptx/train_network.sm_80.ptx"),
     },
     Ptx {
         module: "train_network",

@@ -27,7 +27,7 @@ impl TrainBatch<'_> {
     /// too, for [`Self::networks`].
     ///
     /// # Errors
-    /// [`Error::Device`] and [`Error::DeviceMemory`].
+    /// [`crate::Error::Device`] and [`crate::Error::DeviceMemory`].
     pub fn fit(
         &mut self,
         tasks: &[FitTask],
