@@ -37,6 +37,9 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> Result<Outcome> {
     if let Some(report) = &args.report {
         refuse_report(args, report, context)?;
     }
+    options.device = machine::find(&args.coding.machine, &context.output)?
+        .into_iter()
+        .next();
     let scratch = args
         .coding
         .scratch
@@ -45,9 +48,6 @@ pub(crate) fn run(args: &EncodeArgs, context: &Context) -> Result<Outcome> {
     let cast = args.coding.cast;
     let input = Input::open(&args.input, &args.raw, cast, Some(scratch), context)?;
     let whole = input.source()?;
-    options.device = machine::find(&args.coding.machine, &context.output)?
-        .into_iter()
-        .next();
     match &args.coding.region {
         None => encode(whole.as_ref(), args, &options, context),
         Some(region) => {
