@@ -212,6 +212,11 @@ fn limited(work: &Work, words: &str) -> Run {
         .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\""])
         .arg(program.get_program())
         .args(program.get_args())
+        .envs(
+            program
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
         .current_dir(work.path("."));
     Run::from(shell.output().unwrap())
 }
