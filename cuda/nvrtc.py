@@ -83,12 +83,16 @@ class Compiler:
 
 
 def strip(ptx):
-    """PTX without comments, empty lines and the tables of target names that NVRTC adds to every file."""
+    """PTX without comments, empty lines and the tables of target names that NVRTC adds to every file.
+
+    Comments must go: NVRTC numbers calls in them across all that a process has compiled before, so they differ
+    from run to run.
+    """
     lines = []
     for line in ptx.splitlines():
-        if re.match(r"\.global .*2nv6target", line) or line.startswith("//") or line.startswith("\t// "):
+        if re.match(r"\.global .*2nv6target", line):
             continue
-        line = line.rstrip()
+        line = re.sub(r"\s*//.*", "", line).rstrip()
         if line:
             lines.append(line)
     return "\n".join(lines) + "\n"

@@ -96,38 +96,13 @@ pub(super) const PTX: &[Ptx] = &[
         text: include_str!("../../../cuda/ptx/train_fit.sm_75.ptx"),
     },
     Ptx {
-        module: "train_fit",
-        architecture: 80,
-        text: include_str!("../../../cuda/ptx/train_fit.sm_80.ptx"),
-    },
-    Ptx {
-        module: "train_fit",
-        architecture: 90,
-        text: include_str!("../../../cuda/ptx/train_fit.sm_90.ptx"),
-    },
-    Ptx {
         module: "train_joint",
         architecture: 75,
         text: include_str!("../../../cuda/ptx/train_joint.sm_75.ptx"),
     },
     Ptx {
-        module: "train_joint",
-        architecture: 90,
-        text: include_str!("../../../cuda/ptx/train_joint.sm_90.ptx"),
-    },
-    Ptx {
         module: "train_network",
         architecture: 75,
         text: include_str!("../../../cuda/ptx/train_network.sm_75.ptx"),
-    },
-    Ptx {
-        module: "train_network",
-        architecture: 80,
-        text: include_str!("../../../cuda/ptx/train_network.sm_80.ptx"),
-    },
-    Ptx {
-        module: "train_network",
-        architecture: 90,
-        text: include_str!("../../../cuda/ptx/train_network.sm_90.ptx"),
     },
 ];
