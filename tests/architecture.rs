@@ -56,13 +56,13 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     (
         "stream",
         &[
-            "error", "limits", "volume", "format", "io", "reader", "decode",
+            "error", "limits", "volume", "quality", "format", "io", "reader", "decode",
         ],
     ),
     (
         "render",
         &[
-            "error", "limits", "volume", "io", "reader", "decode", "backend",
+            "error", "limits", "volume", "quality", "io", "reader", "decode", "backend", "stream",
         ],
     ),
 ];

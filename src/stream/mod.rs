@@ -9,6 +9,7 @@
 mod answer;
 #[cfg(feature = "http")]
 mod client;
+mod content;
 #[cfg(feature = "http")]
 mod options;
 #[cfg(feature = "http")]
@@ -23,6 +24,7 @@ mod volume;
 
 #[cfg(feature = "http")]
 pub use client::HttpClient;
+pub use content::{Brick, Bricks, Streamable};
 #[cfg(feature = "http")]
 pub use options::HttpOptions;
 #[cfg(feature = "http")]

@@ -66,7 +66,7 @@ pub struct TierFacts {
 }
 
 /// What is known of a file, as far as its index is loaded.
-pub trait Catalogue {
+pub trait Catalogue: Send + Sync {
     /// Extent in voxels of the full resolution, x, y, z.
     fn extent(&self) -> [u64; 3];
     /// log2 of the side of a block.
