@@ -1,9 +1,11 @@
 //! What is to be shown, and how.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::TransferFunction;
-use crate::stream::schedule::{Camera, Projection};
+use crate::stream::schedule::{Camera, OpacityBound, Projection};
 
 /// A light from far away.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,31 @@ pub enum Background {
     Gradient([f32; 3], [f32; 3]),
 }
 
+/// What a ray makes of the values that it meets.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Light through a medium whose opacity and colour the transfer function gives.
+    #[default]
+    Medium,
+    /// The largest value, in its colour. What is not known counts for nothing.
+    Maximum,
+    /// The mean value along the ray, in its colour: an X-ray picture.
+    Mean,
+    /// The surface where values reach this one, in its colour.
+    Surface(f32),
+}
+
+/// What is cut away.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Clip {
+    /// Lower and upper corner of a box outside of which nothing is shown, in units of the camera.
+    pub within: Option<[[f32; 3]; 2]>,
+    /// Planes: a place `p` is shown where `dot(plane[..3], p) + plane[3] >= 0` for all of them, in units of
+    /// the camera.
+    pub planes: Vec<[f32; 4]>,
+}
+
 /// What is to be shown, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
@@ -55,6 +82,10 @@ pub struct Scene {
     pub spacing: [f32; 3],
     /// Opacity and colour of values.
     pub transfer: TransferFunction,
+    /// What a ray makes of values.
+    pub mode: Mode,
+    /// What is cut away.
+    pub clip: Clip,
     /// The light.
     pub light: Light,
     /// How what is seen answers light.
@@ -104,9 +135,22 @@ impl Scene {
             camera,
             spacing: [1.0; 3],
             transfer,
+            mode: Mode::default(),
+            clip: Clip::default(),
             light: Light::default(),
             material: Material::default(),
             background: Background::Colour([0.0; 3]),
+        }
+    }
+
+    /// What may be seen of values: the most opacity that the scene gives to a range, as a scheduler takes it.
+    pub fn opacity(&self) -> Arc<dyn OpacityBound + Send + Sync> {
+        match self.mode {
+            Mode::Medium => Arc::new(self.transfer.clone()),
+            Mode::Maximum | Mode::Mean => Arc::new(|_: [f32; 2]| 1.0),
+            Mode::Surface(value) => {
+                Arc::new(move |[_, hi]: [f32; 2]| if hi < value { 0.0 } else { 1.0 })
+            }
         }
     }
 
