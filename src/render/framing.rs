@@ -6,8 +6,10 @@ use crate::stream::schedule::{Camera, Projection};
 
 /// Vertical field of view of a framing camera in radians.
 const FIELD: f32 = 0.52;
-/// Room around the ball around a volume.
-const MARGIN: f32 = 1.1;
+/// Room around a volume.
+const MARGIN: f32 = 1.06;
+/// Places on the rim of a cylinder that must be in the picture.
+const RIM: u32 = 64;
 /// Bins of a histogram.
 const BINS: usize = 256;
 
@@ -18,7 +20,7 @@ pub struct Orbit {
     pub azimuth: f32,
     /// Degrees over the x-y plane, -90..=90.
     pub elevation: f32,
-    /// Distance as a part of the one from which the ball around the volume fills the picture.
+    /// Distance as a part of the one from which the volume, turned around the z axis, fills the picture.
     pub distance: f32,
     /// Whether depth leaves sizes as they are.
     pub orthographic: bool,
@@ -39,12 +41,8 @@ impl Orbit {
     /// The camera for a volume of `extent` voxels at distances `spacing`, in units of `spacing`.
     pub fn camera(&self, extent: [u64; 3], spacing: [f32; 3], pixels: [u32; 2]) -> Camera {
         let size = [0, 1, 2].map(|a| extent[a] as f32 * spacing[a]);
-        let radius = 0.5 * MARGIN * size.iter().map(|s| s * s).sum::<f32>().sqrt();
         let [width, height] = pixels.map(|n| n.max(1) as f32);
-        // In a picture that is higher than wide the width is what the ball must fit.
-        let narrow = (width / height).min(1.0);
-        let half = (FIELD / 2.0).tan() * narrow;
-        let distance = (radius / half.atan().sin() * self.distance).max(1e-3);
+        let (distance, high) = self.fit(size, width / height);
         let (azimuth, elevation) = (self.azimuth.to_radians(), self.elevation.to_radians());
         let towards = [
             elevation.cos() * azimuth.sin(),
@@ -62,12 +60,41 @@ impl Orbit {
             forward: towards.map(|c| -c),
             up: unit(up),
             projection: if self.orthographic {
-                Projection::Orthographic(2.0 * radius * self.distance / narrow)
+                Projection::Orthographic(high)
             } else {
                 Projection::Perspective(FIELD)
             },
             pixels,
         }
+    }
+}
+
+impl Orbit {
+    /// Distance from the middle, and height of an orthographic picture, at which the cylinder that a box
+    /// turns in fills the picture: the same at every azimuth.
+    fn fit(&self, size: [f32; 3], aspect: f32) -> (f32, f32) {
+        let radius = 0.5 * MARGIN * size[0].hypot(size[1]);
+        let half = 0.5 * MARGIN * size[2];
+        let (sin, cos) = self.elevation.to_radians().sin_cos();
+        let slope = (FIELD / 2.0).tan();
+        let (mut distance, mut high) = (0.0f32, 0.0f32);
+        for step in 0..RIM {
+            let angle = step as f32 * std::f32::consts::TAU / RIM as f32;
+            let (x, y) = (radius * angle.cos(), radius * angle.sin());
+            for z in [-half, half] {
+                let above = y * sin + z * cos;
+                let behind = y * cos - z * sin;
+                let aside = above.abs().max(x.abs() / aspect);
+                distance = distance.max(aside / slope - behind);
+                high = high.max(2.0 * aside);
+            }
+        }
+        let distance = if self.orthographic {
+            2.0 * (radius + half)
+        } else {
+            distance * self.distance
+        };
+        (distance.max(1e-3), (high * self.distance).max(1e-3))
     }
 }
 

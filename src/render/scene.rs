@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::TransferFunction;
-use crate::stream::schedule::{Camera, OpacityBound, Projection};
+use super::vector::dot;
+use crate::stream::schedule::{Camera, OpacityBound, Projection, View};
 
 /// A light from far away.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -154,20 +155,55 @@ impl Scene {
         }
     }
 
-    /// The camera in voxels of the full resolution, as the scheduler takes it. Exact where the spacing is
-    /// the same along all axes, else near enough to choose levels of detail.
+    /// The camera in voxels of the full resolution, as a scheduler takes it. Where distances differ by axis a
+    /// picture has no such camera: then one that sees all of the picture, at least as finely.
     pub fn voxel_camera(&self) -> Camera {
+        let camera = &self.camera;
         let voxels = |v: [f32; 3]| [0, 1, 2].map(|a| v[a] / self.spacing[a]);
-        let mean = self.spacing.iter().product::<f32>().cbrt();
+        let straight = Camera {
+            eye: voxels(camera.eye),
+            forward: voxels(camera.forward),
+            up: voxels(camera.up),
+            ..*camera
+        };
+        let most = self.spacing.iter().copied().fold(0.0, f32::max);
+        let [width, height] = camera.pixels.map(|n| n.max(1) as f32);
+        // Corners of the picture as that camera sees them, a unit of length before the eye.
+        let axes = View::new(&straight).axes();
+        let (world, middle) = (View::new(camera), camera.eye);
+        let mut half = 0.0f32;
+        let mut nearer = 0.0f32;
+        for [x, y] in [[0.0, 0.0], [width, 0.0], [0.0, height], [width, height]] {
+            let (from, direction) = world.ray(x, y);
+            let away = match camera.projection {
+                Projection::Perspective(_) => direction,
+                Projection::Orthographic(_) => [0, 1, 2].map(|a| from[a] - middle[a]),
+            };
+            let [aside, above, ahead] = axes.map(|axis| dot(axis, voxels(away)));
+            let depth = match camera.projection {
+                Projection::Perspective(_) => ahead.max(1e-3),
+                Projection::Orthographic(_) => 1.0,
+            };
+            half = half.max((above.abs()).max(aside.abs() * height / width) / depth);
+            nearer = nearer.max(dot(voxels(direction), voxels(direction)).sqrt());
+        }
+        // Pixels that a voxel is wide, along the axis of the widest, over what that camera thinks.
+        let (projection, finer) = match camera.projection {
+            Projection::Perspective(angle) => (
+                Projection::Perspective((2.0 * half.atan()).min(3.0)),
+                half / (angle / 2.0).tan() * most * nearer,
+            ),
+            Projection::Orthographic(height) => (
+                Projection::Orthographic(2.0 * half),
+                2.0 * half / height * most,
+            ),
+        };
+        // What rounding adds to the same distances is no pixel.
+        let pixels = |n: u32| (n.max(1) as f32 * finer.max(1.0) - 0.01).ceil() as u32;
         Camera {
-            eye: voxels(self.camera.eye),
-            forward: voxels(self.camera.forward),
-            up: voxels(self.camera.up),
-            projection: match self.camera.projection {
-                Projection::Orthographic(height) => Projection::Orthographic(height / mean),
-                perspective @ Projection::Perspective(_) => perspective,
-            },
-            pixels: self.camera.pixels,
+            projection,
+            pixels: camera.pixels.map(pixels),
+            ..straight
         }
     }
 }

@@ -467,3 +467,37 @@ fn an_orbit_shows_all_of_a_volume() {
         }
     }
 }
+
+/// Whatever a picture of stretched voxels shows, the scheduler's camera sees, at least as finely.
+#[test]
+fn a_voxel_camera_sees_the_picture() {
+    for projection in [Projection::Perspective(0.6), Projection::Orthographic(60.0)] {
+        for (from, spacing) in [
+            ([90.0, 10.0, 20.0], [1.0, 2.0, 4.0]),
+            ([10.0, -90.0, 40.0], [1.0, 1.0, 5.0]),
+            ([50.0, 60.0, 70.0], [2.0; 3]),
+        ] {
+            let mut scene = Scene::new(camera([60; 3], from, projection), white(&[(0.0, 1.0)]));
+            scene.spacing = spacing;
+            scene.camera.pixels = [80, 50];
+            let (world, voxel) = (View::new(&scene.camera), View::new(&scene.voxel_camera()));
+            for [x, y] in [
+                [1.0, 1.0],
+                [79.0, 1.0],
+                [40.0, 25.0],
+                [1.0, 49.0],
+                [79.0, 49.0],
+            ] {
+                let (start, along) = world.ray(x, y);
+                let at = |t: f32| [0, 1, 2].map(|a| (start[a] + t * along[a]) / spacing[a]);
+                let seen = voxel.see(at(100.0), at(100.0)).expect("in the picture");
+                let pixels = match projection {
+                    Projection::Perspective(angle) => 25.0 / (angle / 2.0).tan() / 100.0,
+                    Projection::Orthographic(height) => 50.0 / height,
+                };
+                let widest = pixels * spacing.iter().copied().fold(0.0, f32::max);
+                assert!(seen.scale > 0.9 * widest, "{} {widest}", seen.scale);
+            }
+        }
+    }
+}

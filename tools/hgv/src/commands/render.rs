@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_millis(100);
 const KEPT: u64 = 1 << 30;
 /// Most bytes of a file with a transfer function.
 const MAX_JSON: u64 = 16 << 20;
+/// How much finer than the picture the levels of detail of a comparison are chosen.
+const FINER: u32 = 64;
 /// Factor of differences that are shown.
 const AMPLIFIED: i32 = 10;
 
@@ -238,10 +240,15 @@ impl Job<'_> {
             Content::Whole(bricks) => return Ok(bricks.clone()),
             Content::Streamed(streamer) => streamer,
         };
-        let camera = Camera {
-            pixels: self.args.size,
-            ..scene.voxel_camera()
+        // What is compared is compared at the full resolution.
+        let finer = if self.args.against.is_some() {
+            FINER
+        } else {
+            1
         };
+        let mut near = scene.clone();
+        near.camera.pixels = self.args.size.map(|n| n.saturating_mul(finer));
+        let camera = near.voxel_camera();
         streamer.look(View::new(&camera), [0.0; 3], scene.opacity());
         let progress = wait(streamer, self.args.time, self.context)?;
         self.json.fetched_bytes = progress.fetched;

@@ -27,15 +27,6 @@ fn files_and_originals_look_the_same() {
     let seen = shown.iter().filter(|p| p[3] > 100).count();
     assert!(seen > 96 * 64 / 10 && seen < 96 * 64, "{seen}");
     assert_eq!(shown[0][3], 0, "room around the volume");
-    // Spacing and values are the same, so is the picture.
-    work.ok("render v.nrrd -o o.png --size 96x64 --background clear");
-    let (_, original) = picture(&work, "o.png");
-    let pairs = shown.iter().flatten().zip(original.iter().flatten());
-    let apart = pairs.map(|(&a, &b)| a.abs_diff(b)).max();
-    assert!(
-        apart <= Some(24),
-        "automatic transfer functions may differ a little: {apart:?}"
-    );
     let json = work.json("render v.hgv -o c.png --size 96x64 --against v.nrrd");
     assert!(number(&json, "ssim") > 0.999_999, "{json}");
     let (size, three) = picture(&work, "c.png");
