@@ -91,8 +91,8 @@ impl Renderer {
 
     /// Draws a picture of `size` pixels, width and height, on the threads of the current rayon pool.
     ///
-    /// Costs a few microseconds for each block that is known, about a millisecond for a brick of 64^3 that is
-    /// new or has a new neighbour, and then time by samples.
+    /// Costs a look at each block that is known, a copy of each brick that is new or has a new neighbour, and
+    /// then time by samples.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if there are no pixels or more than 2^28, or if an option, the spacing or the
