@@ -48,6 +48,25 @@ impl HttpSource {
         })
     }
 
+    /// A file of known length, without a request before the first read. Its version is not known, so that
+    /// only a change of its length is noticed.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for what is no address.
+    #[cfg(feature = "bench")]
+    pub fn of_length(client: &HttpClient, address: &str, length: u64) -> Result<Self> {
+        Ok(Self {
+            client: client.clone(),
+            remote: Arc::new(Remote::new(Arc::clone(client.shared()), address)?),
+            len: length,
+            version: Version {
+                total: Some(length),
+                ..Version::default()
+            },
+            head: Vec::new(),
+        })
+    }
+
     /// Whether the server now has another file than the one that was opened. One request; tells it
     /// even where the server shows neither ETag nor date, as long as the first 64 KiB differ.
     ///
