@@ -3,6 +3,7 @@
 //! Bytes (the reader) and mathematics (the backend) meet here and in [`crate::encode`] only.
 
 mod batches;
+mod block;
 mod blocks;
 mod info;
 mod region;
@@ -10,6 +11,8 @@ mod sample;
 mod verify;
 mod volume;
 
+pub use block::DecodedBlock;
+pub(crate) use block::shown_by;
 pub(crate) use blocks::{BlockDecoder, parse_models};
 pub use info::{GridLevelInfo, GridModelInfo, Info, LevelInfo, NetworkInfo, Stats};
 pub use verify::{VerifyReport, verify, verify_source};

@@ -187,6 +187,16 @@ impl Volume {
         self.values.dtype
     }
 
+    /// Value of a voxel with this coded value.
+    pub(crate) fn value_of(&self, q: i32) -> f32 {
+        self.values.float(q)
+    }
+
+    /// Value of a coded value of 1.
+    pub(crate) fn value_unit(&self) -> f64 {
+        self.values.unit()
+    }
+
     /// Spacing, orientation, units.
     pub fn metadata(&self) -> &Metadata {
         self.reader.metadata()

@@ -16,6 +16,8 @@ pub use file::{FileSink, FileSource};
 pub use memory::{MemorySink, MemorySource, WriteSink};
 pub use mmap::MmapSource;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::{Error, Result};
 
 /// One range of a [`RangeSource::read_ranges`] call.
@@ -70,6 +72,18 @@ pub trait RangeSource: Send + Sync + std::fmt::Debug {
     /// [`Error::Truncated`] if the range leaves the source, [`Error::Io`],
     /// [`Error::SourceChanged`].
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()>;
+
+    /// [`Self::read_at`] that ends early with [`Error::Cancelled`] once `stop` is set, if the source can do
+    /// that; others read on.
+    ///
+    /// # Errors
+    /// As [`Self::read_at`], or [`Error::Cancelled`].
+    fn read_at_unless(&self, offset: u64, out: &mut [u8], stop: &AtomicBool) -> Result<()> {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        self.read_at(offset, out)
+    }
 
     /// Reads several ranges in one round trip; sources with latency override it to read them
     /// side by side.

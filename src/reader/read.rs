@@ -220,7 +220,7 @@ impl HgvReader {
             .collect()
     }
 
-    fn segments<'e>(
+    pub(super) fn segments<'e>(
         &self,
         entry: &'e BlockEntry,
         layers: usize,
@@ -317,8 +317,19 @@ impl HgvReader {
             return Ok(node);
         }
         let bytes = self.read_index("bytes of an index node", entry)?;
+        self.parse_node(tier, i, entry, &bytes)
+    }
+
+    /// Reads the bytes of node `i` of a tier and keeps what they say.
+    pub(super) fn parse_node(
+        &self,
+        tier: u8,
+        i: usize,
+        entry: &Entry,
+        bytes: &[u8],
+    ) -> Result<Arc<Vec<Entry>>> {
         let plan_crc = self.shape().plan_crc;
-        let list = root::parse_node(&bytes, entry, tier, plan_crc, self.index.header.file_len)?;
+        let list = root::parse_node(bytes, entry, tier, plan_crc, self.index.header.file_len)?;
         let next = self.index.root[usize::from(tier)].get(i + 1).map(|e| e.key);
         let pages = self.shape().tier_pages(tier)?;
         let last = list.last().map(|e| e.key);
@@ -364,7 +375,8 @@ impl HgvReader {
         Ok(pages.into_iter().flatten().collect())
     }
 
-    fn parse_page(&self, tier: u8, entry: &Entry, bytes: &[u8]) -> Result<Arc<Page>> {
+    /// Reads the bytes of a page and keeps what they say.
+    pub(super) fn parse_page(&self, tier: u8, entry: &Entry, bytes: &[u8]) -> Result<Arc<Page>> {
         let page = Page::parse(bytes, entry, tier, self.shape())?;
         let end = entry.offset.saturating_add(page.cluster_len);
         let next = self.index.next_start(entry.offset);
@@ -387,11 +399,11 @@ impl HgvReader {
         Ok(bytes)
     }
 
-    fn check_index(&self, what: &'static str, entry: &Entry) -> Result<()> {
+    pub(super) fn check_index(&self, what: &'static str, entry: &Entry) -> Result<()> {
         Limits::check(what, u64::from(entry.length), self.limits.max_page)
     }
 
-    fn cached(&self, offset: u64) -> Option<Loaded> {
+    pub(super) fn cached(&self, offset: u64) -> Option<Loaded> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.get(offset)
     }
@@ -402,7 +414,8 @@ impl HgvReader {
     }
 }
 
-fn check_layer(
+/// Holds the bytes of a layer against the checksum in the index.
+pub(super) fn check_layer(
     entry: &BlockEntry,
     layer: usize,
     s: &crate::format::page::Segment,

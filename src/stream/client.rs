@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -93,9 +94,10 @@ impl HttpClient {
         &self.owned.shared
     }
 
-    /// Runs `work` and waits for it, on a thread of any kind.
+    /// Runs `work` and waits for it, on a thread of any kind, until `stop` is set.
     pub(super) fn wait<T: Send + 'static>(
         &self,
+        stop: Option<&AtomicBool>,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let gone = || Error::io("HTTP client", io::ErrorKind::BrokenPipe.into());
@@ -105,8 +107,12 @@ impl HttpClient {
             // The reader may have given up.
             let _ = sender.send(work.await);
         });
-        let Some(cancelled) = self.shared().options.cancelled else {
+        let asked = self.shared().options.cancelled;
+        if asked.is_none() && stop.is_none() {
             return receiver.recv().map_err(|_| gone())?;
+        }
+        let cancelled = || {
+            asked.is_some_and(|asked| asked()) || stop.is_some_and(|s| s.load(Ordering::Relaxed))
         };
         loop {
             match receiver.recv_timeout(POLL) {

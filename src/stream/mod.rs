@@ -3,13 +3,16 @@
 //! Any server or object store that answers range requests will do. Opening is one request; every
 //! answer is held against the version of the file that opening saw, so that bytes of two versions
 //! never mix. Owns HTTP, retries and versions, and in [`schedule`] the order in which a view gets its
-//! blocks; the two know nothing of each other.
+//! blocks; the two know nothing of each other. A [`Streamer`] brings them together.
 
 #[cfg(feature = "http")]
 mod answer;
 #[cfg(feature = "http")]
 mod client;
 mod content;
+mod disk;
+mod fetch;
+mod file;
 #[cfg(feature = "http")]
 mod options;
 #[cfg(feature = "http")]
@@ -17,6 +20,7 @@ mod retry;
 pub mod schedule;
 #[cfg(feature = "http")]
 mod source;
+mod streamer;
 #[cfg(feature = "http")]
 mod transfer;
 #[cfg(feature = "http")]
@@ -25,9 +29,12 @@ mod volume;
 #[cfg(feature = "http")]
 pub use client::HttpClient;
 pub use content::{Brick, Bricks, Streamable};
+pub use disk::DiskCache;
+pub use file::VolumeContent;
 #[cfg(feature = "http")]
 pub use options::HttpOptions;
 #[cfg(feature = "http")]
 pub use source::HttpSource;
+pub use streamer::{StreamEvent, StreamObserver, StreamOptions, StreamProgress, Streamer};
 #[cfg(feature = "http")]
 pub use volume::HttpVolume;

@@ -1,6 +1,7 @@
 //! A file on a web server as a [`RangeSource`].
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::task::JoinSet;
 
@@ -89,8 +90,30 @@ impl HttpSource {
         Transfer::new(offset, want, buffer, Some(self.version.clone()))
     }
 
+    /// Ranges from the head or the server.
+    fn read(&self, reads: &mut [RangeRead], stop: Option<&AtomicBool>) -> Result<()> {
+        let mut remote = Vec::new();
+        for (i, read) in reads.iter_mut().enumerate() {
+            check_range(read.offset, read.bytes.len(), self.len)?;
+            match self.in_head(read.offset, read.bytes.len()) {
+                Some(bytes) => read.bytes.copy_from_slice(bytes),
+                None if read.bytes.is_empty() => {}
+                None => remote.push(i),
+            }
+        }
+        if remote.is_empty() {
+            return Ok(());
+        }
+        self.fetch_all(reads, &remote, stop)
+    }
+
     /// Ranges side by side; the first error ends all of them.
-    fn fetch_all(&self, reads: &mut [RangeRead], places: &[usize]) -> Result<()> {
+    fn fetch_all(
+        &self,
+        reads: &mut [RangeRead],
+        places: &[usize],
+        stop: Option<&AtomicBool>,
+    ) -> Result<()> {
         let mut tasks = JoinSet::new();
         let mut list = Vec::new();
         for &i in places {
@@ -98,7 +121,7 @@ impl HttpSource {
             list.push((i, self.transfer(reads[i].offset, buffer)));
         }
         let remote = Arc::clone(&self.remote);
-        let done = self.client.wait(async move {
+        let done = self.client.wait(stop, async move {
             for (i, transfer) in list {
                 let remote = Arc::clone(&remote);
                 tasks.spawn(async move { Ok::<_, Error>((i, remote.fetch(transfer).await?)) });
@@ -122,7 +145,7 @@ fn first(client: &HttpClient, remote: &Arc<Remote>) -> Result<Transfer> {
     let buffer = Vec::with_capacity(FIRST_READ);
     let transfer = Transfer::new(0, FIRST_READ as u64, buffer, None);
     let remote = Arc::clone(remote);
-    client.wait(async move { remote.fetch(transfer).await })
+    client.wait(None, async move { remote.fetch(transfer).await })
 }
 
 impl RangeSource for HttpSource {
@@ -137,20 +160,15 @@ impl RangeSource for HttpSource {
         Ok(())
     }
 
+    fn read_at_unless(&self, offset: u64, out: &mut [u8], stop: &AtomicBool) -> Result<()> {
+        let mut reads = [RangeRead::new(offset, out.len())?];
+        self.read(&mut reads, Some(stop))?;
+        out.copy_from_slice(&reads[0].bytes);
+        Ok(())
+    }
+
     fn read_ranges(&self, reads: &mut [RangeRead]) -> Result<()> {
-        let mut remote = Vec::new();
-        for (i, read) in reads.iter_mut().enumerate() {
-            check_range(read.offset, read.bytes.len(), self.len)?;
-            match self.in_head(read.offset, read.bytes.len()) {
-                Some(bytes) => read.bytes.copy_from_slice(bytes),
-                None if read.bytes.is_empty() => {}
-                None => remote.push(i),
-            }
-        }
-        if remote.is_empty() {
-            return Ok(());
-        }
-        self.fetch_all(reads, &remote)
+        self.read(reads, None)
     }
 
     fn identity(&self) -> String {

@@ -73,7 +73,8 @@ impl Scheduler {
         None
     }
 
-    /// A block was decoded to `bytes` of voxels; `None` if that failed, and its layers are to be forgotten.
+    /// A block was decoded to `bytes` of voxels; `None` if that failed: its layers are
+    /// forgotten then, and not asked for again until [`Self::forgive`].
     pub fn decoded(&mut self, decode: Decode, bytes: Option<u64>) {
         let Some(block) = self.blocks.get_mut(&decode.block) else {
             return;
@@ -81,6 +82,7 @@ impl Scheduler {
         block.decoding = block.decoding.filter(|l| *l > decode.layers);
         let Some(bytes) = bytes else {
             self.forget_layers(decode.block, 0);
+            self.give_up(decode.block, decode.layers);
             return;
         };
         // A decode that a better one overtook changes nothing.

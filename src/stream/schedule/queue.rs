@@ -91,6 +91,8 @@ pub struct Status {
     pub first_picture: bool,
     /// Whether all that is wanted is resident or beyond the budgets.
     pub settled: bool,
+    /// Blocks that may have something new to decode.
+    pub undecoded: usize,
 }
 
 /// Attempts after which an item is left alone until [`Scheduler::forgive`].
@@ -118,7 +120,6 @@ pub struct Scheduler {
     /// Wanted items by their place in the file, for joining neighbours.
     places: BTreeMap<u64, (Item, u32)>,
     pub(super) blocks: HashMap<BlockId, Resident>,
-    pages: HashSet<PageId>,
     pages_under_way: HashSet<PageId>,
     attempts: HashMap<Item, u8>,
     fetches: BTreeMap<FetchId, Fetch>,
@@ -144,7 +145,6 @@ impl Scheduler {
             victims: Victims::default(),
             places: BTreeMap::new(),
             blocks: HashMap::new(),
-            pages: HashSet::new(),
             pages_under_way: HashSet::new(),
             attempts: HashMap::new(),
             fetches: BTreeMap::new(),
@@ -195,7 +195,7 @@ impl Scheduler {
         };
         let mut queue = Vec::new();
         for page in &plan.pages {
-            if !self.pages.contains(&page.page) && !self.pages_under_way.contains(&page.page) {
+            if !self.pages_under_way.contains(&page.page) {
                 let item = Item::Page(page.page);
                 queue.push((page.rank, item));
                 self.places.insert(page.offset, (item, page.bytes));
@@ -377,7 +377,6 @@ impl Scheduler {
             match item {
                 Item::Page(page) => {
                     self.pages_under_way.remove(&page);
-                    self.pages.insert(page);
                 }
                 Item::Layer(block, layer) => {
                     let held = self.blocks.entry(block).or_default();
@@ -432,15 +431,34 @@ impl Scheduler {
 
     /// Where things stand.
     pub fn status(&self) -> Status {
-        let first = |w: &Want| !w.coarsest || self.holds(w.id, 0);
         Status {
             missing: self.places.len(),
             fetches: self.fetches.len(),
             in_flight: self.in_flight,
             encoded: self.encoded,
             decoded: self.decoded,
-            first_picture: self.views > 0 && self.plan.values().all(first),
+            first_picture: self.has_first(|id| self.holds(id, 0)),
             settled: self.fetches.is_empty() && self.queue.is_empty(),
+            undecoded: self.decodes.len(),
+        }
+    }
+
+    /// Whether every wanted block of the coarsest tier has voxels.
+    pub fn first_picture_decoded(&self) -> bool {
+        self.has_first(|id| self.shown(id) > 0)
+    }
+
+    /// Whether `has` says yes to every wanted block of the coarsest tier, and all of them are known.
+    fn has_first(&self, has: impl Fn(BlockId) -> bool) -> bool {
+        self.views > 0
+            && self.plan_pages.values().all(|p| p.rank.class < 2)
+            && self.plan.values().all(|w| !w.coarsest || has(w.id))
+    }
+
+    /// Leaves the layers of a block alone until [`Self::forgive`].
+    pub(super) fn give_up(&mut self, id: BlockId, layers: u8) {
+        for layer in 0..layers {
+            self.attempts.insert(Item::Layer(id, layer), ATTEMPTS);
         }
     }
 }
