@@ -56,14 +56,13 @@ impl HttpSource {
     /// [`Error::InvalidArgument`] for what is no address.
     #[cfg(feature = "bench")]
     pub fn of_length(client: &HttpClient, address: &str, length: u64) -> Result<Self> {
+        let mut version = Version::default();
+        version.total = Some(length);
         Ok(Self {
             client: client.clone(),
             remote: Arc::new(Remote::new(Arc::clone(client.shared()), address)?),
             len: length,
-            version: Version {
-                total: Some(length),
-                ..Version::default()
-            },
+            version,
             head: Vec::new(),
         })
     }

@@ -20,9 +20,7 @@ pub fn decode(frame: &[u8], length: usize) -> Result<Vec<u8>> {
         let bytes = frame.get(at..).and_then(|b| b.first_chunk::<4>());
         Ok(u32::from_le_bytes(*bytes.ok_or_else(|| bad("it is cut off"))?) as usize)
     };
-    let [version, _, flags, size] = *frame
-        .first_chunk()
-        .ok_or_else(|| bad("it has no header"))?;
+    let [version, _, flags, size] = *frame.first_chunk().ok_or_else(|| bad("it has no header"))?;
     let (bytes, block, packed) = (word(4)?, word(8)?, word(12)?);
     if version != VERSION || bytes != length || packed != frame.len() || block == 0 {
         return Err(bad("its header is not that of the chunk"));

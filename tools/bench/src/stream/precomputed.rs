@@ -28,8 +28,11 @@ const MOST_INDEX: u64 = 1 << 24;
 pub struct Precomputed {
     levels: Vec<Level>,
     /// Absolute offset and length of the index of each minishard of a shard.
-    minishards: RwLock<HashMap<(usize, u64), Vec<(u64, u32)>>>,
+    minishards: RwLock<Minishards>,
 }
+
+/// By level and shard.
+type Minishards = HashMap<(usize, u64), Vec<(u64, u32)>>;
 
 #[derive(Debug)]
 struct Level {

@@ -70,7 +70,9 @@ impl Morton {
         let most = self.bits.into_iter().max().unwrap_or(0);
         let all = (0..most).flat_map(|bit| (0..3).map(move |axis| (axis, bit)));
         let used = all.filter(move |(axis, bit)| *bit < self.bits[*axis]);
-        (0..).zip(used).map(|(place, (axis, bit))| (place, axis, bit))
+        (0..)
+            .zip(used)
+            .map(|(place, (axis, bit))| (place, axis, bit))
     }
 
     /// Code of a coordinate x, y, z.

@@ -94,6 +94,10 @@ impl RangeSource for Site {
         self.file(offset)?.read_at(offset % SPAN, out)
     }
 
+    fn read_at_unless(&self, offset: u64, out: &mut [u8], stop: &AtomicBool) -> Result<()> {
+        self.file(offset)?.read_at_unless(offset % SPAN, out, stop)
+    }
+
     fn identity(&self) -> String {
         let first = self.files.first();
         first.map_or_else(String::new, RangeSource::identity)

@@ -159,9 +159,8 @@ impl Level {
     fn new(site: &Site, path: &str, extent: [u64; 3], side: u32) -> Self {
         let edge = u64::from(side * CHUNK);
         let shards = extent.map(|n| n.div_ceil(edge) as u32);
-        let all = (0..shards[2]).flat_map(|z| {
-            (0..shards[1]).flat_map(move |y| (0..shards[0]).map(move |x| (x, y, z)))
-        });
+        let all = (0..shards[2])
+            .flat_map(|z| (0..shards[1]).flat_map(move |y| (0..shards[0]).map(move |x| (x, y, z))));
         let starts = all.map(|(x, y, z)| site.place(&format!("{path}/c/{z}/{y}/{x}")).ok());
         Self {
             chunks: extent.map(|n| n.div_ceil(u64::from(CHUNK)) as u32),
