@@ -58,3 +58,47 @@ pub fn decode(frame: &[u8], length: usize) -> Result<Vec<u8>> {
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What c-blosc 1 (numcodecs 0.16, level 5, shuffle, blocks of 128) makes of `(i / 16) % 7`, 300 bytes.
+    const FRAME: &str = "020191012c010000800000007e0000001c0000004000000064000000\
+        2000000028b52ffd2080bd000048000001020304050600089810e0070010fecc07c78504\
+        2000000028b52ffd2080bd000048010102030405060001089810e0070010fecc07c78504\
+        1600000028b52ffd202c6d00002002020304031000867457c602";
+
+    fn frame() -> Vec<u8> {
+        let digits: Vec<u8> = FRAME.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let value = |d: u8| char::from(d).to_digit(16).unwrap_or(0) as u8;
+        digits
+            .chunks_exact(2)
+            .map(|d| value(d[0]) << 4 | value(d[1]))
+            .collect()
+    }
+
+    #[test]
+    fn frames_of_the_library_are_read() -> Result<()> {
+        let want: Vec<u8> = (0..300u32).map(|i| (i / 16 % 7) as u8).collect();
+        assert_eq!(decode(&frame(), 300)?, want);
+        let copied = [&[
+            2, 1, 0x93, 1, 4, 0, 0, 0, 4, 0, 0, 0, 20, 0, 0, 0, 9, 8, 7, 6,
+        ][..]]
+        .concat();
+        assert_eq!(decode(&copied, 4)?, [9, 8, 7, 6]);
+        Ok(())
+    }
+
+    #[test]
+    fn damaged_frames_are_refused() {
+        let whole = frame();
+        for cut in 0..whole.len() {
+            assert!(decode(&whole[..cut], 300).is_err(), "{cut}");
+        }
+        assert!(decode(&whole, 299).is_err());
+        let mut far = whole;
+        far[16..20].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(decode(&far, 300).is_err());
+    }
+}

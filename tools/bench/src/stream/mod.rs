@@ -4,10 +4,15 @@
 //! measured. The client is hgv's own [`hgv::stream::Streamer`] for every format.
 
 pub mod blosc;
+pub mod contents;
+pub mod flight;
 pub mod link;
 pub mod peer;
 pub mod precomputed;
 pub mod pyramid;
 pub mod raw;
+pub mod replay;
+pub mod session;
 pub mod site;
+pub mod ssim;
 pub mod zarr;
