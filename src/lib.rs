@@ -93,6 +93,7 @@ pub mod predict;
 pub mod decode;
 pub mod encode;
 pub mod quality;
+pub mod render;
 pub mod stream;
 
 #[cfg(feature = "bench")]

@@ -6,7 +6,10 @@ use super::content::Streamable;
 use super::disk::DiskCache;
 use super::schedule::{BlockId, Fetch, Item};
 use crate::Result;
-use crate::io::{check_range, zeroed};
+use crate::io::{check_range, coalesce, zeroed};
+
+/// Gaps up to this are read whatever lies around them.
+const SMALL_GAP: u64 = 8 << 10;
 
 /// What a fetch brought. Its pages are in the catalogue already.
 pub(super) struct Brought {
@@ -56,26 +59,45 @@ pub(super) fn bring(
             });
         }
     }
-    let start = missing.iter().map(|p| p.offset).min();
-    let end = missing.iter().map(|p| p.offset + p.length).max();
-    let (Some(start), Some(end)) = (start, end) else {
-        return Ok(brought);
-    };
-    let source = content.source();
-    check_range(start, (end - start) as usize, source.len())?;
-    let mut bytes = zeroed((end - start) as usize)?;
-    source.read_at_unless(start, &mut bytes, stop)?;
-    brought.fetched = end - start;
-    for part in missing {
-        let first = (part.offset - start) as usize;
-        let own = bytes[first..first + part.length as usize].to_vec();
-        let kept = cache.map(|_| own.clone());
-        take(content, &part, own, &mut brought)?;
-        if let (Some((cache, version)), Some(kept)) = (cache, kept) {
-            cache.put(version, part.offset, &kept);
-        }
+    for run in runs(&missing) {
+        read_run(content, run, cache, stop, &mut brought)?;
     }
     Ok(brought)
+}
+
+/// Parts that are to be read as one: those that lie together, with no more between them than the scheduler
+/// left there.
+fn runs(missing: &[Part]) -> impl Iterator<Item = &[Part]> {
+    let places: Vec<_> = missing.iter().map(|p| (p.offset, p.length)).collect();
+    let gap = coalesce::gap(&places).max(SMALL_GAP);
+    missing.chunk_by(move |a, b| b.offset <= a.offset + a.length + gap)
+}
+
+/// Reads parts that lie together, in the order of their offsets.
+fn read_run(
+    content: &dyn Streamable,
+    run: &[Part],
+    cache: Option<(&DiskCache, &str)>,
+    stop: &AtomicBool,
+    brought: &mut Brought,
+) -> Result<()> {
+    let start = run.first().map_or(0, |p| p.offset);
+    let end = run.iter().map(|p| p.offset + p.length).max();
+    let length = end.map_or(0, |end| end - start);
+    let source = content.source();
+    check_range(start, length as usize, source.len())?;
+    let mut bytes = zeroed(length as usize)?;
+    source.read_at_unless(start, &mut bytes, stop)?;
+    brought.fetched += length;
+    for part in run {
+        let first = (part.offset - start) as usize;
+        let own = &bytes[first..first + part.length as usize];
+        take(content, part, own.to_vec(), brought)?;
+        if let Some((cache, version)) = cache {
+            cache.put(version, part.offset, own);
+        }
+    }
+    Ok(())
 }
 
 /// Whether the disk cache has a part, and all is well with it; a damaged one is forgotten.

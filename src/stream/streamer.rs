@@ -17,8 +17,8 @@ use crate::{Error, Result};
 /// Fetches at most this long go on although nobody wants their bytes any more: ending them would cost a
 /// connection, which is worth more.
 const WORTH_ENDING: u64 = 256 << 10;
-/// Times that a volume is opened anew, one after the other, without a fetch that succeeds in between.
-const REOPENINGS: u32 = 2;
+/// A file that is replaced more often than this is not opened anew.
+const REOPENING: Duration = Duration::from_secs(10);
 
 /// Opens the volume; called again when the file was replaced.
 type Open = Box<dyn Fn() -> Result<Arc<dyn Streamable>> + Send + Sync>;
@@ -127,8 +127,8 @@ struct State {
     content: Arc<dyn Streamable>,
     /// Counts openings; what an older one brings is thrown away.
     opening: u64,
-    /// Openings since a fetch succeeded.
-    in_vain: u32,
+    /// When it was opened anew last.
+    reopened: Option<Instant>,
     scheduler: Scheduler,
     aim: Option<Aim>,
     layers: HashMap<(BlockId, u8), Arc<Vec<u8>>>,
@@ -155,7 +155,8 @@ struct Shared {
 /// Shows a volume while it is read: fetches and decodes what a view needs, best first, within budgets.
 ///
 /// Fetching and decoding go on in threads of its own until it is dropped, which ends what is under way.
-/// If the file is replaced meanwhile, it is opened anew and fetched from the beginning.
+/// If the file is replaced meanwhile, it is opened anew and fetched from the beginning; if that happens
+/// again within ten seconds, the progress says so.
 ///
 /// ```
 /// # fn main() -> hgv::Result<()> {
@@ -330,7 +331,7 @@ impl State {
         Self {
             content,
             opening: 0,
-            in_vain: 0,
+            reopened: None,
             scheduler: scheduler(options),
             aim: None,
             layers: HashMap::new(),
@@ -394,6 +395,10 @@ impl State {
         self.layer_bytes = self.layers.values().map(|l| l.len() as u64).sum();
     }
 
+    fn may_reopen(&self) -> bool {
+        self.reopened.is_none_or(|at| at.elapsed() > REOPENING)
+    }
+
     fn begin_again(&mut self, content: Arc<dyn Streamable>, options: &StreamOptions) {
         let fresh = Self::new(content, options);
         let old = std::mem::replace(self, fresh);
@@ -401,7 +406,7 @@ impl State {
             stop.store(true, Ordering::Relaxed);
         }
         self.opening = old.opening + 1;
-        self.in_vain = old.in_vain + 1;
+        self.reopened = Some(Instant::now());
         self.aim = old.aim;
         self.closing = old.closing;
         self.progress = old.progress;
@@ -488,7 +493,6 @@ impl Shared {
         state.stops.remove(&fetch.id);
         match result {
             Ok(brought) => {
-                state.in_vain = 0;
                 state.progress.cached += brought.cached;
                 state.progress.fetched += brought.fetched;
                 for (block, layer, bytes) in brought.layers {
@@ -500,7 +504,7 @@ impl Shared {
                     state.plan();
                 }
             }
-            Err(error) if over && state.in_vain < REOPENINGS => {
+            Err(error) if over && state.may_reopen() => {
                 state.reopening = true;
                 drop(state);
                 self.reopen(&error);

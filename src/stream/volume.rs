@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::client::HttpClient;
+use super::file::VolumeContent;
 use super::source::HttpSource;
 use crate::decode::Volume;
 use crate::{Error, Limits, Result};
@@ -81,6 +82,17 @@ impl HttpVolume {
             *current = Arc::new(opened(&self.client, &self.address, self.limits)?);
         }
         Ok(Arc::clone(&current))
+    }
+}
+
+impl VolumeContent {
+    /// Opens a volume on a web server for a [`super::Streamer`]: one request, unless it has very many blocks.
+    ///
+    /// # Errors
+    /// As [`HttpVolume::open`].
+    pub fn open_http(client: &HttpClient, address: &str, limits: Limits) -> Result<Self> {
+        let Opened { source, volume } = opened(client, address, limits)?;
+        Ok(Self::new(volume).with_changed(move || source.changed().unwrap_or(false)))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::volumes::{memory, open, read, read_all};
 type Voxels = Vec<Vec<u8>>;
 
 /// Another file and its voxels.
-fn other() -> &'static (Vec<u8>, Voxels) {
+pub(crate) fn other() -> &'static (Vec<u8>, Voxels) {
     static OTHER: OnceLock<(Vec<u8>, Voxels)> = OnceLock::new();
     OTHER.get_or_init(|| {
         let file = file(2);
@@ -25,7 +25,7 @@ fn other() -> &'static (Vec<u8>, Voxels) {
 
 /// How a server tells versions apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Tells {
+pub(crate) enum Tells {
     Etag,
     Weak,
     Date,
@@ -48,7 +48,7 @@ impl Tells {
 
 /// Serves the first file for `swap` requests, then the other one; `swap_back` requests later the
 /// first one again.
-fn swapping(tells: Tells, swap: usize, swap_back: usize) -> Server {
+pub(crate) fn swapping(tells: Tells, swap: usize, swap_back: usize) -> Server {
     let files = [case().file.clone(), other().0.clone()];
     Server::start(move |asked| {
         let version = usize::from((swap..swap.saturating_add(swap_back)).contains(&asked.number));

@@ -13,6 +13,8 @@ import json
 import struct
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import hgv_payload as hgv
@@ -189,28 +191,40 @@ def check_payload(name):
     return check_decoded(vector) + (check_damage(vector) if small else []), 0
 
 
+def check_bad(_, folder="", read=Container.verify):
+    return accepted(BAD_FILES / folder, read), 0
+
+
+def check_bad_grids(_):
+    return accepted_grids(), 0
+
+
+def run(name, check):
+    """What one check prints, and whether it failed; in a process of its own."""
+    start = time.monotonic()
+    try:
+        problems, left_out = check(name)
+    except ModuleNotFoundError as e:
+        return f"{name}: SKIPPED, it needs {e.name}", False
+    note = f", {left_out} levels left out" if left_out else ""
+    text = f"{name}: {'; '.join(problems) or 'ok'} ({time.monotonic() - start:.1f} s{note})"
+    return text, bool(problems)
+
+
 def main():
     everything = "--all" in sys.argv
     names = [a for a in sys.argv[1:] if a != "--all"]
     checks = [(p.stem, check_payload) for p in sorted(FOLDER.glob("*.json"))]
-    checks += [(p.stem, lambda name: check_file(name, everything)) for p in sorted(FILES.glob("*.json"))]
-    checks += [("bad", lambda name: (accepted(BAD_FILES, Container.verify), 0))]
-    checks += [("bad-curve", lambda name: (accepted(BAD_FILES / "curve", whole), 0))]
-    checks += [("bad-ranks", lambda name: (accepted(BAD_FILES / "ranks", whole), 0))]
-    checks += [("bad-grid", lambda name: (accepted_grids(), 0))]
+    check_one = partial(check_file, everything=everything)
+    checks += [(p.stem, check_one) for p in sorted(FILES.glob("*.json"))]
+    checks += [("bad", check_bad), ("bad-grid", check_bad_grids)]
+    checks += [(f"bad-{f}", partial(check_bad, folder=f, read=whole)) for f in ("curve", "ranks")]
     failed = False
-    for name, check in checks:
-        if names and name not in names:
-            continue
-        start = time.monotonic()
-        try:
-            problems, left_out = check(name)
-        except ModuleNotFoundError as e:
-            print(f"{name}: SKIPPED, it needs {e.name}", flush=True)
-            continue
-        failed |= bool(problems)
-        note = f", {left_out} levels left out" if left_out else ""
-        print(f"{name}: {'; '.join(problems) or 'ok'} ({time.monotonic() - start:.1f} s{note})", flush=True)
+    with ProcessPoolExecutor() as pool:
+        wanted = [c for c in checks if not names or c[0] in names]
+        for text, bad in pool.map(run, *zip(*wanted)) if wanted else ():
+            failed |= bad
+            print(text, flush=True)
     sys.exit(failed)
 
 

@@ -114,6 +114,26 @@ impl View {
         }
     }
 
+    /// The ray through a point of the picture, `x` and `y` in pixels from its left and upper edge: a point of
+    /// the ray and its direction, of length 1.
+    pub fn ray(&self, x: f32, y: f32) -> ([f32; 3], [f32; 3]) {
+        let [right, up, forward] = self.axes;
+        let across = x / self.pixels_per_half - self.half[0];
+        let along = self.half[1] - y / self.pixels_per_half;
+        let aside = [0, 1, 2].map(|a| across * right[a] + along * up[a]);
+        if self.perspective {
+            let direction = [0, 1, 2].map(|a| forward[a] + aside[a]);
+            (self.eye, unit(direction, forward))
+        } else {
+            ([0, 1, 2].map(|a| self.eye[a] + aside[a]), forward)
+        }
+    }
+
+    /// Right, up and forward, of length 1 and square to each other.
+    pub fn axes(&self) -> [[f32; 3]; 3] {
+        self.axes
+    }
+
     /// What it sees of the box from `lo` to `hi`; `None` if that lies outside the picture.
     pub fn see(&self, lo: [f32; 3], hi: [f32; 3]) -> Option<Seen> {
         let centre = [0, 1, 2].map(|a| (lo[a] + hi[a]) / 2.0);
@@ -211,6 +231,25 @@ mod tests {
             flat.see([0.0; 3], [10.0; 3])
                 .is_some_and(|s| (s.scale - 2.0).abs() < 1e-4)
         );
+    }
+
+    #[test]
+    fn rays_go_through_what_is_seen() {
+        for projection in [
+            Projection::Perspective(1.0),
+            Projection::Orthographic(120.0),
+        ] {
+            let view = View::new(&camera(projection));
+            for (x, y) in [(1.0, 1.0), (799.0, 1.0), (1.0, 599.0), (400.0, 300.0)] {
+                let (from, along) = view.ray(x, y);
+                let at = |far: f32| [0, 1, 2].map(|a| from[a] + far * along[a]);
+                let seen = |p: [f32; 3]| view.see(p, p.map(|v| v + 1e-3)).is_some();
+                assert!(seen(at(200.0)), "{x} {y}");
+            }
+            let out = view.ray(-9.0, 300.0);
+            let p = [0, 1, 2].map(|a| out.0[a] + 200.0 * out.1[a]);
+            assert!(view.see(p, p).is_none());
+        }
     }
 
     #[test]

@@ -1,0 +1,258 @@
+//! From a scene to a picture.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use rayon::prelude::*;
+
+use super::atlas::{BrickAtlas, Sight};
+use super::march::{Gathered, Look, Marcher, Ray};
+use super::scene::Background;
+use super::transfer::Table;
+use super::vector::{along, unit};
+use super::{Image, Scene};
+use crate::backend::cpu::CpuLevel;
+use crate::stream::Bricks;
+use crate::stream::schedule::{Camera, View};
+use crate::{Error, Result};
+
+/// Pixels along the side of what a thread draws at a time.
+const TILE: u32 = 16;
+/// Most pixels of a picture.
+const MAX_PIXELS: u64 = 1 << 28;
+
+/// How a picture is drawn.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RenderOptions {
+    /// Distance of samples along a ray in voxels of the level of detail that is shown there, over 0.
+    pub step: f32,
+    /// A ray ends where less than this part of the light from behind comes through, 0..1.
+    pub cutoff: f32,
+    /// Vector instructions.
+    pub level: CpuLevel,
+}
+
+impl Default for RenderOptions {
+    fn default() -> Self {
+        Self {
+            step: 0.5,
+            cutoff: 1.0 / 512.0,
+            level: CpuLevel::best(),
+        }
+    }
+}
+
+/// What a picture took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RenderStats {
+    /// Bricks in sight that are not transparent.
+    pub bricks: usize,
+    /// Of these, bricks that got their apron for this picture.
+    pub made: usize,
+    /// Bytes of all bricks that are kept.
+    pub bytes: u64,
+}
+
+/// Draws pictures, and keeps bricks with aprons from one to the next.
+#[derive(Debug)]
+pub struct Renderer {
+    atlas: BrickAtlas,
+    stats: RenderStats,
+}
+
+/// Draws a picture of `size` pixels, width and height. For many pictures of one volume a [`Renderer`] is
+/// faster.
+///
+/// # Errors
+/// As [`Renderer::render`].
+pub fn render(
+    bricks: &Bricks,
+    scene: &Scene,
+    size: [u32; 2],
+    options: &RenderOptions,
+) -> Result<Image> {
+    Renderer::new(0).render(bricks, scene, size, options)
+}
+
+impl Renderer {
+    /// Keeps bricks that are out of sight while all together take at most `budget` bytes.
+    pub fn new(budget: u64) -> Self {
+        Self {
+            atlas: BrickAtlas::new(budget),
+            stats: RenderStats::default(),
+        }
+    }
+
+    /// What the last picture took.
+    pub fn stats(&self) -> RenderStats {
+        self.stats
+    }
+
+    /// Draws a picture of `size` pixels, width and height, on the threads of the current rayon pool.
+    ///
+    /// Costs a few microseconds for each block that is known, about a millisecond for a brick of 64^3 that is
+    /// new or has a new neighbour, and then time by samples.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there are no pixels or more than 2^28, or if an option, the spacing or the
+    /// camera makes no sense.
+    pub fn render(
+        &mut self,
+        bricks: &Bricks,
+        scene: &Scene,
+        size: [u32; 2],
+        options: &RenderOptions,
+    ) -> Result<Image> {
+        check(scene, size, options)?;
+        let voxel_view = View::new(&Camera {
+            pixels: size,
+            ..scene.voxel_camera()
+        });
+        // With different distances along the axes that view is only near the true one.
+        let is_exact = scene.spacing.iter().all(|&s| s == scene.spacing[0]);
+        let stage = self.atlas.stage(
+            bricks,
+            Sight {
+                view: is_exact.then_some(&voxel_view),
+                bound: &scene.transfer,
+                bound_name: name(scene),
+            },
+        );
+        self.stats = RenderStats {
+            bricks: stage.shown.iter().filter(|s| s.values.is_some()).count(),
+            made: stage.made,
+            bytes: self.atlas.bytes(),
+        };
+        let view = View::new(&Camera {
+            pixels: size,
+            ..scene.camera
+        });
+        let least = scene.spacing.iter().copied().fold(f32::INFINITY, f32::min);
+        let look = look(scene, &view, options);
+        let marcher = Marcher {
+            stage: &stage,
+            look: &look,
+            step: f64::from(options.step * least),
+            spacing: scene.spacing,
+            level: options.level,
+        };
+        Ok(draw(&marcher, &view, scene, size))
+    }
+}
+
+fn draw(marcher: &Marcher<'_>, view: &View, scene: &Scene, size: [u32; 2]) -> Image {
+    let [width, height] = size;
+    let across = width.div_ceil(TILE);
+    let tiles: Vec<(u32, u32, Vec<[f32; 4]>)> = (0..across * height.div_ceil(TILE))
+        .into_par_iter()
+        .map(|tile| {
+            let (x0, y0) = (tile % across * TILE, tile / across * TILE);
+            let mut out = Vec::with_capacity((TILE * TILE) as usize);
+            for y in y0..(y0 + TILE).min(height) {
+                for x in x0..(x0 + TILE).min(width) {
+                    let at = [x as f32 + 0.5, y as f32 + 0.5];
+                    let gathered = marcher.gather(&ray(view, scene, at));
+                    out.push(over(scene.background, at[1] / height as f32, gathered));
+                }
+            }
+            (x0, y0, out)
+        })
+        .collect();
+    let mut pixels = vec![[0.0; 4]; width as usize * height as usize];
+    for (x0, y0, tile) in tiles {
+        let wide = (width - x0).min(TILE) as usize;
+        for (y, row) in (y0 as usize..).zip(tile.chunks(wide)) {
+            let first = y * width as usize + x0 as usize;
+            pixels[first..first + wide].copy_from_slice(row);
+        }
+    }
+    Image { size, pixels }
+}
+
+fn ray(view: &View, scene: &Scene, at: [f32; 2]) -> Ray {
+    let (from, direction) = view.ray(at[0], at[1]);
+    let spacing = scene.spacing.map(f64::from);
+    Ray {
+        // The middle of the first voxel is half a voxel from the corner of the volume.
+        from: [0, 1, 2].map(|a| f64::from(from[a]) / spacing[a] - 0.5),
+        along: [0, 1, 2].map(|a| f64::from(direction[a]) / spacing[a]),
+        direction,
+    }
+}
+
+/// A pixel: what a ray gathered, over the background at a part of the height of the picture.
+fn over(background: Background, height: f32, gathered: Gathered) -> [f32; 4] {
+    let behind = match background {
+        Background::Transparent => {
+            let [r, g, b] = gathered.rgb;
+            return [r, g, b, 1.0 - gathered.left];
+        }
+        Background::Colour(colour) => colour,
+        Background::Gradient(top, bottom) => {
+            [0, 1, 2].map(|c| top[c] + height * (bottom[c] - top[c]))
+        }
+    };
+    let [r, g, b] = along(gathered.rgb, gathered.left, behind);
+    [r, g, b, 1.0]
+}
+
+fn look(scene: &Scene, view: &View, options: &RenderOptions) -> Look {
+    let light = &scene.light;
+    let direction = if light.follows_camera {
+        let [right, up, forward] = view.axes();
+        let d = light.direction;
+        [0, 1, 2].map(|a| d[0] * right[a] + d[1] * up[a] + d[2] * forward[a])
+    } else {
+        light.direction
+    };
+    let [lo, hi] = scene.transfer.span();
+    Look {
+        table: Table::new(&scene.transfer),
+        material: scene.material,
+        surface: scene.material.surface.max(0.0) * (hi - lo),
+        to_light: unit(direction).map(|c| -c),
+        light: light.colour,
+        cutoff: options.cutoff,
+    }
+}
+
+/// Names the opacities of a scene.
+fn name(scene: &Scene) -> u64 {
+    let mut hash = DefaultHasher::new();
+    for point in scene.transfer.opacity_points() {
+        (point.value.to_bits(), point.opacity.to_bits()).hash(&mut hash);
+    }
+    hash.finish()
+}
+
+fn check(scene: &Scene, size: [u32; 2], options: &RenderOptions) -> Result<()> {
+    let pixels = u64::from(size[0]) * u64::from(size[1]);
+    if pixels == 0 || pixels > MAX_PIXELS {
+        return Err(Error::argument(format!(
+            "a picture of {} x {} pixels; 1 to {MAX_PIXELS} pixels can be drawn",
+            size[0], size[1]
+        )));
+    }
+    let step = options.step;
+    if !(step.is_finite() && step >= 1.0 / 64.0 && (0.0..1.0).contains(&options.cutoff)) {
+        return Err(Error::argument(format!(
+            "step {step} and cutoff {}; steps must be 1/64 or more and the cutoff within 0..1",
+            options.cutoff
+        )));
+    }
+    if !scene.spacing.iter().all(|&s| s.is_finite() && s > 0.0) {
+        return Err(Error::argument(format!(
+            "voxels at distances {:?}; they must be positive numbers",
+            scene.spacing
+        )));
+    }
+    let camera = &scene.camera;
+    let numbers = [camera.eye, camera.forward, camera.up];
+    if !numbers.as_flattened().iter().all(|c| c.is_finite()) {
+        return Err(Error::argument(
+            "the camera has a place or direction that is not a number",
+        ));
+    }
+    Ok(())
+}
