@@ -15,6 +15,7 @@ mod fetch;
 mod file;
 #[cfg(feature = "http")]
 mod options;
+mod pace;
 #[cfg(feature = "http")]
 mod retry;
 pub mod schedule;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::content::{Brick, Bricks, Streamable};
 use super::disk::DiskCache;
 use super::fetch;
+use super::pace::Pace;
 use super::schedule::{
     BlockId, Budgets, Decode, Fetch, FetchId, Item, OpacityBound, Scheduler, Status, View,
 };
@@ -130,6 +131,7 @@ struct State {
     /// When it was opened anew last.
     reopened: Option<Instant>,
     scheduler: Scheduler,
+    pace: Pace,
     aim: Option<Aim>,
     layers: HashMap<(BlockId, u8), Arc<Vec<u8>>>,
     layer_bytes: u64,
@@ -333,6 +335,7 @@ impl State {
             opening: 0,
             reopened: None,
             scheduler: scheduler(options),
+            pace: Pace::default(),
             aim: None,
             layers: HashMap::new(),
             layer_bytes: 0,
@@ -458,7 +461,10 @@ impl Shared {
 
     fn fetch_loop(&self) {
         let begin = |state: &mut State| {
+            let (window, most) = state.pace.window(&self.options.budgets);
+            state.scheduler.set_window(window, most);
             let fetch = state.scheduler.next_fetch()?;
+            state.pace.asked(fetch.id, fetch.length, Instant::now());
             let stop = Arc::new(AtomicBool::new(false));
             let entry = (Arc::clone(&stop), fetch.length);
             state.stops.insert(fetch.id, entry);
@@ -491,6 +497,8 @@ impl Shared {
             return;
         }
         state.stops.remove(&fetch.id);
+        let bytes = result.as_ref().map_or(0, |b| b.fetched);
+        state.pace.ended(fetch.id, bytes, Instant::now());
         match result {
             Ok(brought) => {
                 state.progress.cached += brought.cached;

@@ -95,6 +95,10 @@ pub struct Status {
     pub undecoded: usize,
 }
 
+/// Bytes that take no longer than a request of their own: a neighbour that is not longer joins a fetch
+/// though it is worth much less.
+const SMALL: u32 = 8 << 10;
+
 /// Attempts after which an item is left alone until [`Scheduler::forgive`].
 const ATTEMPTS: u8 = 3;
 
@@ -298,7 +302,7 @@ impl Scheduler {
     fn join_neighbours(&mut self, items: &mut Vec<(Item, u64, u32)>, rank: Rank) {
         loop {
             let wanted: Vec<(u64, u64)> = items.iter().map(|i| (i.1, u64::from(i.2))).collect();
-            let gap = coalesce::gap(&wanted).max(u64::from(u16::MAX) / 8);
+            let gap = coalesce::gap(&wanted).max(u64::from(SMALL));
             let start = items.iter().map(|i| i.1).min().unwrap_or(0);
             let end = items
                 .iter()
@@ -331,7 +335,8 @@ impl Scheduler {
     ) -> bool {
         let length = end.max(offset + u64::from(bytes)) - start.min(offset);
         let close = self.rank(item);
-        let worth = close.class == rank.class && close.worth * 16.0 >= rank.worth;
+        let share = if bytes <= SMALL { 16.0 } else { 2.0 };
+        let worth = close.class == rank.class && close.worth * share >= rank.worth;
         length <= self.budgets.fetch
             && self.in_flight + length <= self.budgets.in_flight
             && (worth || matches!(item, Item::Page(_)))
@@ -422,6 +427,11 @@ impl Scheduler {
                 self.queue.push((rank, item));
             }
         }
+    }
+
+    /// Has at most `in_flight` bytes under way, and fetches of neighbours of at most `fetch`, from now on.
+    pub fn set_window(&mut self, in_flight: u64, fetch: u64) {
+        (self.budgets.in_flight, self.budgets.fetch) = (in_flight, fetch);
     }
 
     /// Asks again for what failed too often, from the next view on.

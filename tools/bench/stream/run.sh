@@ -5,8 +5,8 @@
 #   tools/bench/stream/run.sh [--quick] [--work FOLDER] [--data FOLDER]
 #
 # Needs nginx (Debian: apt install nginx-light), Python 3.11 with PyPI, cargo, and the development volumes
-# (../shared/data beside the repository, or --data). --quick takes 512^3 in place of 2048^3, and one
-# minute a session at most. --work keeps what was made there, so that a second run goes on; without it
+# (../shared/data beside the repository, or --data). --quick takes 512^3 in place of 2048^3, and 45 s
+# a session at most. --work keeps what was made there, so that a second run goes on; without it
 # all is deleted at the end. Peak on disk: 30 GB, with --quick 1 GB.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +14,7 @@ root=$(cd "$here/../../.." && pwd)
 side=2048 patience=120 work="" data="$root/../shared/data"
 while [ $# -gt 0 ]; do
     case $1 in
-        --quick) side=512 patience=60 ;;
+        --quick) side=512 patience=45 ;;
         --work) work=$2; shift ;;
         --data) data=$2; shift ;;
         *) sed -n '2,11s/^# \?//p' "$0"; exit 2 ;;
@@ -70,9 +70,9 @@ for entry in $volumes; do
     for format in hgv raw zarr precomputed; do
         out="$work/$name-$format.jsonl"
         [ -e "$out" ] && continue
-        # Blocks of hgv take the processor to decode: one session at a time.
-        at_once=2
-        [ $format = hgv ] && at_once=1
+        # Blocks of hgv take the processor to decode: fewer sessions at a time.
+        at_once=4
+        [ $format = hgv ] && at_once=2
         "$bin/hgv-stream-bench" --server 127.0.0.1:$port --path "$name" --folder "$work/site/$name" \
             --format $format --transfer "$here/transfer/$name.json" --near "$near" \
             --truth "$work/$name.ppm" --pictures "$work" --patience $patience --at-once $at_once \

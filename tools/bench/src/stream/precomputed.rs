@@ -36,11 +36,14 @@ type Minishards = HashMap<(usize, u64), Vec<(u64, u32)>>;
 
 #[derive(Debug)]
 struct Level {
+    number: usize,
+    /// Chunks along x, y, z.
+    blocks: [u32; 3],
     order: Morton,
     preshift: u32,
     minishard_bits: u32,
-    /// Start and length of each shard in the site.
-    shards: Vec<(u64, u64)>,
+    /// Start and length of each shard in the site; none where all chunks are zeros.
+    shards: Vec<Option<(u64, u64)>>,
 }
 
 impl Level {
@@ -50,6 +53,22 @@ impl Level {
             hashed >> self.minishard_bits,
             hashed & ((1 << self.minishard_bits) - 1),
         )
+    }
+
+    /// The chunks that a minishard may tell of, by their codes.
+    fn chunks(&self, shard: u64, minishard: u64) -> impl Iterator<Item = (u64, BlockId)> {
+        let first = (shard << self.minishard_bits | minishard) << self.preshift;
+        let all = (first..first + (1 << self.preshift)).map(|code| (code, self.order.at(code)));
+        let tier = self.number as u8;
+        all.filter_map(move |(code, block)| {
+            let block = block.filter(|b| (0..3).all(|a| b[a] < self.blocks[a]))?;
+            Some((code, BlockId { tier, block }))
+        })
+    }
+
+    /// The same, all of zeros.
+    fn zeros(&self, shard: u64, minishard: u64) -> impl Iterator<Item = Place> {
+        self.chunks(shard, minishard).map(|(_, id)| (id, None))
     }
 
     /// Bytes of the index at the start of a shard.
@@ -101,34 +120,44 @@ impl Precomputed {
             return Err(bad("other levels or types than expected"));
         }
         let tiers = scales.iter().zip(&pyramid.extents).zip(&pyramid.tiers);
-        let levels: Result<Vec<_>> = tiers
-            .map(|((scale, extent), tier)| level(&site, scale, *extent, tier.blocks))
+        let levels: Result<Vec<_>> = (0..)
+            .zip(tiers)
+            .map(|(n, ((scale, extent), tier))| level(&site, scale, *extent, (n, tier.blocks)))
             .collect();
         let format = Self {
             levels: levels?,
             minishards: RwLock::default(),
         };
-        Peer::new(site, pyramid, format, Vec::new())
+        let mut zeros = Vec::new();
+        for level in &format.levels {
+            let missing = (0..).zip(&level.shards).filter(|(_, s)| s.is_none());
+            for (shard, _) in missing {
+                let minishards = 0..1 << level.minishard_bits;
+                zeros.extend(minishards.flat_map(|m| level.zeros(shard, m)));
+            }
+        }
+        Peer::new(site, pyramid, format, zeros)
     }
 
     /// Level and place of the shard of a piece.
     fn shard(&self, piece: Piece) -> Result<(&Level, u64, u64)> {
         let level = self.levels.get(piece.level);
-        let found = level.and_then(|l| Some((l, *l.shards.get(piece.shard as usize)?)));
+        let found = level.and_then(|l| Some((l, (*l.shards.get(piece.shard as usize)?)?)));
         let (level, (start, length)) =
             found.ok_or_else(|| Error::argument(format!("no shard of {piece:?}")))?;
         Ok((level, start, length))
     }
 
-    fn take_shard(&self, piece: Piece, bytes: &[u8]) -> Result<()> {
+    /// The chunks of minishards without an index are zeros.
+    fn take_shard(&self, piece: Piece, bytes: &[u8]) -> Result<Vec<Place>> {
         let (level, start, length) = self.shard(piece)?;
         let wrong = |what: &str| Error::corrupt("shard index", start, what);
         if bytes.len() as u64 != level.index_bytes() {
             return Err(wrong("its length is wrong"));
         }
         let words: Vec<u64> = words(bytes).collect();
-        let mut list = Vec::new();
-        for pair in words.chunks_exact(2) {
+        let (mut list, mut zeros) = (Vec::new(), Vec::new());
+        for (minishard, pair) in (0..).zip(words.chunks_exact(2)) {
             // Counted from the end of this index.
             let ends = [pair[0], pair[1]].map(|n| n.checked_add(level.index_bytes()));
             let [Some(from), Some(to)] = ends else {
@@ -137,12 +166,15 @@ impl Precomputed {
             if from > to || to > length || to - from > MOST_INDEX {
                 return Err(wrong("an index lies outside the shard"));
             }
+            if from == to {
+                zeros.extend(level.zeros(piece.shard, minishard));
+            }
             list.push((start + from, (to - from) as u32));
         }
         let known = self.minishards.write();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
         known.insert((piece.level, piece.shard), list);
-        Ok(())
+        Ok(zeros)
     }
 
     fn take_minishard(&self, piece: Piece, minishard: u64, bytes: &[u8]) -> Result<Vec<Place>> {
@@ -160,7 +192,9 @@ impl Precomputed {
         let words: Vec<u64> = words(&plain).collect();
         let (ids, rest) = words.split_at(count);
         let (gaps, sizes) = rest.split_at(count);
-        let mut places = Vec::new();
+        // What it does not tell of is zeros.
+        let chunks = level.chunks(piece.shard, minishard);
+        let mut places: HashMap<u64, Place> = chunks.map(|(c, id)| (c, (id, None))).collect();
         let (mut code, mut offset) = (0u64, level.index_bytes());
         for ((id, gap), size) in ids.iter().zip(gaps).zip(sizes) {
             let next = code.checked_add(*id).zip(offset.checked_add(*gap));
@@ -168,15 +202,12 @@ impl Precomputed {
             let end = offset.checked_add(*size).filter(|e| *e <= length);
             let end = end.filter(|_| *size <= MOST_BYTES);
             let end = end.ok_or_else(|| wrong("a chunk lies outside the shard"))?;
-            let block = level.order.at(code);
-            let block = block.filter(|_| level.of(code) == (piece.shard, minishard));
-            let block = block.ok_or_else(|| wrong("a chunk of another shard"))?;
-            let tier = piece.level as u8;
-            let place = (start + offset, *size as u32);
-            places.push((BlockId { tier, block }, Some(place)));
+            let place = places.get_mut(&code);
+            let place = place.ok_or_else(|| wrong("a chunk of another shard"))?;
+            place.1 = Some((start + offset, *size as u32));
             offset = end;
         }
-        Ok(places)
+        Ok(places.into_values().collect())
     }
 }
 
@@ -192,7 +223,12 @@ fn three(value: &Value) -> Option<[u64; 3]> {
     list.iter().all(|n| (1..=MOST).contains(n)).then_some(list)
 }
 
-fn level(site: &Site, scale: &Value, extent: [u64; 3], blocks: [u32; 3]) -> Result<Level> {
+fn level(
+    site: &Site,
+    scale: &Value,
+    extent: [u64; 3],
+    (number, blocks): (usize, [u32; 3]),
+) -> Result<Level> {
     let sharding = &scale["sharding"];
     let bits = |name: &str, most: u64| {
         let bits = sharding[name].as_u64().filter(|n| *n <= most);
@@ -211,11 +247,12 @@ fn level(site: &Site, scale: &Value, extent: [u64; 3], blocks: [u32; 3]) -> Resu
     let digits = shard_bits.div_ceil(4).max(1) as usize;
     let shards = (0..1u64 << shard_bits).map(|n| site.place(&format!("{key}/{n:0digits$x}.shard")));
     let level = Level {
+        number,
+        blocks,
         order: Morton::new(blocks),
         preshift: bits("preshift_bits", 16)?,
         minishard_bits: bits("minishard_bits", 12)?,
-        // The grid need not fill the last ones.
-        shards: shards.map_while(Result::ok).collect(),
+        shards: shards.map(Result::ok).collect(),
     };
     if level.order.len() > level.preshift + level.minishard_bits + shard_bits {
         return Err(bad("more chunks than shards can hold"));
@@ -228,7 +265,8 @@ impl Format for Precomputed {
         let number = usize::from(id.tier);
         let level = &self.levels[number];
         let (shard, minishard) = level.of(level.order.code(id.block));
-        let start = level.shards.get(shard as usize).map_or(0, |s| s.0);
+        let start = level.shards.get(shard as usize).copied().flatten();
+        let start = start.map_or(0, |s| s.0);
         let mut piece = Piece {
             level: number,
             shard,
@@ -248,7 +286,7 @@ impl Format for Precomputed {
         let piece = Piece::of(page);
         match piece.minishard {
             Some(minishard) => self.take_minishard(piece, minishard, bytes),
-            None => self.take_shard(piece, bytes).map(|()| Vec::new()),
+            None => self.take_shard(piece, bytes),
         }
     }
 
@@ -268,5 +306,91 @@ impl Format for Precomputed {
             return Err(wrong(format!("{width} x {height} pixels")));
         }
         decoder.decode().map_err(|e| wrong(format!("{e:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    /// A grid of 3 x 1 x 1 in one shard at byte 1000, with two chunks a minishard.
+    fn format() -> Precomputed {
+        let blocks = [3, 1, 1];
+        let level = Level {
+            number: 0,
+            blocks,
+            order: Morton::new(blocks),
+            preshift: 1,
+            minishard_bits: 1,
+            shards: vec![Some((1000, 500))],
+        };
+        Precomputed {
+            levels: vec![level],
+            minishards: RwLock::default(),
+        }
+    }
+
+    fn packed(words: &[u64]) -> Result<Vec<u8>> {
+        let failed = |e| Error::io("gzip", e);
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        packer.write_all(&bytes).map_err(failed)?;
+        packer.finish().map_err(failed)
+    }
+
+    fn chunk(x: u32) -> BlockId {
+        BlockId {
+            tier: 0,
+            block: [x, 0, 0],
+        }
+    }
+
+    #[test]
+    fn chunks_are_found_in_two_steps() -> Result<()> {
+        let format = format();
+        let (first, offset, bytes) = format.page_of(chunk(1));
+        assert_eq!((offset, bytes), (1000, 32));
+        // The second minishard has no index: its only chunk is of zeros.
+        let index: Vec<u8> = [100u64, 140, 0, 0].map(u64::to_le_bytes).concat();
+        assert_eq!(format.take_page(first, &index)?, [(chunk(2), None)]);
+        let (second, offset, bytes) = format.page_of(chunk(1));
+        assert_eq!((offset, bytes), (1000 + 32 + 100, 40));
+        // Chunks 0 and 1, 7 and 9 bytes, the second right behind the first.
+        let mut places = format.take_page(second, &packed(&[0, 1, 5, 0, 7, 9])?)?;
+        places.sort();
+        let want = [
+            (chunk(0), Some((1000 + 32 + 5, 7))),
+            (chunk(1), Some((1000 + 32 + 12, 9))),
+        ];
+        assert_eq!(places, want);
+        Ok(())
+    }
+
+    #[test]
+    fn indices_that_lie_are_refused() -> Result<()> {
+        let format = format();
+        let (first, ..) = format.page_of(chunk(0));
+        let beyond: Vec<u8> = [0u64, 469, 0, 0].map(u64::to_le_bytes).concat();
+        assert!(format.take_page(first, &beyond).is_err());
+        assert!(format.take_page(first, &beyond[..31]).is_err());
+        let index: Vec<u8> = [0u64, 40, 0, 0].map(u64::to_le_bytes).concat();
+        format.take_page(first, &index)?;
+        let (second, ..) = format.page_of(chunk(0));
+        for words in [
+            // A chunk of the other minishard, one behind the shard, too many, not three words each.
+            &[2, 0, 7][..],
+            &[0, 400, 100],
+            &[0, 0, 0, 0, 0, 0, 7, 7, 7],
+            &[0, 0],
+        ] {
+            assert!(format.take_page(second, &packed(words)?).is_err());
+        }
+        assert!(format.take_page(second, b"no gzip").is_err());
+        Ok(())
     }
 }

@@ -17,15 +17,6 @@ const ATLAS: u64 = 2 << 30;
 /// Distance of samples in voxels: twice the usual one, for all pictures alike, so that many can be drawn.
 const STEP: f32 = 1.0;
 
-/// When a change counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
-    /// When bytes arrive, as if decoding took no time.
-    Network,
-    /// When blocks are decoded, on the machine of the session.
-    Decoded,
-}
-
 /// Bricks of a volume by block and layers, decoded when they are asked for.
 #[derive(Debug)]
 pub struct Shelf {
@@ -103,30 +94,21 @@ pub struct Replay<'a> {
     renderer: Renderer,
     /// When the picture changes, and the number of changes in the log until then.
     moments: Vec<(Moment, usize)>,
-    clock: Clock,
     seen: HashMap<usize, f64>,
 }
 
 impl<'a> Replay<'a> {
-    /// Of a session on a clock.
-    pub fn new(
-        log: &'a Log,
-        shelf: &'a Shelf,
-        finish: &'a Finish,
-        truth: &'a [f64],
-        clock: Clock,
-    ) -> Self {
-        let counts = |change: &Change| match change {
-            Change::Arrived(..) => clock == Clock::Network,
-            Change::Decoded(..) | Change::Evicted(_) => clock == Clock::Decoded,
-        };
+    /// Of a session, as if decoding took no time.
+    pub fn new(log: &'a Log, shelf: &'a Shelf, finish: &'a Finish, truth: &'a [f64]) -> Self {
         let mut moments: Vec<(Moment, usize)> = Vec::new();
         for (i, (moment, change)) in (1..).zip(&log.changes) {
+            if !matches!(change, Change::Arrived(..)) {
+                continue;
+            }
             // What comes with one answer comes at once.
             match moments.last_mut() {
-                Some(last) if counts(change) && last.0 == *moment => last.1 = i,
-                _ if counts(change) => moments.push((*moment, i)),
-                _ => {}
+                Some(last) if last.0 == *moment => last.1 = i,
+                _ => moments.push((*moment, i)),
             }
         }
         Self {
@@ -136,7 +118,6 @@ impl<'a> Replay<'a> {
             truth,
             renderer: Renderer::new(ATLAS),
             moments,
-            clock,
             seen: HashMap::new(),
         }
     }
@@ -146,31 +127,33 @@ impl<'a> Replay<'a> {
         &self.moments
     }
 
-    /// Layers of each block after some changes.
+    /// Layers of each block that are there, from the first on, after some changes.
     fn layers(&self, changes: usize) -> HashMap<BlockId, u8> {
         let mut here: HashMap<BlockId, BTreeSet<u8>> = HashMap::new();
-        let mut shown = HashMap::new();
         for (_, change) in &self.log.changes[..changes] {
-            match (self.clock, change) {
-                (Clock::Network, Change::Arrived(block, layer)) => {
-                    here.entry(*block).or_default().insert(*layer);
-                }
-                (Clock::Decoded, Change::Decoded(block, layers)) => {
-                    shown.insert(*block, *layers);
-                }
-                (Clock::Decoded, Change::Evicted(block)) => {
-                    shown.remove(block);
-                }
-                _ => {}
+            if let Change::Arrived(block, layer) = change {
+                here.entry(*block).or_default().insert(*layer);
             }
         }
-        for (block, layers) in here {
-            let whole = (0..).take_while(|l| layers.contains(l)).count() as u8;
-            if whole > 0 {
-                shown.insert(block, whole);
+        let whole = |layers: &BTreeSet<u8>| (0..).take_while(|l| layers.contains(l)).count() as u8;
+        let counted = here.into_iter().map(|(block, l)| (block, whole(&l)));
+        counted.filter(|(_, layers)| *layers > 0).collect()
+    }
+
+    /// When all that is in the picture after the changes of a moment was decoded in the session.
+    pub fn decoded(&self, moment: usize) -> Option<Moment> {
+        let changes = self.moments.get(moment)?.1;
+        let mut missing = self.layers(changes);
+        let mut last = self.moments[moment].0;
+        for (when, change) in &self.log.changes {
+            if let Change::Decoded(block, layers) = change
+                && missing.get(block).is_some_and(|want| layers >= want)
+            {
+                missing.remove(block);
+                last = if when.time > last.time { *when } else { last };
             }
         }
-        shown
+        missing.is_empty().then_some(last)
     }
 
     /// The picture at the end of the flight as it was after the changes of a moment, 8-bit red, green, blue.
