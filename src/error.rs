@@ -115,12 +115,14 @@ pub enum Error {
     },
 
     /// Server: it refuses, with a status that another attempt would not change.
-    #[error("{url}: the server answers {status}{hint}", hint = status_hint(*.status))]
+    #[error("{url}: the server answers {status}{hint}", hint = status_hint(*.status, .detail))]
     HttpStatus {
         /// Address, without its query.
         url: String,
         /// HTTP status code.
         status: u16,
+        /// What else it says, and what to do; empty if that is not known.
+        detail: String,
     },
 
     /// Server: it sends whole files only.
@@ -262,10 +264,17 @@ impl Error {
 }
 
 /// What people usually need to do about a status.
-fn status_hint(status: u16) -> &'static str {
-    match status {
+fn status_hint(status: u16, detail: &str) -> String {
+    if !detail.is_empty() {
+        return format!(" ({detail})");
+    }
+    let hint = match status {
         401 | 403 => " (access denied; the address may need a signature or may have expired)",
         404 | 410 => " (not found; check the address)",
+        407 => {
+            " (the proxy wants a name and a password: put them into its address, http://NAME:PASSWORD@HOST:PORT)"
+        }
         _ => "",
-    }
+    };
+    hint.into()
 }

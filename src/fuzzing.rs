@@ -21,11 +21,13 @@ use volumes::{Plan, Scratch};
 pub type Function = fn(&[u8]);
 
 /// Every function under test, by the name of its fuzz target.
-pub const TARGETS: [(&str, Function); 4] = [
+pub const TARGETS: &[(&str, Function)] = &[
     ("open", open),
     ("page", page),
     ("payload", payload),
     ("roundtrip", roundtrip),
+    #[cfg(feature = "http")]
+    ("http", http),
 ];
 
 /// Inputs to start from, made by the library itself.
@@ -48,6 +50,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "open" => plans.filter_map(|p| encoded(&Plan::new(&p))).collect(),
         "page" => page::seeds(),
         "payload" => payload::seeds(),
+        #[cfg(feature = "http")]
+        "http" => crate::stream::fuzz::seeds(),
         _ => Vec::new(),
     }
 }
@@ -90,6 +94,12 @@ pub fn page(data: &[u8]) {
 /// Decodes the bytes as the payload of one block.
 pub fn payload(data: &[u8]) {
     payload::run(data);
+}
+
+/// Judges the bytes as the head of an answer of a web server.
+#[cfg(feature = "http")]
+pub fn http(data: &[u8]) {
+    crate::stream::fuzz::run(data);
 }
 
 /// Encodes a small volume made from the bytes and holds the decoded one against its target.

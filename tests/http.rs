@@ -4,6 +4,10 @@
 mod bricks;
 #[path = "http/faults.rs"]
 mod faults;
+#[path = "http/huge.rs"]
+mod huge;
+#[path = "http/proxies.rs"]
+mod proxies;
 #[path = "http/requests.rs"]
 mod requests;
 #[path = "http/server.rs"]

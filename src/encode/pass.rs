@@ -47,6 +47,8 @@ impl Job<'_> {
             force,
             memory: (self.options.memory / 8) as usize,
             scratch: self.options.scratch.clone(),
+            // What has no loss to spare may need all that its voxels take.
+            overview: self.options.target.binds_every_voxel().then_some(u64::MAX),
             ..WriterOptions::default()
         };
         let mut writer =

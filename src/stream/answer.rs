@@ -40,14 +40,38 @@ impl Version {
         }
     }
 
+    /// A version as a store describes it.
+    #[cfg(feature = "object-store")]
+    pub(super) fn stated(total: u64, etag: Option<String>, modified: String) -> Self {
+        Self {
+            total: Some(total),
+            etag,
+            modified: Some(modified),
+        }
+    }
+
+    /// Nothing but a length.
+    #[cfg(feature = "bench")]
+    pub(super) fn of_length(length: u64) -> Self {
+        Self {
+            total: Some(length),
+            ..Self::default()
+        }
+    }
+
     /// The condition under which a request wants an answer. Weak tags never match, so they are
     /// compared here only.
     pub(super) fn guard(&self) -> Option<(HeaderName, &str)> {
-        match (&self.etag, &self.modified) {
-            (Some(etag), _) if !etag.starts_with("W/") => Some((header::IF_MATCH, etag)),
+        match (self.strong(), &self.modified) {
+            (Some(etag), _) => Some((header::IF_MATCH, etag)),
             (_, Some(date)) => Some((header::IF_UNMODIFIED_SINCE, date)),
             _ => None,
         }
+    }
+
+    /// The tag, if it is one that conditions may name.
+    pub(super) fn strong(&self) -> Option<&str> {
+        self.etag.as_deref().filter(|etag| !etag.starts_with("W/"))
     }
 
     /// How `other` shows that it is another version. What one of both lacks says nothing: caches
@@ -114,6 +138,7 @@ pub(super) fn judge(
         status => Err(Error::HttpStatus {
             url: url.into(),
             status,
+            detail: String::new(),
         }),
     }
 }
@@ -143,6 +168,7 @@ pub(super) fn judge_head(
         status => Err(Error::HttpStatus {
             url: url.into(),
             status,
+            detail: String::new(),
         }),
     }
 }
@@ -201,11 +227,15 @@ pub(super) fn redirect<'h>(
 }
 
 fn again(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    let wish = text(headers, &header::RETRY_AFTER);
     Verdict::Again {
         why: format!("the server answers {status}"),
-        after: wish.and_then(|w| retry_after(w, SystemTime::now())),
+        after: wish(headers, SystemTime::now()),
     }
+}
+
+/// The pause that a server asks for.
+pub(super) fn wish(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    text(headers, &header::RETRY_AFTER).and_then(|w| retry_after(w, now))
 }
 
 pub(super) fn bad(url: &str, detail: impl Into<String>) -> Error {

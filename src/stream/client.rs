@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::HeaderName;
 use hyper::{Method, Request, Response, header};
@@ -22,6 +22,7 @@ use url::Url;
 
 use super::answer::bad;
 use super::options::HttpOptions;
+use super::proxy::{Route, Rules};
 use super::retry::Failure;
 use crate::{Error, Result};
 
@@ -31,7 +32,7 @@ const THREADS: usize = 2;
 const POLL: Duration = Duration::from_millis(50);
 /// Idle connections are closed before servers do it, which spares a failed request.
 const IDLE: Duration = Duration::from_secs(30);
-const AGENT: &str = concat!("hgv/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("hgv/", env!("CARGO_PKG_VERSION"));
 
 /// Connections to any number of servers: HTTP/1.1 with reuse, HTTP/2 where a server offers it
 /// over TLS. Cheap to clone; blocking; usable from any thread.
@@ -56,12 +57,15 @@ impl Drop for Owned {
     }
 }
 
+type Pool = Client<HttpsConnector<Route>, Full<Bytes>>;
+
 /// What tasks on the runtime use.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) options: HttpOptions,
     pub(super) in_flight: Semaphore,
-    http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    rules: Rules,
+    http: Pool,
 }
 
 impl HttpClient {
@@ -77,9 +81,11 @@ impl HttpClient {
             .enable_all()
             .build()
             .map_err(|e| Error::io("threads of the HTTP client", e))?;
+        let rules = Rules::new(&options.proxy);
         let shared = Arc::new(Shared {
             in_flight: Semaphore::new(options.in_flight.clamp(1, Semaphore::MAX_PERMITS)),
-            http: pool(&options)?,
+            http: pool(&options, rules.clone())?,
+            rules,
             options,
         });
         Ok(Self {
@@ -128,7 +134,7 @@ impl HttpClient {
     }
 }
 
-fn pool(options: &HttpOptions) -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>> {
+fn pool(options: &HttpOptions, rules: Rules) -> Result<Pool> {
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
     tcp.enforce_http(false);
@@ -137,7 +143,7 @@ fn pool(options: &HttpOptions) -> Result<Client<HttpsConnector<HttpConnector>, E
         .with_tls_config(tls(options)?)
         .https_or_http()
         .enable_all_versions()
-        .wrap_connector(tcp);
+        .wrap_connector(Route { tcp, rules });
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
@@ -181,12 +187,25 @@ impl Shared {
             request = request.header(name, value);
         }
         let request = request
-            .body(Empty::new())
+            .body(Full::default())
             .map_err(|e| bad(&shown(url), format!("no request can be made: {e}")))?;
+        self.exchange(request, &shown(url)).await
+    }
+
+    /// Any request; `name` is for messages.
+    pub(super) async fn exchange(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        name: &str,
+    ) -> Result<Response<Incoming>, Failure> {
+        if let Some(value) = self.rules.authorization(request.uri()) {
+            let headers = request.headers_mut();
+            headers.insert(header::PROXY_AUTHORIZATION, value);
+        }
         let wait = self.options.stall_timeout;
         match tokio::time::timeout(wait, self.http.request(request)).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(failure(url, &error)),
+            Ok(Err(error)) => Err(failure(name, &error)),
             Err(_) => Err(Failure::transient(silence(wait))),
         }
     }
@@ -197,9 +216,9 @@ pub(super) fn silence(wait: Duration) -> String {
 }
 
 /// Certificates do not get better by asking again; everything else may.
-fn failure(url: &Url, error: &(dyn std::error::Error + 'static)) -> Failure {
+fn failure(name: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
     match tls_fault(error) {
-        Some(fault) => bad(&shown(url), format!("TLS: {fault}")).into(),
+        Some(fault) => bad(name, format!("TLS: {fault}")).into(),
         None => Failure::transient(describe(error)),
     }
 }

@@ -13,19 +13,31 @@ mod content;
 mod disk;
 mod fetch;
 mod file;
+#[cfg(all(feature = "http", feature = "fuzzing"))]
+pub(crate) mod fuzz;
 #[cfg(feature = "http")]
 mod options;
 mod pace;
+#[cfg(feature = "http")]
+mod proxy;
+#[cfg(feature = "http")]
+mod remote;
 #[cfg(feature = "http")]
 mod retry;
 pub mod schedule;
 #[cfg(feature = "http")]
 mod source;
+#[cfg(feature = "object-store")]
+mod store;
+#[cfg(feature = "object-store")]
+mod store_http;
 mod streamer;
 #[cfg(feature = "http")]
 mod transfer;
 #[cfg(feature = "http")]
 mod volume;
+#[cfg(feature = "http")]
+mod web;
 
 #[cfg(feature = "http")]
 pub use client::HttpClient;
@@ -33,9 +45,13 @@ pub use content::{Brick, Bricks, Streamable};
 pub use disk::DiskCache;
 pub use file::VolumeContent;
 #[cfg(feature = "http")]
-pub use options::HttpOptions;
+pub use options::{HttpOptions, ProxyRules};
 #[cfg(feature = "http")]
-pub use source::HttpSource;
+pub use remote::RemoteSource;
+#[cfg(feature = "http")]
+pub use source::{HttpSource, is_address, open_remote};
+#[cfg(feature = "object-store")]
+pub use store::StoreSource;
 pub use streamer::{StreamEvent, StreamObserver, StreamOptions, StreamProgress, Streamer};
 #[cfg(feature = "http")]
 pub use volume::HttpVolume;

@@ -24,10 +24,46 @@ pub struct HttpOptions {
     pub redirects: u32,
     /// Ranges in flight, over all sources of the client. Default 10.
     pub in_flight: usize,
+    /// Proxies to go through. Default: those that the environment names.
+    pub proxy: ProxyRules,
     /// Certificates (DER) of authorities to trust beside those of the system.
     pub root_certificates: Vec<Vec<u8>>,
     /// Asked now and then while a read waits; `true` ends it with [`crate::Error::Cancelled`].
     pub cancelled: Option<fn() -> bool>,
+}
+
+/// Which proxies lead to servers. Through them, requests without TLS are sent to the proxy, which
+/// passes them on; connections with TLS are tunnels that it cannot look into (CONNECT).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyRules {
+    /// What `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` (or the same in lower case) say,
+    /// as they do for curl.
+    Environment,
+    /// None.
+    Direct,
+    /// Addresses of proxies, `http://NAME:PASSWORD@HOST:PORT` with the name and the password left out
+    /// where there are none; empty for no proxy.
+    Fixed {
+        /// For servers without TLS.
+        http: String,
+        /// For servers with TLS.
+        https: String,
+        /// Hosts and networks that are reached without, separated by commas.
+        except: String,
+    },
+}
+
+impl ProxyRules {
+    /// One proxy for all servers.
+    #[must_use]
+    pub fn fixed(address: &str) -> Self {
+        Self::Fixed {
+            http: address.into(),
+            https: address.into(),
+            except: String::new(),
+        }
+    }
 }
 
 impl Default for HttpOptions {
@@ -41,6 +77,7 @@ impl Default for HttpOptions {
             backoff: Duration::from_millis(200),
             redirects: 5,
             in_flight: 10,
+            proxy: ProxyRules::Environment,
             root_certificates: Vec::new(),
             cancelled: None,
         }

@@ -1,32 +1,32 @@
-//! One range on its way: requests, redirects, attempts, and going on where the last one broke off.
+//! One range on its way: attempts, pauses, and going on where the last attempt broke off.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::header::HeaderName;
-use hyper::{Method, Response, header};
 use tokio::time::{sleep, timeout};
-use url::Url;
 
-use super::answer::{self, Asked, Verdict, Version, bad, judge, judge_head};
-use super::client::{Shared, describe, shown, silence};
+use super::answer::{Asked, Version, bad};
+use super::client::{Shared, describe, silence};
 use super::retry::{Attempts, Failure};
 use crate::{Error, Result};
 
 /// How long the end of a body may take whose bytes are all there.
 const TAIL: Duration = Duration::from_secs(1);
 
-/// A file on a server.
-#[derive(Debug)]
-pub(super) struct Remote {
-    shared: Arc<Shared>,
-    origin: Url,
-    /// Where redirects led last.
-    place: Mutex<Url>,
+/// The work of one attempt.
+pub(super) type Attempt<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
+
+/// A file somewhere, and how to ask for a part of it.
+pub(super) trait Origin: std::fmt::Debug + Send + Sync + 'static {
     /// The address for messages.
-    pub(super) name: String,
+    fn name(&self) -> &str;
+
+    /// Options and connections.
+    fn shared(&self) -> &Arc<Shared>;
+
+    /// Tries once to bring what `transfer` lacks. What arrived before a failure stays in it.
+    fn attempt<'a>(&'a self, transfer: &'a mut Transfer) -> Attempt<'a>;
 }
 
 /// A range and what arrived of it.
@@ -34,7 +34,7 @@ pub(super) struct Remote {
 pub(super) struct Transfer {
     first: u64,
     /// Bytes that make it whole.
-    want: u64,
+    pub(super) want: u64,
     pub(super) bytes: Vec<u8>,
     /// The version that every answer must show; set by the first one if there is none yet.
     pub(super) known: Option<Version>,
@@ -52,138 +52,35 @@ impl Transfer {
         }
     }
 
-    fn missing(&self) -> u64 {
+    pub(super) fn missing(&self) -> u64 {
         self.want.saturating_sub(self.bytes.len() as u64)
     }
 
-    fn asked(&self) -> Asked {
+    /// What is still missing, which must not be nothing.
+    pub(super) fn asked(&self) -> Asked {
         Asked {
             first: self.first + self.bytes.len() as u64,
             last: self.first.saturating_add(self.want - 1),
         }
     }
-}
 
-impl Remote {
-    /// # Errors
-    /// [`Error::InvalidArgument`] for what is no http or https address.
-    pub(super) fn new(shared: Arc<Shared>, address: &str) -> Result<Self> {
-        let wrong = |why: &str| Error::argument(format!("{address}: {why}"));
-        let mut url = Url::parse(address).map_err(|e| wrong(&e.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("only http:// and https:// addresses can be read"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Error::argument(
-                "names and passwords in addresses are not supported; use a signed address",
-            ));
-        }
-        url.set_fragment(None);
-        Ok(Self {
-            shared,
-            name: shown(&url),
-            place: Mutex::new(url.clone()),
-            origin: url,
-        })
+    /// Notes that `length` bytes are on their way, of this version.
+    pub(super) fn expect(&mut self, length: u64, version: Version) {
+        self.want = self.bytes.len() as u64 + length;
+        self.known.get_or_insert(version);
     }
 
-    /// Brings a whole range, or as much of it as the file has if its version is not known yet.
-    ///
-    /// # Errors
-    /// As [`judge`], or [`Error::Unreachable`].
-    pub(super) async fn fetch(&self, mut transfer: Transfer) -> Result<Transfer> {
-        let permit = self.shared.in_flight.acquire().await;
-        let _permit = permit.map_err(|e| self.unreachable(&Attempts::default(), &e.to_string()))?;
-        let limit = self.shared.options.deadline(transfer.want);
-        let mut attempts = Attempts::default();
-        let done = timeout(limit, self.persist(&mut transfer, &mut attempts)).await;
-        match done {
-            Ok(result) => result?,
-            Err(_) => {
-                let why = format!("not done within {:.1} s", limit.as_secs_f64());
-                return Err(self.unreachable(&attempts, &why));
-            }
-        }
-        Ok(transfer)
-    }
-
-    async fn persist(&self, transfer: &mut Transfer, attempts: &mut Attempts) -> Result<()> {
+    /// Adds pieces of a body as `next` hands them out, at most the missing bytes.
+    pub(super) async fn fill<E: std::error::Error + 'static>(
+        &mut self,
+        name: &str,
+        stall: Duration,
+        mut next: impl AsyncNext<E>,
+    ) -> Result<(), Failure> {
         loop {
-            let before = transfer.bytes.len();
-            attempts.sent += 1;
-            let (why, wish) = match self.attempt(transfer).await {
-                Ok(()) => return Ok(()),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Transient { why, after }) => (why, after),
-            };
-            let progress = transfer.bytes.len() > before;
-            let options = &self.shared.options;
-            match attempts.pause(options, progress, wish, fastrand::f64()) {
-                Some(pause) => sleep(pause).await,
-                None => return Err(self.unreachable(attempts, &why)),
-            }
-        }
-    }
-
-    fn unreachable(&self, attempts: &Attempts, why: &str) -> Error {
-        Error::Unreachable {
-            url: self.name.clone(),
-            attempts: attempts.sent,
-            detail: why.into(),
-        }
-    }
-
-    /// What is still missing: bytes, or the length of a file whose server does not tell it beside
-    /// the first range.
-    async fn attempt(&self, transfer: &mut Transfer) -> Result<(), Failure> {
-        if transfer.missing() > 0 {
-            self.get(transfer).await?;
-        }
-        match &mut transfer.known {
-            Some(known) if known.total.is_none() => self.head(known).await,
-            _ => Ok(()),
-        }
-    }
-
-    async fn get(&self, transfer: &mut Transfer) -> Result<(), Failure> {
-        let asked = transfer.asked();
-        let mut headers = vec![(header::RANGE, asked.header())];
-        headers.extend(guard(transfer.known.as_ref()));
-        let response = self.exchange(&Method::GET, &headers).await?;
-        let head = (response.status(), response.headers());
-        match judge(head, asked, transfer.known.as_ref(), &self.name)? {
-            Verdict::Again { why, after } => Err(Failure::Transient { why, after }),
-            Verdict::Empty(version) => {
-                (transfer.want, transfer.known) = (0, Some(version));
-                Ok(())
-            }
-            Verdict::Body { length, version } => {
-                transfer.want = transfer.bytes.len() as u64 + length;
-                transfer.known.get_or_insert(version);
-                self.read(response.into_body(), transfer).await
-            }
-        }
-    }
-
-    /// Asks for the length alone.
-    async fn head(&self, known: &mut Version) -> Result<(), Failure> {
-        let headers: Vec<_> = guard(Some(known)).into_iter().collect();
-        let response = self.exchange(&Method::HEAD, &headers).await?;
-        let head = (response.status(), response.headers());
-        match judge_head(head, known, &self.name)? {
-            Some(version) => *known = version,
-            None => return Err(Failure::transient(format!("HEAD answers {}", head.0))),
-        }
-        Ok(())
-    }
-
-    /// Reads the body of a range, at most the missing bytes.
-    async fn read(&self, mut body: Incoming, transfer: &mut Transfer) -> Result<(), Failure> {
-        let stall = self.shared.options.stall_timeout;
-        loop {
-            let missing = transfer.missing();
+            let missing = self.missing();
             let wait = if missing > 0 { stall } else { stall.min(TAIL) };
-            let data = match timeout(wait, body.frame()).await {
+            let data = match timeout(wait, next.next()).await {
                 // All bytes are there: how the answer ends does not matter.
                 Ok(None | Some(Err(_))) | Err(_) if missing == 0 => return Ok(()),
                 Ok(None) => {
@@ -193,67 +90,69 @@ impl Remote {
                 }
                 Ok(Some(Err(error))) => return Err(Failure::transient(describe(&error))),
                 Err(_) => return Err(Failure::transient(silence(wait))),
-                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                Ok(Some(Ok(data))) => data,
             };
             if data.len() as u64 > missing {
-                return Err(bad(&self.name, "the body is longer than the range").into());
+                return Err(bad(name, "the body is longer than the range").into());
             }
-            transfer.bytes.extend_from_slice(&data);
+            self.bytes.extend_from_slice(&data);
         }
-    }
-
-    /// Sends a request and follows redirects; where they led is asked first the next time.
-    async fn exchange(
-        &self,
-        method: &Method,
-        headers: &[(HeaderName, String)],
-    ) -> Result<Response<Incoming>, Failure> {
-        let mut place = self.place();
-        let began_elsewhere = place != self.origin;
-        for _ in 0..=self.shared.options.redirects {
-            let response = self.shared.send(method.clone(), &place, headers).await?;
-            let head = (response.status(), response.headers());
-            if let Some(to) = answer::redirect(head, &self.name)? {
-                place = self.follow(&place, to)?;
-                continue;
-            }
-            // Addresses that redirects lead to are often signed for a short time.
-            if began_elsewhere && matches!(head.0.as_u16(), 400 | 401 | 403 | 404 | 410) {
-                self.set_place(self.origin.clone());
-                return Err(Failure::transient(format!("the server answers {}", head.0)));
-            }
-            self.set_place(place);
-            return Ok(response);
-        }
-        Err(Failure::Final(Error::TooManyRedirects {
-            url: self.name.clone(),
-            limit: self.shared.options.redirects,
-        }))
-    }
-
-    fn follow(&self, from: &Url, to: &str) -> Result<Url> {
-        let refused = |why: &str| bad(&self.name, format!("redirect to {why}"));
-        let mut url = from.join(to).map_err(|_| refused("what is no address"))?;
-        match (from.scheme(), url.scheme()) {
-            ("https", "http") => return Err(refused("an address without encryption")),
-            (_, "http" | "https") => {}
-            _ => return Err(refused("an address that is neither http nor https")),
-        }
-        url.set_fragment(None);
-        Ok(url)
-    }
-
-    fn place(&self) -> Url {
-        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        place.clone()
-    }
-
-    fn set_place(&self, url: Url) {
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = url;
     }
 }
 
-fn guard(known: Option<&Version>) -> Option<(HeaderName, String)> {
-    let (name, value) = known?.guard()?;
-    Some((name, value.to_owned()))
+/// A body, piece by piece.
+pub(super) trait AsyncNext<E> {
+    /// The next piece; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Option<Result<bytes::Bytes, E>>> + Send;
+}
+
+/// Brings a whole range, or as much of it as the file has if its version is not known yet.
+///
+/// # Errors
+/// What an attempt ends with that another one would not change, or [`Error::Unreachable`].
+pub(super) async fn fetch(origin: &dyn Origin, mut transfer: Transfer) -> Result<Transfer> {
+    let shared = origin.shared();
+    let permit = shared.in_flight.acquire().await;
+    let _permit = permit.map_err(|e| unreachable(origin, &Attempts::default(), &e.to_string()))?;
+    let limit = shared.options.deadline(transfer.want);
+    let mut attempts = Attempts::default();
+    let done = timeout(limit, persist(origin, &mut transfer, &mut attempts)).await;
+    match done {
+        Ok(result) => result?,
+        Err(_) => {
+            let why = format!("not done within {:.1} s", limit.as_secs_f64());
+            return Err(unreachable(origin, &attempts, &why));
+        }
+    }
+    Ok(transfer)
+}
+
+async fn persist(
+    origin: &dyn Origin,
+    transfer: &mut Transfer,
+    attempts: &mut Attempts,
+) -> Result<()> {
+    loop {
+        let before = transfer.bytes.len();
+        attempts.sent += 1;
+        let (why, wish) = match origin.attempt(transfer).await {
+            Ok(()) => return Ok(()),
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Transient { why, after }) => (why, after),
+        };
+        let progress = transfer.bytes.len() > before;
+        let options = &origin.shared().options;
+        match attempts.pause(options, progress, wish, fastrand::f64()) {
+            Some(pause) => sleep(pause).await,
+            None => return Err(unreachable(origin, attempts, &why)),
+        }
+    }
+}
+
+fn unreachable(origin: &dyn Origin, attempts: &Attempts, why: &str) -> Error {
+    Error::Unreachable {
+        url: origin.name().to_owned(),
+        attempts: attempts.sent,
+        detail: why.into(),
+    }
 }

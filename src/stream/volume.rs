@@ -1,14 +1,15 @@
-//! A volume on a web server that may be replaced while it is read.
+//! A volume on a web server or in an object store that may be replaced while it is read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::client::HttpClient;
 use super::file::VolumeContent;
-use super::source::HttpSource;
+use super::remote::RemoteSource;
+use super::source::open_remote;
 use crate::decode::Volume;
 use crate::{Error, Limits, Result};
 
-/// An open volume behind an address, opened anew if the file there is replaced.
+/// An open volume behind an address of any kind ([`open_remote`]), opened anew if the file there is replaced.
 ///
 /// ```no_run
 /// use hgv::stream::{HttpClient, HttpOptions, HttpVolume};
@@ -29,7 +30,7 @@ pub struct HttpVolume {
 
 #[derive(Debug)]
 struct Opened {
-    source: Arc<HttpSource>,
+    source: Arc<dyn RemoteSource>,
     volume: Volume,
 }
 
@@ -46,7 +47,7 @@ impl HttpVolume {
     /// Opens a volume: one request, unless it has very many blocks.
     ///
     /// # Errors
-    /// As [`HttpSource::open`] and [`Volume::from_source`].
+    /// As [`open_remote`] and [`Volume::from_source`].
     pub fn open(client: &HttpClient, address: &str, limits: Limits) -> Result<Self> {
         Ok(Self {
             client: client.clone(),
@@ -86,7 +87,7 @@ impl HttpVolume {
 }
 
 impl VolumeContent {
-    /// Opens a volume on a web server for a [`super::Streamer`]: one request, unless it has very many blocks.
+    /// Opens a volume on a web server or in an object store for a [`super::Streamer`]: one request, unless it has very many blocks.
     ///
     /// # Errors
     /// As [`HttpVolume::open`].
@@ -97,7 +98,7 @@ impl VolumeContent {
 }
 
 fn opened(client: &HttpClient, address: &str, limits: Limits) -> Result<Opened> {
-    let source = Arc::new(HttpSource::open(client, address)?);
+    let source = open_remote(client, address)?;
     let volume = Volume::from_source(Arc::clone(&source) as _, limits)?;
     Ok(Opened { source, volume })
 }

@@ -1,16 +1,22 @@
 //! The bytes at the start of a file: header, section table, sections.
 
 use crate::Result;
-use crate::format::constant::{FIRST_READ, HEADER_LEN, SECTION_ENTRY_LEN};
+use crate::format::constant::{FIRST_READ, HEADER_LEN, SECTION_ENTRY_LEN, TIER_BLOCKS};
 use crate::format::crc::crc32;
 use crate::format::header::{Header, State};
 use crate::format::section::{self, Section};
 use crate::format::shape::Shape;
 use crate::format::{metadata, model, tier};
 use crate::volume::Metadata;
+use crate::writer::plan::WriterOptions;
 
 /// Space kept free behind the tables when they alone nearly fill the first read.
 const SLACK: usize = 32 << 10;
+/// Space for the coarsest tier, as a share of what its voxels take: 1 in so many bytes. What needs
+/// more goes to the end of the file, where the first picture takes two requests more.
+const OVERVIEW_SHARE: u64 = 8;
+/// Most space that is kept for it.
+const MOST_OVERVIEW: u64 = 32 << 20;
 
 /// The sections of a file that do not depend on its blocks.
 #[derive(Debug, Clone)]
@@ -81,7 +87,12 @@ pub(crate) struct OpenHead {
 impl OpenHead {
     /// `reserve` keeps room for what comes later, and one free entry in the section table;
     /// without it the head is exact.
-    pub(crate) fn new(shape: &Shape, tables: &Tables, align_log2: u8, reserve: bool) -> Self {
+    pub(crate) fn new(
+        shape: &Shape,
+        tables: &Tables,
+        options: &WriterOptions,
+        reserve: bool,
+    ) -> Self {
         let entries = tables.count() + usize::from(reserve);
         let at = HEADER_LEN + entries * SECTION_ENTRY_LEN;
         let (sections, body) = tables.place(at);
@@ -95,7 +106,7 @@ impl OpenHead {
             section_offset: HEADER_LEN as u64,
             section_count: sections.len() as u32,
             section_crc: crc32(&table),
-            align_log2,
+            align_log2: options.align_log2,
             state,
             ..shape.header()
         };
@@ -105,12 +116,26 @@ impl OpenHead {
         bytes.extend_from_slice(&body);
         let used = bytes.len();
         if reserve {
-            bytes.resize((used + SLACK).next_multiple_of(FIRST_READ), 0);
+            let room = options.overview.unwrap_or(overview(shape) / OVERVIEW_SHARE);
+            let room = room.min(overview(shape)).min(MOST_OVERVIEW) as usize;
+            bytes.resize((used + SLACK + room).next_multiple_of(FIRST_READ), 0);
         }
         Self {
             bytes,
             sections,
             used,
         }
+    }
+}
+
+/// Bytes of the voxels of the coarsest tier, 0 if that is the volume itself. It has 64 blocks at
+/// most, unless a caller planned fewer tiers than usual: then it counts for none.
+fn overview(shape: &Shape) -> u64 {
+    match shape.tiers.last() {
+        Some(last) if shape.tiers.len() > 1 && tier::count(last) <= TIER_BLOCKS => {
+            let size = shape.dtype.size() as u64;
+            last.extent.iter().fold(size, |n, &e| n.saturating_mul(e))
+        }
+        _ => 0,
     }
 }

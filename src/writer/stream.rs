@@ -127,7 +127,7 @@ impl HgvWriter {
         (shape, tables): (Shape, Tables),
         options: WriterOptions,
     ) -> Self {
-        let head = OpenHead::new(&shape, &tables, options.align_log2, sink.can_patch());
+        let head = OpenHead::new(&shape, &tables, &options, sink.can_patch());
         Self {
             spool: Spool::new(options.memory, options.scratch.clone()),
             last_key: vec![None; shape.tiers.len()],

@@ -198,6 +198,18 @@ fn bodies_that_break_off_are_continued() {
 }
 
 #[test]
+fn bodies_that_end_early_without_a_length_are_continued() {
+    for hit in [0, 1, 3] {
+        let found = with_fault(Hits::Number(hit), |mut a| {
+            a.body.truncate(a.body.len().div_ceil(2));
+            a.chunked = true;
+            a.send()
+        });
+        assert!(found.unwrap() == case().voxels);
+    }
+}
+
+#[test]
 fn bodies_that_stall() {
     for (hits, good) in [
         (Hits::Number(0), true),
@@ -377,6 +389,14 @@ fn wrong_ranges() {
         "longer",
         |mut a| {
             a.body.push(0);
+            a.send()
+        },
+        is_bad,
+    );
+    is_refused(
+        "shorter",
+        |mut a| {
+            a.body.pop();
             a.send()
         },
         is_bad,

@@ -27,7 +27,7 @@ fn file() -> Vec<u8> {
     bytes
 }
 
-fn slow(file: Vec<u8>) -> Server {
+pub(crate) fn slow(file: Vec<u8>) -> Server {
     Server::start(move |asked| {
         let mut steps = vec![Step::Wait(LATENCY)];
         steps.extend(Answer::part(&file, Some("\"v1\""), asked).send());

@@ -17,10 +17,14 @@ use hyper_util::server::conn::auto;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-type Versions = Arc<Mutex<Vec<Version>>>;
+pub(crate) type Versions = Arc<Mutex<Vec<Version>>>;
 
 /// A server for `localhost` with a certificate of its own; returns its port and certificate.
-fn start(file: &'static [u8], protocols: &[&[u8]], versions: &Versions) -> (u16, Vec<u8>) {
+pub(crate) fn start(
+    file: &'static [u8],
+    protocols: &[&[u8]],
+    versions: &Versions,
+) -> (u16, Vec<u8>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let certificate: CertificateDer<'static> = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();

@@ -308,7 +308,7 @@ Examples:
 The name of the output says its format: .nrrd .nii .nii.gz .mrc .tif .npy .raw. With --lod the
 region counts voxels of that level of detail.")]
 pub(crate) struct DecodeArgs {
-    /// File to decode: a path, or an address (http, https)
+    /// File to decode: a path, or an address (http, https, s3, gs, az)
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// Volume file to write
@@ -342,7 +342,7 @@ Examples:
   hgv info head.hgv --blocks
   hgv info https://example.org/head.hgv")]
 pub(crate) struct InfoArgs {
-    /// File to describe: a path, or an address (http, https)
+    /// File to describe: a path, or an address (http, https, s3, gs, az)
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// List every block too (in JSON: `block_list`)
@@ -358,7 +358,7 @@ Examples:
 
 Exit status 1 if a check failed.")]
 pub(crate) struct VerifyArgs {
-    /// File to check: a path, or an address (http, https)
+    /// File to check: a path, or an address (http, https, s3, gs, az)
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// Also hold the stored error figures against the volume it was encoded from

@@ -7,11 +7,16 @@ use hgv::{Error, Result};
 /// The word for the standard input.
 const STDIN: &str = "-";
 
-/// The address, if `path` is one of a file on a web server.
+/// Schemes of addresses of web servers and object stores.
+const SCHEMES: [&str; 10] = [
+    "http", "https", "s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss",
+];
+
+/// The address, if `path` is one of a file on a web server or in an object store.
 pub(crate) fn url(path: &Path) -> Option<&str> {
     let text = path.to_str()?;
-    let lower = text.to_ascii_lowercase();
-    (lower.starts_with("http://") || lower.starts_with("https://")).then_some(text)
+    let scheme = text.split_once("://")?.0.to_ascii_lowercase();
+    SCHEMES.contains(&scheme.as_str()).then_some(text)
 }
 
 /// Refuses what is no file. Addresses are left to the first request.
@@ -144,6 +149,40 @@ fn same_file(a: &Path, b: &Path) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn addresses_are_told_from_paths() {
+        for text in [
+            "http://h/a.hgv",
+            "HTTPS://h/a.hgv",
+            "s3://b/k.hgv",
+            "gs://b/k",
+            "az://c/k",
+        ] {
+            assert_eq!(url(Path::new(text)), Some(text));
+        }
+        for text in [
+            "a.hgv",
+            "s3:/b/k",
+            "file:///a.hgv",
+            "folder://x",
+            "C:\\a.hgv",
+            "://",
+        ] {
+            assert_eq!(url(Path::new(text)), None, "{text}");
+        }
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn the_library_knows_the_same_addresses() {
+        for scheme in SCHEMES {
+            assert!(
+                hgv::stream::is_address(&format!("{scheme}://a/b")),
+                "{scheme}"
+            );
+        }
+    }
 
     #[test]
     fn outputs_are_refused_before_any_work() {

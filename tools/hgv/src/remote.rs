@@ -1,4 +1,4 @@
-//! Files on web servers as inputs of commands.
+//! Files on web servers and in object stores as inputs of commands.
 
 #[cfg(feature = "http")]
 pub(crate) use with_http::Remotes;
@@ -10,7 +10,7 @@ mod with_http {
     use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
     use hgv::io::RangeSource;
-    use hgv::stream::{HttpClient, HttpOptions, HttpSource};
+    use hgv::stream::{HttpClient, HttpOptions, RemoteSource, open_remote};
     use hgv::{Error, Result};
 
     use crate::interrupt;
@@ -19,16 +19,16 @@ mod with_http {
     #[derive(Debug, Default)]
     pub(crate) struct Remotes {
         client: OnceLock<HttpClient>,
-        opened: Mutex<Vec<Arc<HttpSource>>>,
+        opened: Mutex<Vec<Arc<dyn RemoteSource>>>,
     }
 
     impl Remotes {
-        /// Opens a file on a server.
+        /// Opens a file on a server or in a store.
         ///
         /// # Errors
-        /// As [`HttpSource::open`].
+        /// As [`open_remote`].
         pub(crate) fn open(&self, url: &str) -> Result<Arc<dyn RangeSource>> {
-            let source = Arc::new(HttpSource::open(&self.client()?, url)?);
+            let source = open_remote(&self.client()?, url)?;
             self.lock().push(Arc::clone(&source));
             Ok(source)
         }
@@ -59,7 +59,7 @@ mod with_http {
         /// The name of a file that was replaced. A server that does not answer leaves it open.
         fn replaced(&self) -> Option<String> {
             let opened = self.lock();
-            let changed = |s: &&Arc<HttpSource>| s.changed().unwrap_or(false);
+            let changed = |s: &&Arc<dyn RemoteSource>| s.changed().unwrap_or(false);
             opened.iter().find(changed).map(|s| s.identity())
         }
 
@@ -73,7 +73,7 @@ mod with_http {
             Ok(self.client.get_or_init(|| client).clone())
         }
 
-        fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<HttpSource>>> {
+        fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn RemoteSource>>> {
             self.opened.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }

@@ -12,6 +12,9 @@ mod crash;
 mod hashgrid;
 #[path = "cli/machine.rs"]
 mod machine;
+#[cfg(all(feature = "http", unix))]
+#[path = "cli/nginx.rs"]
+mod nginx;
 #[path = "cli/parts.rs"]
 mod parts;
 #[cfg(feature = "http")]
@@ -19,9 +22,15 @@ mod parts;
 mod remote;
 #[path = "cli/round_trip.rs"]
 mod round_trip;
+#[cfg(feature = "object-store")]
+#[path = "../../../tests/stores/s3.rs"]
+mod s3;
 #[cfg(feature = "http")]
 #[path = "cli/serve.rs"]
 mod serve;
+#[cfg(feature = "object-store")]
+#[path = "cli/stores.rs"]
+mod stores;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/usage.rs"]

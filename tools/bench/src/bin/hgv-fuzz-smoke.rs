@@ -117,14 +117,13 @@ fn peak_memory() -> Option<u64> {
 
 fn run_all(args: &Args) -> Result<(), String> {
     let chosen: Vec<_> = TARGETS
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|(name, _)| args.target.as_deref().is_none_or(|t| t == *name))
         .collect();
     if chosen.is_empty() {
-        return Err(format!(
-            "no such target; there are {:?}",
-            TARGETS.map(|t| t.0)
-        ));
+        let names: Vec<_> = TARGETS.iter().map(|t| t.0).collect();
+        return Err(format!("no such target; there are {names:?}"));
     }
     if let Some(path) = &args.input {
         let input = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;

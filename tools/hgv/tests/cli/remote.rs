@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::serve::Serving;
 use crate::support::Work;
 
-fn folder() -> Work {
+pub(crate) fn folder() -> Work {
     let work = Work::new();
     let raw = work.raw("v", [120, 90, 50], "uint16");
     std::fs::create_dir(work.path("site")).unwrap();
@@ -23,14 +23,11 @@ fn without(mut value: Value, keys: &[&str]) -> Value {
     value
 }
 
-#[test]
-fn every_reading_command_takes_an_address() {
-    let work = folder();
-    let server = Serving::start(&work, "site");
-    let url = server.url("v.hgv");
+/// Every reading command gives the same for an address of `site/v.hgv` as for the file.
+pub(crate) fn same_from(work: &Work, url: &str) {
     let same = |words: &str, keys: &[&str]| {
         let local = work.json(&words.replace("IN", "site/v.hgv"));
-        let remote = work.json(&words.replace("IN", &url));
+        let remote = work.json(&words.replace("IN", url));
         assert_eq!(without(local, keys), without(remote, keys), "{words}");
     };
     same("info IN --blocks", &["path"]);
@@ -50,6 +47,13 @@ fn every_reading_command_takes_an_address() {
         };
         assert!(find("a") == find("b"), "{options}");
     }
+}
+
+#[test]
+fn every_reading_command_takes_an_address() {
+    let work = folder();
+    let server = Serving::start(&work, "site");
+    same_from(&work, &server.url("v.hgv"));
 }
 
 #[test]

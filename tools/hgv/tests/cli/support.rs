@@ -10,7 +10,7 @@ use serde_json::Value;
 pub(crate) const DTYPES: [&str; 5] = ["uint8", "int8", "uint16", "int16", "float32"];
 
 /// A temporary folder in which the program runs, so that tests use bare file names.
-pub(crate) struct Work(tempfile::TempDir);
+pub(crate) struct Work(tempfile::TempDir, Vec<(String, String)>);
 
 /// What one run of the program gave.
 #[derive(Debug)]
@@ -22,7 +22,14 @@ pub(crate) struct Run {
 
 impl Work {
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().unwrap(), Vec::new())
+    }
+
+    /// From now on the program runs with these variables in its environment.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn set_environment(&mut self, variables: &[(&str, &str)]) {
+        let owned = variables.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+        self.1 = owned.collect();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -53,6 +60,9 @@ impl Work {
             .current_dir(self.0.path())
             // Tests of the CPU say so, and those of the choice take it back.
             .env("HGV_BACKEND", "cpu")
+            // Servers of tests are reached without a proxy.
+            .env("NO_PROXY", "127.0.0.1,localhost")
+            .envs(self.1.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
