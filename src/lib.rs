@@ -49,7 +49,7 @@
 //! # Layers
 //!
 //! `format` (bytes only) ← [`io`] ← [`reader`], [`writer`]; [`model`] ← [`codec`] ← [`backend`] ←
-//! [`decode`], [`encode`]; [`stream`] reads from web servers. Most programs need [`Volume`], [`encode::encode`] and [`volume`] only.
+//! [`decode`], [`encode`]; [`stream`] reads what a view needs, also from web servers, and [`render`] draws it. Most programs need [`Volume`], [`encode::encode`] and [`volume`] only.
 //!
 //! # Features
 //!

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::atlas::{BrickAtlas, Sight};
 use super::march::{Gathered, Look, Marcher, Ray};
-use super::scene::Background;
+use super::scene::{Background, Mode};
 use super::transfer::Table;
 use super::vector::{along, unit};
 use super::{Image, Scene};
@@ -91,8 +91,8 @@ impl Renderer {
 
     /// Draws a picture of `size` pixels, width and height, on the threads of the current rayon pool.
     ///
-    /// Costs a few microseconds for each block that is known, about a millisecond for a brick of 64^3 that is
-    /// new or has a new neighbour, and then time by samples.
+    /// Costs a look at each block that is known, a copy of each brick that is new or has a new neighbour, and
+    /// then time by samples.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if there are no pixels or more than 2^28, or if an option, the spacing or the
@@ -105,6 +105,7 @@ impl Renderer {
         options: &RenderOptions,
     ) -> Result<Image> {
         check(scene, size, options)?;
+        let opacity = scene.opacity();
         let voxel_view = View::new(&Camera {
             pixels: size,
             ..scene.voxel_camera()
@@ -115,7 +116,7 @@ impl Renderer {
             bricks,
             Sight {
                 view: is_exact.then_some(&voxel_view),
-                bound: &scene.transfer,
+                bound: &*opacity,
                 bound_name: name(scene),
             },
         );
@@ -133,6 +134,7 @@ impl Renderer {
         let marcher = Marcher {
             stage: &stage,
             look: &look,
+            clip: &scene.clip,
             step: f64::from(options.step * least),
             spacing: scene.spacing,
             level: options.level,
@@ -208,9 +210,13 @@ fn look(scene: &Scene, view: &View, options: &RenderOptions) -> Look {
     };
     let [lo, hi] = scene.transfer.span();
     Look {
+        mode: scene.mode,
         table: Table::new(&scene.transfer),
         material: scene.material,
-        surface: scene.material.surface.max(0.0) * (hi - lo),
+        surface: match scene.mode {
+            Mode::Surface(_) => 0.0,
+            _ => scene.material.surface.max(0.0) * (hi - lo),
+        },
         to_light: unit(direction).map(|c| -c),
         light: light.colour,
         cutoff: options.cutoff,
@@ -220,6 +226,11 @@ fn look(scene: &Scene, view: &View, options: &RenderOptions) -> Look {
 /// Names the opacities of a scene.
 fn name(scene: &Scene) -> u64 {
     let mut hash = DefaultHasher::new();
+    match scene.mode {
+        Mode::Medium => 0u8.hash(&mut hash),
+        Mode::Maximum | Mode::Mean => 1u8.hash(&mut hash),
+        Mode::Surface(value) => (2u8, value.to_bits()).hash(&mut hash),
+    }
     for point in scene.transfer.opacity_points() {
         (point.value.to_bits(), point.opacity.to_bits()).hash(&mut hash);
     }

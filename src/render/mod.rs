@@ -10,7 +10,10 @@
 //! voxels and continuous over the faces of blocks, also where the levels of detail differ.
 
 mod atlas;
+mod compare;
+mod dense;
 mod frame;
+mod framing;
 mod image;
 mod march;
 mod scene;
@@ -21,7 +24,10 @@ mod vector;
 mod tests;
 
 pub use atlas::BrickAtlas;
+pub use compare::picture_ssim;
+pub use dense::dense_bricks;
 pub use frame::{RenderOptions, RenderStats, Renderer, render};
+pub use framing::Orbit;
 pub use image::{Image, ToneMapping};
-pub use scene::{Background, Light, Material, Scene};
+pub use scene::{Background, Clip, Light, Material, Mode, Scene};
 pub use transfer::{ColourPoint, OpacityPoint, Preset, TransferFunction};

@@ -1,9 +1,12 @@
 //! What is to be shown, and how.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::TransferFunction;
-use crate::stream::schedule::{Camera, Projection};
+use super::vector::dot;
+use crate::stream::schedule::{Camera, OpacityBound, Projection, View};
 
 /// A light from far away.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -44,6 +47,31 @@ pub enum Background {
     Gradient([f32; 3], [f32; 3]),
 }
 
+/// What a ray makes of the values that it meets.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Light through a medium whose opacity and colour the transfer function gives.
+    #[default]
+    Medium,
+    /// The largest value, in its colour. What is not known counts for nothing.
+    Maximum,
+    /// The mean value along the ray, in its colour: an X-ray picture.
+    Mean,
+    /// The surface where values reach this one, in its colour.
+    Surface(f32),
+}
+
+/// What is cut away.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Clip {
+    /// Lower and upper corner of a box outside of which nothing is shown, in units of the camera.
+    pub within: Option<[[f32; 3]; 2]>,
+    /// Planes: a place `p` is shown where `dot(plane[..3], p) + plane[3] >= 0` for all of them, in units of
+    /// the camera.
+    pub planes: Vec<[f32; 4]>,
+}
+
 /// What is to be shown, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
@@ -55,6 +83,10 @@ pub struct Scene {
     pub spacing: [f32; 3],
     /// Opacity and colour of values.
     pub transfer: TransferFunction,
+    /// What a ray makes of values.
+    pub mode: Mode,
+    /// What is cut away.
+    pub clip: Clip,
     /// The light.
     pub light: Light,
     /// How what is seen answers light.
@@ -104,26 +136,74 @@ impl Scene {
             camera,
             spacing: [1.0; 3],
             transfer,
+            mode: Mode::default(),
+            clip: Clip::default(),
             light: Light::default(),
             material: Material::default(),
             background: Background::Colour([0.0; 3]),
         }
     }
 
-    /// The camera in voxels of the full resolution, as the scheduler takes it. Exact where the spacing is
-    /// the same along all axes, else near enough to choose levels of detail.
+    /// What may be seen of values: the most opacity that the scene gives to a range, as a scheduler takes it.
+    pub fn opacity(&self) -> Arc<dyn OpacityBound + Send + Sync> {
+        match self.mode {
+            Mode::Medium => Arc::new(self.transfer.clone()),
+            Mode::Maximum | Mode::Mean => Arc::new(|_: [f32; 2]| 1.0),
+            Mode::Surface(value) => {
+                Arc::new(move |[_, hi]: [f32; 2]| if hi < value { 0.0 } else { 1.0 })
+            }
+        }
+    }
+
+    /// The camera in voxels of the full resolution, as a scheduler takes it. Where distances differ by axis a
+    /// picture has no such camera: then one that sees all of the picture, at least as finely.
     pub fn voxel_camera(&self) -> Camera {
+        let camera = &self.camera;
         let voxels = |v: [f32; 3]| [0, 1, 2].map(|a| v[a] / self.spacing[a]);
-        let mean = self.spacing.iter().product::<f32>().cbrt();
+        let straight = Camera {
+            eye: voxels(camera.eye),
+            forward: voxels(camera.forward),
+            up: voxels(camera.up),
+            ..*camera
+        };
+        let most = self.spacing.iter().copied().fold(0.0, f32::max);
+        let [width, height] = camera.pixels.map(|n| n.max(1) as f32);
+        // Corners of the picture as that camera sees them, a unit of length before the eye.
+        let axes = View::new(&straight).axes();
+        let (world, middle) = (View::new(camera), camera.eye);
+        let mut half = 0.0f32;
+        let mut nearer = 0.0f32;
+        for [x, y] in [[0.0, 0.0], [width, 0.0], [0.0, height], [width, height]] {
+            let (from, direction) = world.ray(x, y);
+            let away = match camera.projection {
+                Projection::Perspective(_) => direction,
+                Projection::Orthographic(_) => [0, 1, 2].map(|a| from[a] - middle[a]),
+            };
+            let [aside, above, ahead] = axes.map(|axis| dot(axis, voxels(away)));
+            let depth = match camera.projection {
+                Projection::Perspective(_) => ahead.max(1e-3),
+                Projection::Orthographic(_) => 1.0,
+            };
+            half = half.max((above.abs()).max(aside.abs() * height / width) / depth);
+            nearer = nearer.max(dot(voxels(direction), voxels(direction)).sqrt());
+        }
+        // Pixels that a voxel is wide, along the axis of the widest, over what that camera thinks.
+        let (projection, finer) = match camera.projection {
+            Projection::Perspective(angle) => (
+                Projection::Perspective((2.0 * half.atan()).min(3.0)),
+                half / (angle / 2.0).tan() * most * nearer,
+            ),
+            Projection::Orthographic(height) => (
+                Projection::Orthographic(2.0 * half),
+                2.0 * half / height * most,
+            ),
+        };
+        // What rounding adds to the same distances is no pixel.
+        let pixels = |n: u32| (n.max(1) as f32 * finer.max(1.0) - 0.01).ceil() as u32;
         Camera {
-            eye: voxels(self.camera.eye),
-            forward: voxels(self.camera.forward),
-            up: voxels(self.camera.up),
-            projection: match self.camera.projection {
-                Projection::Orthographic(height) => Projection::Orthographic(height / mean),
-                perspective @ Projection::Perspective(_) => perspective,
-            },
-            pixels: self.camera.pixels,
+            projection,
+            pixels: camera.pixels.map(pixels),
+            ..straight
         }
     }
 }

@@ -53,13 +53,16 @@ pub(super) fn sides(tree: &Tree, index: u32) -> Sides {
     let mut out = [Side::Nothing; 27];
     for (k, side) in out.iter_mut().enumerate() {
         let d = [k % 3, k / 3 % 3, k / 9].map(|c| c as i64 - 1);
-        let at = [0, 1, 2].map(|a| i64::from(id.block[a]) + d[a]);
-        let inside = (0..3).all(|a| (0..i64::from(blocks[a])).contains(&at[a]));
-        if k == side_index([0; 3]) {
-            *side = Side::One(index);
-        } else if inside {
-            *side = one_side(tree, id.tier, level, at.map(|c| c as u32));
-        }
+        // At the end of the volume its last voxels go on.
+        let at = [0, 1, 2].map(|a| {
+            let last = i64::from(blocks[a]) - 1;
+            (i64::from(id.block[a]) + d[a]).clamp(0, last.max(0)) as u32
+        });
+        *side = if at == id.block {
+            Side::One(index)
+        } else {
+            one_side(tree, id.tier, level, at)
+        };
     }
     out
 }

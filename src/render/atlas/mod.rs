@@ -79,7 +79,7 @@ pub(super) struct Stage {
 pub(super) struct Sight<'a> {
     /// In voxels of the full resolution; `None` = from anywhere.
     pub(super) view: Option<&'a View>,
-    pub(super) bound: &'a (dyn OpacityBound + Sync),
+    pub(super) bound: &'a (dyn OpacityBound + Send + Sync),
     /// Names the bound.
     pub(super) bound_name: u64,
 }

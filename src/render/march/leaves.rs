@@ -5,10 +5,13 @@
 //! lengths of all intervals add up to the way through the volume, whatever the levels of detail, and skipping
 //! what is transparent changes no sample.
 
-use super::run::{Cells, Gathered, Look, Run};
+use super::cells::Cells;
+use super::look::{Gathered, Look};
+use super::run::Run;
 use crate::backend::cpu::{CpuLevel, with_floats};
 use crate::render::atlas::grid::{AnyGrid, with_grid};
 use crate::render::atlas::{Shown, Stage};
+use crate::render::scene::Clip;
 
 /// A ray in voxels of the full resolution: the middle of voxel `i` is at `i`.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,7 @@ impl Ray {
 pub(in crate::render) struct Marcher<'a> {
     pub(in crate::render) stage: &'a Stage,
     pub(in crate::render) look: &'a Look,
+    pub(in crate::render) clip: &'a Clip,
     /// Length of an interval in units of length, in blocks of the full resolution.
     pub(in crate::render) step: f64,
     /// Distance of voxels along x, y, z in units of length.
@@ -59,7 +63,7 @@ impl Marcher<'_> {
         let mut gathered = Gathered::default();
         let tree = &self.stage.tree;
         let end = tree.extent.map(|e| e as f64 - 0.5);
-        let [enter, leave] = ray.crosses([-0.5; 3], end);
+        let [enter, leave] = self.cut(ray, ray.crosses([-0.5; 3], end));
         let unit = (1u64 << tree.unit_log2) as f64;
         let nudge = 1e-7 * unit.max(leave.abs().min(1e12));
         // Start of the next interval, and how far the leaves have been looked at.
@@ -73,7 +77,33 @@ impl Marcher<'_> {
             t = self.cross(ray, [t, exit, leave], shown, &mut gathered);
             seen_to = exit.max(seen_to + nudge);
         }
-        gathered
+        self.look.finish(gathered)
+    }
+
+    /// What clipping leaves of a way.
+    fn cut(&self, ray: &Ray, [mut enter, mut leave]: [f64; 2]) -> [f64; 2] {
+        let spacing = self.spacing.map(f64::from);
+        // Places of rays are half a voxel from those of cameras.
+        let voxels = |p: [f32; 3]| [0, 1, 2].map(|a| f64::from(p[a]) / spacing[a] - 0.5);
+        if let Some([lo, hi]) = self.clip.within {
+            let within = ray.crosses(voxels(lo), voxels(hi));
+            (enter, leave) = (enter.max(within[0]), leave.min(within[1]));
+        }
+        for plane in &self.clip.planes {
+            let [x, y, z, offset] = plane.map(f64::from);
+            let normal = [x * spacing[0], y * spacing[1], z * spacing[2]];
+            let product = |p: [f64; 3]| (0..3).map(|a| normal[a] * p[a]).sum::<f64>();
+            let height = product(ray.from.map(|p| p + 0.5)) + offset;
+            let rise = product(ray.along);
+            if rise > 0.0 {
+                enter = enter.max(-height / rise);
+            } else if rise < 0.0 {
+                leave = leave.min(-height / rise);
+            } else if height < 0.0 {
+                leave = enter;
+            }
+        }
+        [enter, leave]
     }
 
     /// Gathers the intervals from `t` on whose middle lies before `exit`. The last one ends at `leave`.

@@ -10,12 +10,12 @@ use crate::stream::{Brick, Bricks};
 use crate::volume::{DType, ceil_shift};
 
 /// A volume of numbers that fit every voxel type.
-pub(super) struct Made {
-    pub(super) extent: [u64; 3],
-    pub(super) block_log2: u32,
-    pub(super) tiers: Vec<TierFacts>,
-    pub(super) dtype: DType,
-    pub(super) value: fn([u64; 3]) -> f32,
+pub(in crate::render) struct Made {
+    pub(in crate::render) extent: [u64; 3],
+    pub(in crate::render) block_log2: u32,
+    pub(in crate::render) tiers: Vec<TierFacts>,
+    pub(in crate::render) dtype: DType,
+    pub(in crate::render) value: fn([u64; 3]) -> f32,
 }
 
 /// What the index of a volume says; nothing but ranges.
@@ -46,7 +46,7 @@ impl Catalogue for Index {
 
 impl Made {
     /// Blocks of one tier, or of two that are four levels of detail apart.
-    pub(super) fn new(
+    pub(in crate::render) fn new(
         extent: [u64; 3],
         block_log2: u32,
         two_tiers: bool,
@@ -67,13 +67,13 @@ impl Made {
         }
     }
 
-    pub(super) fn blocks(&self, tier: u8) -> Vec<BlockId> {
+    pub(in crate::render) fn blocks(&self, tier: u8) -> Vec<BlockId> {
         let [x, y, z] = self.tiers[usize::from(tier)].blocks;
         let all = (0..z).flat_map(|z| (0..y).flat_map(move |y| (0..x).map(move |x| [x, y, z])));
         all.map(|block| BlockId { tier, block }).collect()
     }
 
-    pub(super) fn brick(&self, id: BlockId, lod: u8) -> Brick {
+    pub(in crate::render) fn brick(&self, id: BlockId, lod: u8) -> Brick {
         let base = self.tiers[usize::from(id.tier)].base_lod;
         let extent = [0, 1, 2].map(|a| {
             let left =
@@ -111,7 +111,7 @@ impl Made {
         }
     }
 
-    pub(super) fn range(&self, id: BlockId) -> [f32; 2] {
+    pub(in crate::render) fn range(&self, id: BlockId) -> [f32; 2] {
         let values = self.brick(id, 0).values();
         values
             .iter()
@@ -121,7 +121,7 @@ impl Made {
     }
 
     /// The blocks that `lod` names a level of detail for, and an index of all blocks.
-    pub(super) fn bricks(&self, lod: impl Fn(BlockId) -> Option<u8>) -> Bricks {
+    pub(in crate::render) fn bricks(&self, lod: impl Fn(BlockId) -> Option<u8>) -> Bricks {
         let all = (0..self.tiers.len()).flat_map(|t| self.blocks(t as u8));
         let mut facts = HashMap::new();
         let mut held = HashMap::new();
@@ -155,7 +155,7 @@ impl Made {
     }
 
     /// The same, and nothing known of blocks without bricks.
-    pub(super) fn only_bricks(&self, lod: impl Fn(BlockId) -> Option<u8>) -> Bricks {
+    pub(in crate::render) fn only_bricks(&self, lod: impl Fn(BlockId) -> Option<u8>) -> Bricks {
         let all = self.bricks(lod);
         let facts = all.held.keys().map(|&id| {
             let range = self.range(id);
@@ -176,7 +176,11 @@ impl Made {
 }
 
 /// A camera that looks at the middle of an extent from a direction.
-pub(super) fn camera(extent: [u64; 3], from: [f32; 3], projection: Projection) -> Camera {
+pub(in crate::render) fn camera(
+    extent: [u64; 3],
+    from: [f32; 3],
+    projection: Projection,
+) -> Camera {
     let middle = extent.map(|e| e as f32 / 2.0);
     Camera {
         eye: [0, 1, 2].map(|a| middle[a] + from[a]),
@@ -188,14 +192,14 @@ pub(super) fn camera(extent: [u64; 3], from: [f32; 3], projection: Projection) -
 }
 
 /// A number from 0 to 255 without order.
-pub(super) fn noise([x, y, z]: [u64; 3]) -> f32 {
+pub(in crate::render) fn noise([x, y, z]: [u64; 3]) -> f32 {
     let mixed = ((x * 73_856_093) ^ (y * 19_349_663) ^ (z * 83_492_791))
         .wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 40 & 0x7F) as f32
 }
 
 /// Balls in empty space.
-pub(super) fn balls([x, y, z]: [u64; 3]) -> f32 {
+pub(in crate::render) fn balls([x, y, z]: [u64; 3]) -> f32 {
     let at = [x, y, z].map(|c| (c % 48) as f32 - 22.0);
     let distance = at.iter().map(|c| c * c).sum::<f32>().sqrt();
     (120.0 - 12.0 * (distance - 12.0).max(0.0)).max(0.0).floor()

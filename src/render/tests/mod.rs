@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod atlas;
-mod made;
-mod oracle;
+pub(super) mod made;
+pub(super) mod oracle;
 mod pictures;
 mod transfer;

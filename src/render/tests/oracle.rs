@@ -15,9 +15,9 @@ fn unit(v: V) -> V {
     v.map(|c| c / length)
 }
 
-pub(super) struct Dense<'a> {
-    pub(super) extent: [u64; 3],
-    pub(super) value: &'a dyn Fn([u64; 3]) -> f32,
+pub(in crate::render) struct Dense<'a> {
+    pub(in crate::render) extent: [u64; 3],
+    pub(in crate::render) value: &'a dyn Fn([u64; 3]) -> f32,
 }
 
 impl Dense<'_> {
@@ -44,11 +44,11 @@ impl Dense<'_> {
         sum
     }
 
-    pub(super) fn value(&self, place: V) -> f64 {
+    pub(in crate::render) fn value(&self, place: V) -> f64 {
         self.mixed(place, |at| self.at(at))
     }
 
-    fn gradient(&self, place: V, spacing: V) -> V {
+    pub(in crate::render) fn gradient(&self, place: V, spacing: V) -> V {
         [0, 1, 2].map(|a| {
             self.mixed(place, |at| {
                 let (mut low, mut high) = (at, at);
@@ -60,7 +60,13 @@ impl Dense<'_> {
     }
 
     /// Light and opacity that the ray through a point of the picture gathers.
-    pub(super) fn gather(&self, scene: &Scene, view: &View, at: [f32; 2], step: f64) -> [f64; 4] {
+    pub(in crate::render) fn gather(
+        &self,
+        scene: &Scene,
+        view: &View,
+        at: [f32; 2],
+        step: f64,
+    ) -> [f64; 4] {
         let (from, direction) = view.ray(at[0], at[1]);
         let spacing = scene.spacing.map(f64::from);
         let direction = direction.map(f64::from);

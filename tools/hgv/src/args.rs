@@ -11,6 +11,7 @@ use hgv::encode::{FirstGuess, ModelChoice, Preset, Target};
 use hgv::volume::DType;
 
 use crate::backend_api::{Endian, NumberType};
+use crate::render_args::RenderArgs;
 use crate::values::{self, RegionArg, Shard, SsimTarget};
 
 /// Compress, read and check very large 3-D volumes.
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Say how hard a volume is to code, and which parameters it needs
     Analyze(AnalyzeArgs),
+    /// Draw a picture of a volume
+    Render(Box<RenderArgs>),
     /// Bring back every finished cluster of an interrupted or damaged file
     Recover(RecoverArgs),
     /// Put the parts of a sharded encode together

@@ -15,6 +15,7 @@ mod paths;
 mod polled;
 mod progress;
 mod remote;
+mod render_args;
 mod report;
 #[cfg(feature = "http")]
 mod serve;

@@ -47,6 +47,26 @@ impl ProgressLine {
         interrupt::poll()
     }
 
+    /// Shows what is being done where nobody knows how much there is to do. Callable from any thread.
+    ///
+    /// Returns `Break` once the user asked to stop.
+    pub(crate) fn say(&self, phase: &'static str, text: &str) -> ControlFlow<()> {
+        if self.visible {
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.as_ref().is_none_or(|p| p.name != phase) {
+                if let Some(old) = current.take() {
+                    old.bar.finish_and_clear();
+                }
+                *current = Some(Phase::words(phase));
+            }
+            if let Some(phase) = current.as_ref() {
+                phase.bar.set_message(format!("{} {text}", phase.name));
+                phase.bar.tick();
+            }
+        }
+        interrupt::poll()
+    }
+
     /// Removes the bar, so that result lines stand alone.
     pub(crate) fn clear(&self) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,6 +131,14 @@ impl Phase {
             pass,
             bar,
         }
+    }
+
+    /// A phase of unknown length.
+    fn words(name: &'static str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        Self { name, pass: 1, bar }
     }
 
     /// Whether a report belongs to the next pass: reports come out of order by a few blocks only.

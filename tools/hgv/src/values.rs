@@ -213,6 +213,16 @@ pub(crate) fn block(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Parses a place or direction.
+pub(crate) fn point(text: &str) -> Result<[f32; 3], String> {
+    let numbers = list::<f32, 3>(text, "X,Y,Z, such as 100,-50,20.5")?;
+    if numbers.iter().all(|n| n.is_finite()) {
+        Ok(numbers)
+    } else {
+        Err("coordinates must be finite".into())
+    }
+}
+
 /// Parses a finite number over 0.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
     number(text)

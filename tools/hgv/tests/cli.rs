@@ -20,6 +20,8 @@ mod parts;
 #[cfg(feature = "http")]
 #[path = "cli/remote.rs"]
 mod remote;
+#[path = "cli/render.rs"]
+mod render;
 #[path = "cli/round_trip.rs"]
 mod round_trip;
 #[cfg(feature = "object-store")]

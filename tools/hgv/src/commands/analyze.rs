@@ -90,7 +90,11 @@ pub(crate) fn run(args: &AnalyzeArgs, context: &Context) -> Result<Outcome> {
                 .map(|(name, value)| [name.to_owned(), value])
                 .to_vec(),
         };
-        report::write(page, &report::build(&subject, None)?, context.force)?;
+        report::write(
+            page,
+            report::build(&subject, None)?.as_bytes(),
+            context.force,
+        )?;
     }
     context.output.result(&json, || table(&json))?;
     Ok(Outcome::Done)

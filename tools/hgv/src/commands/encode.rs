@@ -169,7 +169,7 @@ fn encode(
     let seconds = context.seconds();
     if let Some(path) = &args.report {
         let page = page(source, args, options, &report, context)?;
-        report::write(path, &page, context.force)?;
+        report::write(path, page.as_bytes(), context.force)?;
     }
     context.progress.clear();
     let speed = mvoxels_per_second(Region::whole(source.extent()).voxels(), seconds);

@@ -9,6 +9,7 @@ mod encode;
 mod info;
 mod merge;
 mod recover;
+mod render;
 #[cfg(feature = "http")]
 mod serve;
 mod verify;
@@ -94,6 +95,7 @@ fn once(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Verify(args) => verify::run(args, context),
         Command::Compare(args) => compare::run(args, context),
         Command::Analyze(args) => analyze::run(args, context),
+        Command::Render(args) => render::run(args, context),
         Command::Recover(args) => recover::run(args, context),
         Command::Merge(args) => merge::run(args, context),
         #[cfg(feature = "http")]

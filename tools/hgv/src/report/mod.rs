@@ -65,14 +65,14 @@ pub(crate) fn build(subject: &Subject<'_>, encoded: Option<&Encoded<'_>>) -> Res
     Ok(page::document(&subject.name, &lead, &sections))
 }
 
-/// Writes the page beside its place and gives it its name when it is whole.
+/// Writes a page or picture beside its place and gives it its name when it is whole.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Exists`].
-pub(crate) fn write(path: &Path, text: &str, force: bool) -> Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
     let failed = |e| Error::io(path.display().to_string(), e);
     let mut file = temporary(paths::folder_of(path)).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
     file.flush().map_err(failed)?;
     if force {
         file.persist(path).map_err(|e| failed(e.error))?;

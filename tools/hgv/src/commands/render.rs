@@ -1,0 +1,481 @@
+//! `hgv render`: a volume, or the part of it that a camera sees, as a picture.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hgv::render::{
+    Background, Clip, Mode, Orbit, RenderOptions, Renderer, Scene, ToneMapping, TransferFunction,
+    dense_bricks, picture_ssim,
+};
+use hgv::stream::schedule::{Camera, Projection, View};
+use hgv::stream::{Bricks, StreamOptions, StreamProgress, Streamer, VolumeContent};
+use hgv::volume::Metadata;
+use hgv::{Error, Result};
+use serde::Serialize;
+
+use super::{Context, Outcome};
+use crate::input::Input;
+use crate::output::human_bytes;
+use crate::paths;
+use crate::progress::seconds;
+use crate::render_args::{BackgroundArg, CameraArgs, LookArgs, RenderArgs, TransferArg};
+use crate::report;
+
+/// How often a wait looks for an interrupt.
+const TICK: Duration = Duration::from_millis(100);
+/// Bytes of bricks with aprons that are kept between the pictures of a turn.
+const KEPT: u64 = 1 << 30;
+/// Most bytes of a file with a transfer function.
+const MAX_JSON: u64 = 16 << 20;
+/// How much finer than the picture the levels of detail of a comparison are chosen.
+const FINER: u32 = 64;
+/// Factor of differences that are shown.
+const AMPLIFIED: i32 = 10;
+
+#[derive(Serialize)]
+struct Json {
+    outputs: Vec<String>,
+    size: [u32; 2],
+    /// Whether all that the pictures can show was there.
+    complete: bool,
+    bricks: usize,
+    fetched_bytes: u64,
+    load_seconds: f64,
+    render_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ssim: Option<f64>,
+    transfer: TransferFunction,
+}
+
+/// A volume that can be drawn.
+struct Subject {
+    extent: [u64; 3],
+    /// Distances of voxels, the least one 1.
+    spacing: [f32; 3],
+    content: Content,
+}
+
+enum Content {
+    /// Read as far as pictures need it.
+    Streamed(Box<Streamer>),
+    /// All in memory.
+    Whole(Bricks),
+}
+
+pub(crate) fn run(args: &RenderArgs, context: &Context) -> Result<Outcome> {
+    let inputs = [Some(&args.input), args.against.as_ref()];
+    for output in outputs(args) {
+        let inputs = inputs.into_iter().flatten().map(PathBuf::as_path);
+        paths::check_output(&output, inputs, context.force)?;
+    }
+    if !args
+        .output
+        .to_string_lossy()
+        .to_ascii_lowercase()
+        .ends_with(".png")
+    {
+        return Err(Error::argument(format!(
+            "{}: the name of the picture must end in .png",
+            args.output.display()
+        )));
+    }
+    let json = draw_all(args, context)?;
+    context.progress.clear();
+    context.output.result(&json, || text(&json))?;
+    Ok(Outcome::Done)
+}
+
+fn text(json: &Json) -> String {
+    let names = match &json.outputs[..] {
+        [one] => one.clone(),
+        [first, .., last] => format!("{first} to {last}"),
+        [] => String::new(),
+    };
+    let ssim = json
+        .ssim
+        .map_or_else(String::new, |s| format!(", SSIM {s:.5}"));
+    let whole = if json.complete {
+        ""
+    } else {
+        ", not all fetched"
+    };
+    format!(
+        "{names}: {} x {} pixels{ssim}, {} bricks, {} fetched in {}{whole}, drawn in {}",
+        json.size[0],
+        json.size[1],
+        json.bricks,
+        human_bytes(json.fetched_bytes),
+        seconds(json.load_seconds),
+        seconds(json.render_seconds)
+    )
+}
+
+/// Names of the pictures.
+fn outputs(args: &RenderArgs) -> Vec<PathBuf> {
+    let Some(count) = args.turntable else {
+        return vec![args.output.clone()];
+    };
+    let stem = args
+        .output
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let name = |i: u32| args.output.with_file_name(format!("{stem}-{i:03}.png"));
+    (0..count).map(name).collect()
+}
+
+fn draw_all(args: &RenderArgs, context: &Context) -> Result<Json> {
+    let subject = Subject::open(&args.input, args, context)?;
+    let original = args
+        .against
+        .as_ref()
+        .map(|path| Subject::open(path, args, context));
+    let original = original.transpose()?;
+    if let Some(original) = &original
+        && original.extent != subject.extent
+    {
+        return Err(Error::Input(format!(
+            "{} has {:?} voxels, {} has {:?}; only equal extents can be shown beside each other",
+            args.input.display(),
+            subject.extent,
+            original_name(args),
+            original.extent
+        )));
+    }
+    // The original says what is to be seen.
+    let transfer = original
+        .as_ref()
+        .unwrap_or(&subject)
+        .transfer(&args.look, context)?;
+    let mut job = Job {
+        args,
+        context,
+        renderer: Renderer::new(KEPT),
+        json: Json {
+            outputs: Vec::new(),
+            size: args.size,
+            complete: true,
+            bricks: 0,
+            fetched_bytes: 0,
+            load_seconds: 0.0,
+            render_seconds: 0.0,
+            ssim: None,
+            transfer: transfer.clone(),
+        },
+    };
+    for (turn, output) in outputs(args).iter().enumerate() {
+        let scene = scene(args, &subject, transfer.clone(), turn as f32)?;
+        let picture = job.picture(&subject, &scene)?;
+        match &original {
+            Some(original) => {
+                let left = job.picture(original, &scene)?;
+                job.json.ssim = picture_ssim(&left.rgb(), &picture.rgb(), args.size);
+                let beside = beside(&left, &picture);
+                job.json.size = beside.size;
+                write(output, &beside, context.force)?;
+            }
+            None => write(output, &picture, context.force)?,
+        }
+        job.json.outputs.push(output.display().to_string());
+    }
+    Ok(job.json)
+}
+
+fn original_name(args: &RenderArgs) -> String {
+    args.against
+        .as_ref()
+        .map_or_else(String::new, |p| p.display().to_string())
+}
+
+/// A picture of 8 bits.
+struct Picture {
+    size: [u32; 2],
+    /// Red, green, blue, opacity, `[y][x]`.
+    pixels: Vec<u8>,
+}
+
+impl Picture {
+    fn rgb(&self) -> Vec<u8> {
+        let pixels = self.pixels.as_chunks::<4>().0;
+        pixels.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect()
+    }
+}
+
+struct Job<'a> {
+    args: &'a RenderArgs,
+    context: &'a Context,
+    renderer: Renderer,
+    json: Json,
+}
+
+impl Job<'_> {
+    fn picture(&mut self, subject: &Subject, scene: &Scene) -> Result<Picture> {
+        let start = Instant::now();
+        let bricks = self.bricks(subject, scene)?;
+        self.json.load_seconds += start.elapsed().as_secs_f64();
+        let done = self.json.outputs.len();
+        let _ = self
+            .context
+            .progress
+            .say("drawing", &format!("picture {}", done + 1));
+        let look = &self.args.look;
+        let mut options = RenderOptions::default();
+        options.step = look.step as f32;
+        let start = Instant::now();
+        let image = self
+            .renderer
+            .render(&bricks, scene, self.args.size, &options)?;
+        self.json.render_seconds += start.elapsed().as_secs_f64();
+        self.json.bricks = self.renderer.stats().bricks;
+        Ok(Picture {
+            size: self.args.size,
+            pixels: image.to_rgba8(look.exposure as f32, ToneMapping::from(look.tone)),
+        })
+    }
+
+    /// What there is to draw a scene from, once all is there or the time is up.
+    fn bricks(&mut self, subject: &Subject, scene: &Scene) -> Result<Bricks> {
+        let streamer = match &subject.content {
+            Content::Whole(bricks) => return Ok(bricks.clone()),
+            Content::Streamed(streamer) => streamer,
+        };
+        // What is compared is compared at the full resolution.
+        let finer = if self.args.against.is_some() {
+            FINER
+        } else {
+            1
+        };
+        let mut near = scene.clone();
+        near.camera.pixels = self.args.size.map(|n| n.saturating_mul(finer));
+        let camera = near.voxel_camera();
+        streamer.look(View::new(&camera), [0.0; 3], scene.opacity());
+        let progress = wait(streamer, self.args.time, self.context)?;
+        self.json.fetched_bytes = progress.fetched;
+        self.json.complete &= progress.settled && progress.error.is_none();
+        if let Some(error) = &progress.error {
+            self.context
+                .output
+                .note(&format!("the picture is not whole: {error}"));
+        }
+        Ok(streamer.bricks())
+    }
+}
+
+/// Waits until a view has all, or for some seconds.
+fn wait(streamer: &Streamer, time: Option<f64>, context: &Context) -> Result<StreamProgress> {
+    let end = time.and_then(|t| Instant::now().checked_add(Duration::try_from_secs_f64(t).ok()?));
+    loop {
+        let progress = streamer.wait_until(TICK, |p| p.settled || p.error.is_some());
+        let over = end.is_some_and(|end| Instant::now() >= end);
+        let stuck = progress.error.is_some() && progress.status.fetches == 0;
+        if progress.settled || over || stuck {
+            return Ok(progress);
+        }
+        let text = format!(
+            "{} bricks, {}",
+            progress.bricks,
+            human_bytes(progress.fetched + progress.cached)
+        );
+        if context.progress.say("reading", &text).is_break() {
+            return Err(Error::Cancelled);
+        }
+    }
+}
+
+impl Subject {
+    fn open(path: &Path, args: &RenderArgs, context: &Context) -> Result<Self> {
+        let input = Input::open(path, &args.raw, None, None, context)?;
+        let source = input.source()?;
+        let (extent, spacing) = (source.extent(), spacing(source.metadata()));
+        drop(source);
+        let content = match input {
+            Input::Hgv(volume) => {
+                let content = Arc::new(VolumeContent::new(*volume));
+                let streamer =
+                    Streamer::new(move || Ok(content.clone()), StreamOptions::default())?;
+                Content::Streamed(Box::new(streamer))
+            }
+            Input::File(file) => {
+                let _ = context.progress.say("reading", &path.display().to_string());
+                Content::Whole(dense_bricks(file.source.as_ref())?)
+            }
+        };
+        Ok(Self {
+            extent,
+            spacing,
+            content,
+        })
+    }
+
+    /// The transfer function that was asked for, or one that suits the values.
+    fn transfer(&self, look: &LookArgs, context: &Context) -> Result<TransferFunction> {
+        if let Some(TransferArg::File(path)) = &look.transfer {
+            return read_transfer(path);
+        }
+        let values = self.some_values(context)?;
+        if let Some(TransferArg::Preset(preset)) = &look.transfer {
+            let finite = values.iter().copied().filter(|v| v.is_finite());
+            let range = finite.fold([f32::INFINITY, f32::NEG_INFINITY], |[lo, hi], v| {
+                [lo.min(v), hi.max(v)]
+            });
+            return Ok(preset.transfer(range));
+        }
+        Ok(match look.mode {
+            Mode::Maximum | Mode::Mean => {
+                let finite = values.into_iter().filter(|v| v.is_finite());
+                TransferFunction::ramp(
+                    finite.fold([f32::INFINITY, f32::NEG_INFINITY], |[lo, hi], v| {
+                        [lo.min(v), hi.max(v)]
+                    }),
+                    1.0,
+                )
+            }
+            _ => TransferFunction::from_values(&values),
+        })
+    }
+
+    /// Values of all of the volume at a coarse level of detail, or of all voxels.
+    fn some_values(&self, context: &Context) -> Result<Vec<f32>> {
+        let bricks = match &self.content {
+            Content::Whole(bricks) => bricks.clone(),
+            Content::Streamed(streamer) => {
+                let camera = Orbit::default().camera(self.extent, [1.0; 3], [64, 64]);
+                streamer.look(View::new(&camera), [0.0; 3], Arc::new(|_: [f32; 2]| 1.0));
+                if let Some(error) = wait(streamer, None, context)?.error {
+                    return Err(Error::Input(format!("nothing can be shown: {error}")));
+                }
+                streamer.bricks()
+            }
+        };
+        // A few million say as much as all of them.
+        let count: usize = bricks
+            .held
+            .values()
+            .map(|b| b.voxels.len() / b.dtype.size())
+            .sum();
+        let every = count / (4 << 20) + 1;
+        let values = bricks
+            .held
+            .values()
+            .flat_map(|b| b.values().into_iter().step_by(every));
+        Ok(values.collect())
+    }
+}
+
+/// Distances of voxels, the least one 1.
+fn spacing(metadata: &Metadata) -> [f32; 3] {
+    let least = metadata
+        .spacing
+        .iter()
+        .copied()
+        .fold(f64::INFINITY, f64::min);
+    metadata.spacing.map(|s| (s / least) as f32)
+}
+
+fn read_transfer(path: &Path) -> Result<TransferFunction> {
+    let failed = |e| Error::io(path.display().to_string(), e);
+    let size = path.metadata().map_err(failed)?.len();
+    if size > MAX_JSON {
+        return Err(Error::Input(format!(
+            "{}: {size} bytes are no transfer function",
+            path.display()
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    serde_json::from_str(&text).map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+}
+
+fn scene(
+    args: &RenderArgs,
+    subject: &Subject,
+    transfer: TransferFunction,
+    turn: f32,
+) -> Result<Scene> {
+    let spacing = subject.spacing;
+    let camera = camera(&args.camera, subject, args.size, turn, args.turntable);
+    let within = args.look.region.as_ref().map(|r| r.within(subject.extent));
+    let corner = |p: [u64; 3]| [0, 1, 2].map(|a| p[a] as f32 * spacing[a]);
+    let within = within
+        .transpose()?
+        .map(|r| [corner(r.start), corner(r.end)]);
+    Ok(Scene {
+        spacing,
+        mode: args.look.mode,
+        clip: Clip {
+            within,
+            planes: Vec::new(),
+        },
+        background: match args.look.background {
+            BackgroundArg::Black => Background::Colour([0.0; 3]),
+            BackgroundArg::White => Background::Colour([1.0; 3]),
+            BackgroundArg::Clear => Background::Transparent,
+        },
+        ..Scene::new(camera, transfer)
+    })
+}
+
+fn camera(
+    args: &CameraArgs,
+    subject: &Subject,
+    pixels: [u32; 2],
+    turn: f32,
+    turns: Option<u32>,
+) -> Camera {
+    let spacing = subject.spacing;
+    let scaled = |p: [f32; 3]| [0, 1, 2].map(|a| p[a] * spacing[a]);
+    if let Some(eye) = args.eye {
+        let middle = subject.extent.map(|e| e as f32 / 2.0);
+        let (eye, target) = (scaled(eye), scaled(args.look_at.unwrap_or(middle)));
+        return Camera {
+            eye,
+            forward: [0, 1, 2].map(|a| target[a] - eye[a]),
+            up: args.up,
+            projection: Projection::Perspective(0.7),
+            pixels,
+        };
+    }
+    let orbit = args.orbit.unwrap_or_default();
+    let orbit = Orbit {
+        azimuth: orbit.azimuth + turns.map_or(0.0, |n| 360.0 * turn / n as f32),
+        orthographic: args.orthographic,
+        ..orbit
+    };
+    orbit.camera(subject.extent, spacing, pixels)
+}
+
+/// Two pictures and their difference, beside each other.
+fn beside(left: &Picture, right: &Picture) -> Picture {
+    let width = left.size[0] as usize * 4;
+    let mut pixels = Vec::with_capacity(3 * left.pixels.len());
+    for (a, b) in left.pixels.chunks(width).zip(right.pixels.chunks(width)) {
+        pixels.extend_from_slice(a);
+        pixels.extend_from_slice(b);
+        for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {
+            let apart = |c: usize| (i32::from(a[c]) - i32::from(b[c])).abs() * AMPLIFIED;
+            pixels.extend([0, 1, 2].map(|c| apart(c).min(255) as u8));
+            pixels.push(255);
+        }
+    }
+    Picture {
+        size: [3 * left.size[0], left.size[1]],
+        pixels,
+    }
+}
+
+fn write(path: &Path, picture: &Picture, force: bool) -> Result<()> {
+    let bytes = png(picture).map_err(|e| Error::io("a picture", e.into()))?;
+    report::write(path, &bytes, force)
+}
+
+fn png(picture: &Picture) -> std::result::Result<Vec<u8>, png::EncodingError> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, picture.size[0], picture.size[1]);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&picture.pixels)?;
+    writer.finish()?;
+    Ok(out)
+}

@@ -1,0 +1,92 @@
+//! Pictures of volumes.
+
+use crate::support::{Work, number};
+
+/// Size and pixels (red, green, blue, opacity) of a PNG.
+fn picture(work: &Work, name: &str) -> ([u32; 2], Vec<[u8; 4]>) {
+    let bytes = work.read(name);
+    let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+        .read_info()
+        .unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    let pixels = pixels.as_chunks::<4>().0.to_vec();
+    ([info.width, info.height], pixels)
+}
+
+#[test]
+fn files_and_originals_look_the_same() {
+    let work = Work::new();
+    work.nrrd("v.nrrd", [70, 66, 40], "uint8");
+    work.ok("encode v.nrrd -o v.hgv --lossless");
+    let json = work.json("render v.hgv -o v.png --size 96x64 --background clear");
+    assert_eq!(json["complete"], true);
+    assert!(number(&json, "fetched_bytes") > 0.0);
+    let (size, shown) = picture(&work, "v.png");
+    assert_eq!(size, [96, 64]);
+    let seen = shown.iter().filter(|p| p[3] > 100).count();
+    assert!(seen > 96 * 64 / 10 && seen < 96 * 64, "{seen}");
+    assert_eq!(shown[0][3], 0, "room around the volume");
+    let json = work.json("render v.hgv -o c.png --size 96x64 --against v.nrrd");
+    assert!(number(&json, "ssim") > 0.95, "{json}");
+    let (size, three) = picture(&work, "c.png");
+    assert_eq!(size, [288, 64]);
+    assert!(three.iter().any(|p| p[0] > 100));
+}
+
+#[test]
+fn ways_to_look() {
+    let work = Work::new();
+    let volume = work.raw("v", [40, 50, 30], "float32");
+    work.ok(&format!("encode {volume} -o v.hgv --psnr 40"));
+    let json = work.json("render v.hgv -o t.png --size 32x32 --turntable 3 --orbit 0,10,1.2");
+    assert_eq!(json["outputs"].as_array().unwrap().len(), 3);
+    assert_ne!(work.read("t-000.png"), work.read("t-001.png"));
+    std::fs::write(work.path("f.json"), json["transfer"].to_string()).unwrap();
+    let mut pictures = Vec::new();
+    for words in [
+        "",
+        "--transfer f.json --orbit 90,0",
+        "--transfer ct-bone",
+        "--mode maximum",
+        "--mode mean --orthographic",
+        "--mode surface:0.5 --background white",
+        "--region 0:20,:,5:",
+        "--eye 20,-90,15 --look-at 20,25,15",
+        "--tone filmic --exposure 2 --step 1",
+    ] {
+        work.ok(&format!(
+            "render v.hgv -o w.png --force --size 32x32 {words}"
+        ));
+        let (_, pixels) = picture(&work, "w.png");
+        let first = pixels[0];
+        assert!(
+            pixels.iter().any(|p| p != &first),
+            "nothing is seen with {words}"
+        );
+        assert!(!pictures.contains(&pixels), "{words} changes nothing");
+        pictures.push(pixels);
+    }
+}
+
+#[test]
+fn bad_words_are_refused() {
+    let work = Work::new();
+    let volume = work.raw("v", [20, 20, 20], "uint8");
+    let other = work.raw("w", [20, 20, 21], "uint8");
+    work.write("bad.json", r#"{"opacity": [], "colour": []}"#);
+    for (words, part) in [
+        ("-o v.jpg", ".png"),
+        ("-o v.png --size 0x5", "WIDTHxHEIGHT"),
+        ("-o v.png --transfer nothing", "ct-bone"),
+        ("-o v.png --transfer bad.json", "0 points"),
+        ("-o v.png --transfer none.json", "none.json"),
+        ("-o v.png --mode surface", "surface:VALUE"),
+        ("-o v.png --region 0:50,:,:", "x axis"),
+        ("-o none/v.png", "none"),
+        (&format!("-o v.png --against {other}"), "equal extents"),
+    ] {
+        let error = work.refused(&format!("render {volume} {words}"));
+        assert!(error.contains(part), "{words}: {error}");
+    }
+}
