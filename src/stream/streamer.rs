@@ -452,10 +452,10 @@ impl Shared {
             {
                 return Some(found);
             }
-            state = self
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            // Looking may have shown that nothing is missing any more.
+            self.news.notify_all();
+            let woken = self.work.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
