@@ -500,7 +500,8 @@ impl Shared {
                 }
                 state.scheduler.arrived(fetch.id);
                 state.forget_layers();
-                if fetch.items.iter().any(|i| matches!(i.0, Item::Page(_))) {
+                let pages = fetch.items.iter().any(|i| matches!(i.0, Item::Page(_)));
+                if pages || state.scheduler.status().wants_view {
                     state.plan();
                 }
             }

@@ -6,4 +6,5 @@ pub mod gpu_encode;
 pub mod gpu_report;
 pub mod lab;
 pub mod mutate;
+pub mod stream_sim;
 pub mod time;
