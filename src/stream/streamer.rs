@@ -461,8 +461,7 @@ impl Shared {
 
     fn fetch_loop(&self) {
         let begin = |state: &mut State| {
-            let (window, most) = state.pace.window(&self.options.budgets);
-            state.scheduler.set_window(window, most);
+            (state.scheduler).set_window(state.pace.window(&self.options.budgets));
             let fetch = state.scheduler.next_fetch()?;
             state.pace.asked(fetch.id, fetch.length, Instant::now());
             let stop = Arc::new(AtomicBool::new(false));
@@ -508,7 +507,8 @@ impl Shared {
                 }
                 state.scheduler.arrived(fetch.id);
                 state.forget_layers();
-                if fetch.items.iter().any(|i| matches!(i.0, Item::Page(_))) {
+                let pages = fetch.items.iter().any(|i| matches!(i.0, Item::Page(_)));
+                if pages || state.scheduler.status().wants_view {
                     state.plan();
                 }
             }

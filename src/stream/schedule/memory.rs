@@ -1,19 +1,24 @@
 //! What is resident: layers and voxels of blocks, what to decode, and what to forget.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::plan::Rank;
+use super::plan::{Rank, Want};
 use super::queue::{Decode, Item, Scheduler};
 use super::{BlockFacts, BlockId};
+
+/// The bit of a layer in a set of layers.
+pub(super) fn bit(layer: u8) -> u64 {
+    1u64.checked_shl(u32::from(layer)).unwrap_or(0)
+}
 
 /// What is known of a block that has anything resident or under way.
 #[derive(Debug, Default)]
 pub(super) struct Resident {
     pub(super) facts: Option<Arc<BlockFacts>>,
-    /// Layers, from the first on, that are here.
-    pub(super) here: BTreeSet<u8>,
-    pub(super) under_way: BTreeSet<u8>,
+    /// Layers that are here, one bit each.
+    pub(super) here: u64,
+    /// Layers that are under way, one bit each.
+    pub(super) under_way: u64,
     pub(super) decoding: Option<u8>,
     /// Layers that the voxels were decoded from, and their bytes.
     pub(super) voxels: Option<(u8, u64)>,
@@ -24,7 +29,20 @@ pub(super) struct Resident {
 impl Resident {
     /// Layers that can be decoded: those without a gap before them.
     pub(super) fn prefix(&self) -> u8 {
-        (0..).take_while(|l| self.here.contains(l)).count() as u8
+        self.here.trailing_ones() as u8
+    }
+
+    /// Layers that are here or under way.
+    pub(super) fn held(&self) -> u64 {
+        self.here | self.under_way
+    }
+
+    /// What decoding the block anew is worth to who wants it, and from how many layers.
+    pub(super) fn gain(&self, want: &Want) -> Option<(Rank, u8)> {
+        let layers = self.prefix().min(want.layers as u8);
+        let shown = self.voxels.map_or(0, |v| v.0);
+        let shown = shown.max(self.decoding.unwrap_or(0));
+        (shown < layers).then(|| (want.rank(usize::from(shown)), layers))
     }
 
     pub(super) fn bytes(&self, layer: u8) -> u64 {
@@ -35,7 +53,7 @@ impl Resident {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.here.is_empty() && self.under_way.is_empty() && self.voxels.is_none()
+        self.held() == 0 && self.voxels.is_none()
     }
 }
 
@@ -51,15 +69,7 @@ impl Scheduler {
     /// What decoding a block anew is worth, and from how many layers.
     pub(super) fn gain(&self, id: BlockId) -> Option<(Rank, u8)> {
         let (block, want) = (self.blocks.get(&id)?, self.plan.get(&id)?);
-        let layers = block.prefix().min(want.layers as u8);
-        let shown = block
-            .voxels
-            .map_or(0, |v| v.0)
-            .max(block.decoding.unwrap_or(0));
-        let gain = (usize::from(shown)..usize::from(layers))
-            .map(|i| want.rank(i))
-            .max()?;
-        Some((gain, layers))
+        block.gain(want)
     }
 
     /// The wanted block whose new layers are worth most to decode; say [`Self::decoded`] afterwards.
@@ -164,9 +174,9 @@ impl Scheduler {
         let mut list = Vec::new();
         for (id, block) in &self.blocks {
             let mut most = Rank::default();
-            for layer in block.here.iter().rev() {
-                most = most.max(self.rank(Item::Layer(*id, *layer)));
-                list.push((most, block.wanted_in, *id, *layer));
+            for layer in (0..64).rev().filter(|l| block.here & bit(*l) != 0) {
+                most = most.max(self.rank(Item::Layer(*id, layer)));
+                list.push((most, block.wanted_in, *id, layer));
             }
         }
         list.sort_unstable_by(|a, b| (b.0, b.1, b.2, a.3).cmp(&(a.0, a.1, a.2, b.3)));
@@ -178,11 +188,10 @@ impl Scheduler {
         let Some(block) = self.blocks.get_mut(&id) else {
             return;
         };
-        let gone: Vec<u8> = block.here.range(first..).copied().collect();
-        for layer in gone {
-            block.here.remove(&layer);
+        for layer in (first..64).filter(|l| block.here & bit(*l) != 0) {
             self.encoded -= block.bytes(layer);
         }
+        block.here &= bit(first).wrapping_sub(1);
         if block.is_idle() {
             self.blocks.remove(&id);
         }
@@ -192,7 +201,7 @@ impl Scheduler {
     pub fn holds(&self, id: BlockId, layer: u8) -> bool {
         self.blocks
             .get(&id)
-            .is_some_and(|b| b.here.contains(&layer))
+            .is_some_and(|b| b.here & bit(layer) != 0)
     }
 
     /// Layers that the voxels of a block were decoded from; 0 if there are none.

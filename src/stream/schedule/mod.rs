@@ -7,11 +7,18 @@
 //! The priority of a layer of a block is the error that it removes from the picture for each byte: pixels
 //! that the block covers, times the most opacity that the transfer function gives to its value range, times
 //! the error that the layer takes away, over its bytes. The first layer of every visible block of the
-//! coarsest tier comes before all else, so that there is a whole picture at once.
+//! coarsest tier comes before all else, so that there is a whole picture at once. Layers that only together
+//! are worth their bytes count together.
+//!
+//! A view may want millions of blocks. A plan names the best of them, as many as memory has room for and at
+//! first some thousands; boxes of blocks that the transfer function makes clear are passed by.
 
+mod hash;
 mod memory;
+mod order;
 mod plan;
 mod queue;
+mod ranges;
 #[cfg(test)]
 mod tests;
 mod view;

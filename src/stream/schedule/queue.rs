@@ -1,10 +1,14 @@
 //! What is under way and resident, and what comes next.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::memory::{Resident, Victims};
+use super::hash::BlockMap;
+use super::memory::{Resident, Victims, bit};
+use super::order::Order;
 use super::plan::{Plan, Planner, Rank, Want, WantedPage};
+use super::ranges::Ranges;
 use super::{BlockId, Catalogue, OpacityBound, PageId, View};
 use crate::io::coalesce;
 
@@ -52,6 +56,11 @@ pub enum Item {
     Layer(BlockId, u8),
 }
 
+impl Item {
+    /// Before every other.
+    pub(super) const LEAST: Self = Self::Page(PageId(0));
+}
+
 /// One range of the file to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
@@ -93,12 +102,16 @@ pub struct Status {
     pub settled: bool,
     /// Blocks that may have something new to decode.
     pub undecoded: usize,
+    /// Whether [`Scheduler::set_view`] should be called again, with the same view, for what is further away.
+    pub wants_view: bool,
 }
 
 /// Bytes that take no longer than a request of their own: a neighbour that is not longer joins a fetch
 /// though it is worth much less.
 const SMALL: u32 = 8 << 10;
 
+/// Blocks that the first plan of a view names.
+const FIRST_REACH: usize = 16 << 10;
 /// Attempts after which an item is left alone until [`Scheduler::forgive`].
 const ATTEMPTS: u8 = 3;
 
@@ -115,15 +128,22 @@ pub struct Scheduler {
     /// Seconds that the view is thought ahead.
     horizon: f32,
     pub(super) views: u64,
-    pub(super) plan: HashMap<BlockId, Want>,
+    pub(super) plan: BlockMap<Want>,
     plan_pages: HashMap<PageId, WantedPage>,
-    queue: BinaryHeap<(Rank, Item)>,
+    order: Order,
+    /// Wanted items that are neither resident nor under way.
+    missing: usize,
+    /// View of the last plan, the blocks that it might name, and whether that was too few.
+    view: Option<View>,
+    reach: usize,
+    cut: bool,
+    ranges: Ranges,
+    /// Wanted blocks of the coarsest tier.
+    first: Vec<BlockId>,
     /// Blocks that may have something new to decode.
     pub(super) decodes: BinaryHeap<(Rank, BlockId)>,
     pub(super) victims: Victims,
-    /// Wanted items by their place in the file, for joining neighbours.
-    places: BTreeMap<u64, (Item, u32)>,
-    pub(super) blocks: HashMap<BlockId, Resident>,
+    pub(super) blocks: BlockMap<Resident>,
     pages_under_way: HashSet<PageId>,
     attempts: HashMap<Item, u8>,
     fetches: BTreeMap<FetchId, Fetch>,
@@ -142,13 +162,18 @@ impl Scheduler {
             tolerance: tolerance.max(0.0),
             horizon: 0.25,
             views: 0,
-            plan: HashMap::new(),
+            plan: BlockMap::default(),
             plan_pages: HashMap::new(),
-            queue: BinaryHeap::new(),
+            order: Order::default(),
+            missing: 0,
+            view: None,
+            reach: 0,
+            cut: false,
+            ranges: Ranges::default(),
+            first: Vec::new(),
             decodes: BinaryHeap::new(),
             victims: Victims::default(),
-            places: BTreeMap::new(),
-            blocks: HashMap::new(),
+            blocks: BlockMap::default(),
             pages_under_way: HashSet::new(),
             attempts: HashMap::new(),
             fetches: BTreeMap::new(),
@@ -169,7 +194,8 @@ impl Scheduler {
     }
 
     /// Wants what `view` shows, with a camera that moves by `velocity` voxels a second. To be called again
-    /// after pages have arrived, when the transfer function changes, and when the camera moves.
+    /// after pages have arrived, when the transfer function changes, when the camera moves, and when
+    /// [`Status::wants_view`] says so: a call looks at some 16,000 blocks, the best, until all of them are there.
     pub fn set_view(
         &mut self,
         catalogue: &dyn Catalogue,
@@ -178,58 +204,116 @@ impl Scheduler {
         velocity: [f32; 3],
     ) {
         let moves = self.horizon > 0.0 && velocity.iter().any(|v| *v != 0.0);
-        let planner = Planner {
-            catalogue,
-            opacity,
-            view,
-            ahead: moves.then(|| view.moved(velocity.map(|v| v * self.horizon))),
-            most: self.budgets.blocks,
-            tolerance: self.tolerance,
-        };
-        let plan = planner.plan();
+        let ahead = moves.then(|| view.moved(velocity.map(|v| v * self.horizon)));
+        let mut most = self.reach_for(view);
         self.views += 1;
-        self.adopt(plan);
+        loop {
+            let plan = Planner {
+                catalogue,
+                opacity,
+                view,
+                ahead,
+                ranges: &mut self.ranges,
+                most,
+                room: [self.budgets.encoded, self.budgets.decoded],
+                tolerance: self.tolerance,
+            }
+            .plan();
+            self.adopt(plan);
+            if !self.wants_more() {
+                return;
+            }
+            self.reach = self.reach.saturating_mul(2).min(self.budgets.blocks);
+            most = self.reach;
+        }
+    }
+
+    /// Blocks that the next plan names: few while most of them are missing, so that a moving camera costs
+    /// little, more once all of them are there.
+    fn reach_for(&mut self, view: View) -> usize {
+        let another = self.view.replace(view).is_none_or(|old| old != view);
+        if self.wants_more() {
+            self.reach = self.reach.saturating_mul(2);
+        } else if another && self.missing > self.reach / 2 {
+            self.reach /= 2;
+        }
+        self.reach = self.reach.max(FIRST_REACH).min(self.budgets.blocks);
+        self.reach
+    }
+
+    /// Whether all of a plan is there or under way that named fewer blocks than it might.
+    fn wants_more(&self) -> bool {
+        self.cut && self.order.is_empty() && self.reach < self.budgets.blocks
     }
 
     fn adopt(&mut self, plan: Plan) {
-        self.places.clear();
         self.victims = Victims {
             list: Vec::new(),
             stale: true,
         };
-        let mut queue = Vec::new();
+        let mut queue = Vec::with_capacity(plan.blocks.len() + plan.pages.len());
+        let tired = |item| (self.attempts.get(&item)).is_some_and(|n| *n >= ATTEMPTS);
+        let mut missing = 0;
         for page in &plan.pages {
-            if !self.pages_under_way.contains(&page.page) {
-                let item = Item::Page(page.page);
-                queue.push((page.rank, item));
-                self.places.insert(page.offset, (item, page.bytes));
+            let item = Item::Page(page.page);
+            if !self.pages_under_way.contains(&page.page) && !tired(item) {
+                missing += 1;
+                queue.push((page.rank, Reverse(item)));
             }
         }
+        let mut decodes = Vec::new();
+        for want in &plan.blocks {
+            let block = self.blocks.get_mut(&want.id);
+            let held = block.map_or(0, |block| {
+                block.wanted_in = self.views;
+                decodes.extend(block.gain(want).map(|(rank, _)| (rank, want.id)));
+                block.held()
+            });
+            let absent = !held & want.mask();
+            missing += absent.count_ones() as usize;
+            let next = absent.trailing_zeros() as u8;
+            let item = Item::Layer(want.id, next);
+            if absent != 0 && !tired(item) {
+                queue.push((want.rank(usize::from(next)), Reverse(item)));
+            }
+        }
+        self.cut = plan.cut;
+        (self.missing, self.order) = (missing, Order::new(queue));
+        self.decodes = decodes.into();
+        let first = plan.blocks.iter().filter(|w| w.coarsest);
+        self.first = first.map(|w| w.id).collect();
         self.plan_pages = plan.pages.into_iter().map(|p| (p.page, p)).collect();
         self.plan = plan.blocks.into_iter().map(|w| (w.id, w)).collect();
-        for want in self.plan.values() {
-            if let Some(block) = self.blocks.get_mut(&want.id) {
-                block.wanted_in = self.views;
-            }
-            let block = self.blocks.get(&want.id);
-            let held = |layer: u8| {
-                block.is_some_and(|b| b.here.contains(&layer) || b.under_way.contains(&layer))
+    }
+
+    /// Moves the best of the rest to the front, and the next layers of their blocks to the rest.
+    fn fill_front(&mut self) {
+        if !self.order.is_short() {
+            return;
+        }
+        while !self.order.is_full() {
+            let Some((rank, item)) = self.order.pop_rest() else {
+                return;
             };
-            for (i, layer) in want.facts.layers.iter().take(want.layers).enumerate() {
-                if !held(i as u8) {
-                    let item = Item::Layer(want.id, i as u8);
-                    queue.push((want.rank(i), item));
-                    self.places.insert(layer.offset, (item, layer.bytes));
-                }
+            let Some((offset, bytes)) = self.place_of(item) else {
+                continue;
+            };
+            self.order.push_front(rank, item, offset, bytes);
+            let Item::Layer(id, layer) = item else {
+                continue;
+            };
+            let held = self.blocks.get(&id).map_or(0, Resident::held);
+            let Some(want) = self.plan.get(&id) else {
+                continue;
+            };
+            let behind =
+                !held & want.mask() & u64::MAX.checked_shl(u32::from(layer) + 1).unwrap_or(0);
+            if behind != 0 {
+                let next = behind.trailing_zeros() as u8;
+                let rank = want.rank(usize::from(next));
+                self.order.push(rank, Item::Layer(id, next));
             }
         }
-        queue.retain(|(_, item)| self.attempts.get(item).is_none_or(|n| *n < ATTEMPTS));
-        self.queue = queue.into();
-        let gains = self
-            .blocks
-            .keys()
-            .filter_map(|id| Some((self.gain(*id)?.0, *id)));
-        self.decodes = gains.collect();
     }
 
     /// The rank of an item in the view of now.
@@ -264,66 +348,66 @@ impl Scheduler {
 
     /// Takes the best missing item that fits the budgets off the queue.
     fn pop_best(&mut self) -> Option<(u64, Item, u32, Rank)> {
-        while let Some((rank, item)) = self.queue.pop() {
-            let Some((offset, bytes)) = self.place_of(item) else {
+        loop {
+            self.fill_front();
+            let (rank, item) = self.order.pop_front()?;
+            let place = self.place_of(item);
+            let Some((offset, bytes)) = place.filter(|p| self.order.has(item, p.0)) else {
                 continue;
             };
             let fits = self.in_flight + u64::from(bytes) <= self.budgets.in_flight;
             if !fits && !self.fetches.is_empty() {
-                self.queue.push((rank, item));
+                self.order.unpop(rank, item);
                 return None;
             }
-            if !self.take_room(item, u64::from(bytes), rank) {
-                continue;
+            self.order.take(item, offset);
+            if self.take_room(item, u64::from(bytes), rank) {
+                return Some((offset, item, bytes, rank));
             }
-            self.places.remove(&offset);
-            return Some((offset, item, bytes, rank));
         }
-        None
     }
 
-    /// Where an item lies, if it is still missing.
+    /// Where a wanted item lies.
     fn place_of(&self, item: Item) -> Option<(u64, u32)> {
-        let missing = |offset: u64| {
-            let place = self.places.get(&offset).filter(|(i, _)| *i == item);
-            place.map(|(_, bytes)| (offset, *bytes))
-        };
         match item {
             Item::Layer(id, layer) => {
                 let layers = &self.plan.get(&id)?.facts.layers;
-                missing(layers.get(usize::from(layer))?.offset)
+                let layer = layers.get(usize::from(layer))?;
+                Some((layer.offset, layer.bytes))
             }
-            Item::Page(page) => missing(self.plan_pages.get(&page)?.offset),
+            Item::Page(page) => {
+                let page = self.plan_pages.get(&page)?;
+                Some((page.offset, page.bytes))
+            }
         }
     }
 
     /// Adds missing items that lie close by, as long as the fetch stays small and they are worth a share of
     /// what leads it.
     fn join_neighbours(&mut self, items: &mut Vec<(Item, u64, u32)>, rank: Rank) {
+        let Some(&(_, mut start, bytes)) = items.first() else {
+            return;
+        };
+        let mut end = start + u64::from(bytes);
+        let mut wanted = u64::from(bytes);
         loop {
-            let wanted: Vec<(u64, u64)> = items.iter().map(|i| (i.1, u64::from(i.2))).collect();
-            let gap = coalesce::gap(&wanted).max(u64::from(SMALL));
-            let start = items.iter().map(|i| i.1).min().unwrap_or(0);
-            let end = items
-                .iter()
-                .map(|i| i.1 + u64::from(i.2))
-                .max()
-                .unwrap_or(0);
-            let after = self.places.range(end..=end.saturating_add(gap)).next();
-            let before = self.places.range(..start).next_back();
-            let before = before.filter(|(o, (_, n))| *o + u64::from(*n) + gap >= start);
-            let near = [after, before].into_iter().flatten();
-            let found = near
-                .map(|(offset, (item, bytes))| (*item, *offset, *bytes))
-                .find(|i| self.joins(*i, start, end, rank));
-            let Some(found) = found else { break };
-            if !self.take_room(found.0, u64::from(found.2), self.rank(found.0)) {
+            let gap = coalesce::gap(&[(start, wanted)]).max(u64::from(SMALL));
+            let mut near = self.order.near(start, end, gap);
+            let Some(found) = near.find(|i| self.joins(*i, start, end, rank)) else {
+                break;
+            };
+            drop(near);
+            let (item, offset, bytes) = found;
+            if !self.take_room(item, u64::from(bytes), self.rank(item)) {
                 break;
             }
-            self.places.remove(&found.1);
+            self.order.take(item, offset);
+            start = start.min(offset);
+            end = end.max(offset + u64::from(bytes));
+            wanted += u64::from(bytes);
             items.push(found);
         }
-        items.sort_by_key(|i| i.1);
+        items.sort_by_key(|i| (i.1, i.0));
     }
 
     fn joins(
@@ -345,6 +429,7 @@ impl Scheduler {
 
     fn begin(&mut self, fetch: &Fetch) {
         self.in_flight += fetch.length;
+        self.missing = self.missing.saturating_sub(fetch.items.len());
         for (item, ..) in &fetch.items {
             match item {
                 Item::Page(page) => {
@@ -353,7 +438,7 @@ impl Scheduler {
                 Item::Layer(id, layer) => {
                     let block = self.blocks.entry(*id).or_default();
                     block.facts = self.plan.get(id).map(|w| Arc::clone(&w.facts));
-                    block.under_way.insert(*layer);
+                    block.under_way |= bit(*layer);
                     block.wanted_in = self.views;
                 }
             }
@@ -385,8 +470,9 @@ impl Scheduler {
                 }
                 Item::Layer(block, layer) => {
                     let held = self.blocks.entry(block).or_default();
-                    if held.under_way.remove(&layer) {
-                        held.here.insert(layer);
+                    if held.under_way & bit(layer) != 0 {
+                        held.under_way &= !bit(layer);
+                        held.here |= bit(layer);
                         self.victims.stale = true;
                     }
                     if let Some((gain, _)) = self.gain(block) {
@@ -414,7 +500,7 @@ impl Scheduler {
                 Item::Layer(id, layer) => {
                     self.encoded -= u64::from(bytes);
                     let block = self.blocks.entry(id).or_default();
-                    block.under_way.remove(&layer);
+                    block.under_way &= !bit(layer);
                     if block.is_idle() {
                         self.blocks.remove(&id);
                     }
@@ -423,14 +509,14 @@ impl Scheduler {
             let rank = self.rank(item);
             let again = self.attempts.get(&item).is_none_or(|n| *n < ATTEMPTS);
             if again && rank.class > 0 {
-                self.places.insert(offset, (item, bytes));
-                self.queue.push((rank, item));
+                self.missing += 1;
+                self.order.push_front(rank, item, offset, bytes);
             }
         }
     }
 
     /// Has at most `in_flight` bytes under way, and fetches of neighbours of at most `fetch`, from now on.
-    pub fn set_window(&mut self, in_flight: u64, fetch: u64) {
+    pub fn set_window(&mut self, (in_flight, fetch): (u64, u64)) {
         (self.budgets.in_flight, self.budgets.fetch) = (in_flight, fetch);
     }
 
@@ -442,13 +528,14 @@ impl Scheduler {
     /// Where things stand.
     pub fn status(&self) -> Status {
         Status {
-            missing: self.places.len(),
+            missing: self.missing,
             fetches: self.fetches.len(),
             in_flight: self.in_flight,
             encoded: self.encoded,
             decoded: self.decoded,
             first_picture: self.has_first(|id| self.holds(id, 0)),
-            settled: self.fetches.is_empty() && self.queue.is_empty(),
+            settled: self.fetches.is_empty() && self.order.is_empty(),
+            wants_view: self.wants_more(),
             undecoded: self.decodes.len(),
         }
     }
@@ -462,7 +549,7 @@ impl Scheduler {
     fn has_first(&self, has: impl Fn(BlockId) -> bool) -> bool {
         self.views > 0
             && self.plan_pages.values().all(|p| p.rank.class < 2)
-            && self.plan.values().all(|w| !w.coarsest || has(w.id))
+            && self.first.iter().all(|id| has(*id))
     }
 
     /// Leaves the layers of a block alone until [`Self::forgive`].

@@ -86,6 +86,8 @@ impl Made {
                 let span = (noise >> 8 & 63) as f32;
                 let layers = LAYER_LODS.iter().enumerate().map(|(i, &lod)| {
                     let bytes = 16 + (noise >> (10 + i) & 1023) as u32 * (1 + i as u32);
+                    // Layers may be empty: they lie where the next one does.
+                    let bytes = if noise >> (40 + i) & 3 == 0 { 0 } else { bytes };
                     at += u64::from(bytes);
                     LayerFacts {
                         offset: at - u64::from(bytes),

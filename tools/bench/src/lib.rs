@@ -7,4 +7,5 @@ pub mod gpu_report;
 pub mod lab;
 pub mod mutate;
 pub mod stream;
+pub mod stream_sim;
 pub mod time;

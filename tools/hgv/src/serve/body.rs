@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 use super::access::Served;
 use super::site::facts;
 
-/// Bytes read at once: few calls at full speed, little memory for a client that is slow.
-pub(super) const CHUNK: u64 = 128 << 10;
+/// Bytes read at once: few calls at full speed, little memory for a client that is slow, and little
+/// enough for the allocator to hand out the same memory, still in the processor's cache, again.
+pub(super) const CHUNK: u64 = 64 << 10;
 
 /// A part of a file. At most two chunks are in memory: one being sent, one being read.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Part {
     file: Option<File>,
     /// What the file was when the answer began.
     etag: String,
+    /// Where in the file reading goes on.
+    at: u64,
     /// Bytes that were not read yet.
     left: u64,
     ready: Option<Bytes>,
@@ -33,12 +36,12 @@ impl Part {
     /// # Errors
     /// The file cannot be read.
     pub(super) fn begin(file: File, etag: &str, first: u64, last: u64) -> io::Result<Self> {
-        (&file).seek(SeekFrom::Start(first))?;
         let length = last - first + 1;
-        let (file, bytes) = read(file, length.min(CHUNK), etag)?;
+        let (file, bytes) = read(file, first, length.min(CHUNK), etag)?;
         Ok(Self {
             file: Some(file),
             etag: etag.into(),
+            at: first + bytes.len() as u64,
             left: length - bytes.len() as u64,
             ready: Some(bytes),
             reading: None,
@@ -50,17 +53,39 @@ impl Part {
         let Some(file) = self.file.take().filter(|_| self.left > 0) else {
             return;
         };
-        let (length, etag) = (self.left.min(CHUNK), self.etag.clone());
-        self.left -= length;
+        let (at, length) = self.next_chunk();
+        let etag = self.etag.clone();
         self.reading = Some(tokio::task::spawn_blocking(move || {
-            read(file, length, &etag)
+            read(file, at, length, &etag)
         }));
+    }
+
+    /// Place and length of the next chunk, which counts as read from now on.
+    fn next_chunk(&mut self) -> (u64, u64) {
+        let (at, length) = (self.at, self.left.min(CHUNK));
+        self.at += length;
+        self.left -= length;
+        (at, length)
+    }
+
+    /// The next chunk, if the system has it in memory: no thread need wait for a disk then.
+    fn at_hand(&mut self) -> Option<io::Result<Bytes>> {
+        let file = self.file.as_ref().filter(|_| self.left > 0)?;
+        let bytes = cached(file, self.at, self.left.min(CHUNK))?;
+        let checked = unchanged(file, &self.etag).map(|()| bytes);
+        self.next_chunk();
+        Some(checked)
     }
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if let Some(bytes) = self.ready.take() {
-            self.read_on();
             return Poll::Ready(Some(Ok(bytes)));
+        }
+        if self.reading.is_none() {
+            if let Some(chunk) = self.at_hand() {
+                return Poll::Ready(Some(chunk));
+            }
+            self.read_on();
         }
         let Some(task) = &mut self.reading else {
             return Poll::Ready(None);
@@ -77,16 +102,45 @@ impl Part {
     }
 }
 
-/// The next `length` bytes of a file that must still be the one with this tag: what was overwritten
-/// in place would mix two versions.
-fn read(file: File, length: u64, etag: &str) -> io::Result<(File, Bytes)> {
+/// `length` bytes at `at` of a file that must still be the one with this tag.
+fn read(file: File, at: u64, length: u64, etag: &str) -> io::Result<(File, Bytes)> {
     let mut bytes = Vec::with_capacity(length as usize);
+    (&file).seek(SeekFrom::Start(at))?;
     (&file).take(length).read_to_end(&mut bytes)?;
-    let now: Metadata = file.metadata()?;
-    if bytes.len() as u64 != length || facts(&now).etag != etag {
-        return Err(io::Error::other("the file changed while it was sent"));
+    if bytes.len() as u64 != length {
+        return Err(changed());
     }
+    unchanged(&file, etag)?;
     Ok((file, bytes.into()))
+}
+
+/// The same without waiting for a disk; `None` if that cannot be.
+#[cfg(target_os = "linux")]
+fn cached(file: &File, at: u64, length: u64) -> Option<Bytes> {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    let mut bytes = vec![0; length as usize];
+    let mut buffers = [io::IoSliceMut::new(&mut bytes)];
+    let read = preadv2(file, &mut buffers, at, ReadWriteFlags::NOWAIT);
+    (read.ok()? == bytes.len()).then(|| bytes.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cached(_: &File, _: u64, _: u64) -> Option<Bytes> {
+    None
+}
+
+/// Fails if a file is no longer the one with this tag: what was overwritten in place would mix two
+/// versions.
+fn unchanged(file: &File, etag: &str) -> io::Result<()> {
+    let now: Metadata = file.metadata()?;
+    if facts(&now).etag == etag {
+        return Ok(());
+    }
+    Err(changed())
+}
+
+fn changed() -> io::Error {
+    io::Error::other("the file changed while it was sent")
 }
 
 /// The body of any answer; says when it is over how many bytes were sent.
