@@ -82,10 +82,11 @@ fn a_view_gets_all_that_it_needs_and_the_voxels_of_the_file() {
     assert!(progress.settled && progress.error.is_none(), "{progress:?}");
     let fine = check(&streamer.bricks().held, file(0));
     assert!(fine > 50, "{fine} blocks at full quality");
-    let read: u64 = source.counts().bytes;
+    // What opening read is read again, and gaps between what was wanted first.
+    let (read, size) = (source.counts().bytes, file(0).len() as u64);
     assert!(
-        read <= file(0).len() as u64 + (64 << 10),
-        "nothing twice: {read}"
+        read <= size * 11 / 10 + (64 << 10),
+        "{read} bytes for a file of {size}"
     );
 }
 
