@@ -50,6 +50,15 @@ impl Version {
         }
     }
 
+    /// Nothing but a length.
+    #[cfg(feature = "bench")]
+    pub(super) fn of_length(length: u64) -> Self {
+        Self {
+            total: Some(length),
+            ..Self::default()
+        }
+    }
+
     /// The condition under which a request wants an answer. Weak tags never match, so they are
     /// compared here only.
     pub(super) fn guard(&self) -> Option<(HeaderName, &str)> {

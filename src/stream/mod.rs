@@ -17,6 +17,7 @@ mod file;
 pub(crate) mod fuzz;
 #[cfg(feature = "http")]
 mod options;
+mod pace;
 #[cfg(feature = "http")]
 mod proxy;
 #[cfg(feature = "http")]

@@ -48,6 +48,18 @@ impl RemoteFile {
         })
     }
 
+    /// No request: the version stays unknown but for its length.
+    #[cfg(feature = "bench")]
+    pub(super) fn of_length(client: &HttpClient, origin: Arc<dyn Origin>, length: u64) -> Self {
+        Self {
+            client: client.clone(),
+            origin,
+            version: Version::of_length(length),
+            len: length,
+            head: Vec::new(),
+        }
+    }
+
     /// The wanted bytes if they are in the head.
     fn in_head(&self, offset: u64, length: usize) -> Option<&[u8]> {
         let start = usize::try_from(offset).ok()?;

@@ -33,6 +33,17 @@ impl HttpSource {
         Ok(Self(RemoteFile::open(client, Arc::new(web))?))
     }
 
+    /// A file of known length, without a request before the first read. Its version is not known, so that
+    /// only a change of its length is noticed.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] for what is no address.
+    #[cfg(feature = "bench")]
+    pub fn of_length(client: &HttpClient, address: &str, length: u64) -> Result<Self> {
+        let web = Web::new(Arc::clone(client.shared()), address)?;
+        Ok(Self(RemoteFile::of_length(client, Arc::new(web), length)))
+    }
+
     /// As [`RemoteSource::changed`].
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::content::{Brick, Bricks, Streamable};
 use super::disk::DiskCache;
 use super::fetch;
+use super::pace::Pace;
 use super::schedule::{
     BlockId, Budgets, Decode, Fetch, FetchId, Item, OpacityBound, Scheduler, Status, View,
 };
@@ -130,6 +131,7 @@ struct State {
     /// When it was opened anew last.
     reopened: Option<Instant>,
     scheduler: Scheduler,
+    pace: Pace,
     aim: Option<Aim>,
     layers: HashMap<(BlockId, u8), Arc<Vec<u8>>>,
     layer_bytes: u64,
@@ -333,6 +335,7 @@ impl State {
             opening: 0,
             reopened: None,
             scheduler: scheduler(options),
+            pace: Pace::default(),
             aim: None,
             layers: HashMap::new(),
             layer_bytes: 0,
@@ -449,16 +452,18 @@ impl Shared {
             {
                 return Some(found);
             }
-            state = self
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            // Looking may have shown that nothing is missing any more.
+            self.news.notify_all();
+            let woken = self.work.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn fetch_loop(&self) {
         let begin = |state: &mut State| {
+            (state.scheduler).set_window(state.pace.window(&self.options.budgets));
             let fetch = state.scheduler.next_fetch()?;
+            state.pace.asked(fetch.id, fetch.length, Instant::now());
             let stop = Arc::new(AtomicBool::new(false));
             let entry = (Arc::clone(&stop), fetch.length);
             state.stops.insert(fetch.id, entry);
@@ -491,6 +496,8 @@ impl Shared {
             return;
         }
         state.stops.remove(&fetch.id);
+        let bytes = result.as_ref().map_or(0, |b| b.fetched);
+        state.pace.ended(fetch.id, bytes, Instant::now());
         match result {
             Ok(brought) => {
                 state.progress.cached += brought.cached;

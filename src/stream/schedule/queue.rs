@@ -106,6 +106,10 @@ pub struct Status {
     pub wants_view: bool,
 }
 
+/// Bytes that take no longer than a request of their own: a neighbour that is not longer joins a fetch
+/// though it is worth much less.
+const SMALL: u32 = 8 << 10;
+
 /// Blocks that the first plan of a view names.
 const FIRST_REACH: usize = 16 << 10;
 /// Attempts after which an item is left alone until [`Scheduler::forgive`].
@@ -387,7 +391,7 @@ impl Scheduler {
         let mut end = start + u64::from(bytes);
         let mut wanted = u64::from(bytes);
         loop {
-            let gap = coalesce::gap(&[(start, wanted)]).max(u64::from(u16::MAX) / 8);
+            let gap = coalesce::gap(&[(start, wanted)]).max(u64::from(SMALL));
             let mut near = self.order.near(start, end, gap);
             let Some(found) = near.find(|i| self.joins(*i, start, end, rank)) else {
                 break;
@@ -415,7 +419,8 @@ impl Scheduler {
     ) -> bool {
         let length = end.max(offset + u64::from(bytes)) - start.min(offset);
         let close = self.rank(item);
-        let worth = close.class == rank.class && close.worth * 16.0 >= rank.worth;
+        let share = if bytes <= SMALL { 16.0 } else { 2.0 };
+        let worth = close.class == rank.class && close.worth * share >= rank.worth;
         length <= self.budgets.fetch
             && self.in_flight + length <= self.budgets.in_flight
             && (worth || matches!(item, Item::Page(_)))
@@ -508,6 +513,11 @@ impl Scheduler {
                 self.order.push_front(rank, item, offset, bytes);
             }
         }
+    }
+
+    /// Has at most `in_flight` bytes under way, and fetches of neighbours of at most `fetch`, from now on.
+    pub fn set_window(&mut self, (in_flight, fetch): (u64, u64)) {
+        (self.budgets.in_flight, self.budgets.fetch) = (in_flight, fetch);
     }
 
     /// Asks again for what failed too often, from the next view on.

@@ -6,5 +6,6 @@ pub mod gpu_encode;
 pub mod gpu_report;
 pub mod lab;
 pub mod mutate;
+pub mod stream;
 pub mod stream_sim;
 pub mod time;
