@@ -11,7 +11,7 @@ use std::time::Duration;
 use bricks::{camera, check, look};
 use hgv::encode::{Preset, Target};
 use hgv::io::{CountingSource, MemorySource, RangeSource};
-use hgv::stream::schedule::{Budgets, View};
+use hgv::stream::schedule::{BlockId, Budgets, View};
 use hgv::stream::{DiskCache, StreamEvent, StreamOptions, StreamProgress, Streamer, VolumeContent};
 use hgv::volume::{DType, MemoryVolume, Metadata};
 use hgv::{Error, Result, Volume};
@@ -135,7 +135,7 @@ fn the_first_picture_comes_first() {
     options.budgets.fetches = 1;
     options.observer = Some(Arc::new(move |event| {
         if let StreamEvent::Decoded(brick) = event {
-            log.lock().unwrap().push((brick.block.tier, brick.layers));
+            log.lock().unwrap().push(brick.block);
         }
     }));
     let streamer = Streamer::new(|| content(memory(file(0))), options).unwrap();
@@ -144,9 +144,12 @@ fn the_first_picture_comes_first() {
     assert!(first.first_picture);
     assert!(settle(&streamer).settled);
     let seen = seen.lock().unwrap();
-    let last = seen.iter().map(|b| b.0).max().unwrap();
-    let coarse = seen.iter().rposition(|b| *b == (last, 1)).unwrap();
-    let fine = seen.iter().position(|b| b.0 < last).unwrap();
+    let last = seen.iter().map(|b| b.tier).max().unwrap();
+    // When each block is there for the first time, with however many layers had come by then.
+    let at_first = |b: &BlockId| seen.iter().position(|other| other == b);
+    let coarse = seen.iter().filter(|b| b.tier == last).map(at_first);
+    let coarse = coarse.max().flatten().unwrap();
+    let fine = seen.iter().position(|b| b.tier < last).unwrap();
     // Two decoders may finish in another order than they began.
     assert!(
         coarse <= fine + 2,

@@ -87,13 +87,16 @@ fn read_run(
     let source = content.source();
     check_range(start, length as usize, source.len())?;
     let mut bytes = zeroed(length as usize)?;
-    source.read_at_unless(start, &mut bytes, stop)?;
+    // Layers without bytes need no read.
+    if length > 0 {
+        source.read_at_unless(start, &mut bytes, stop)?;
+    }
     brought.fetched += length;
     for part in run {
         let first = (part.offset - start) as usize;
         let own = &bytes[first..first + part.length as usize];
         take(content, part, own.to_vec(), brought)?;
-        if let Some((cache, version)) = cache {
+        if let Some((cache, version)) = cache.filter(|_| part.length > 0) {
             cache.put(version, part.offset, own);
         }
     }
@@ -107,6 +110,9 @@ fn from_cache(
     cache: Option<(&DiskCache, &str)>,
     brought: &mut Brought,
 ) -> bool {
+    if part.length == 0 {
+        return take(content, part, Vec::new(), brought).is_ok();
+    }
     let Some((cache, version)) = cache else {
         return false;
     };
