@@ -1,5 +1,7 @@
 //! Draws a picture of a file and says how long pictures take: `08_render FILE.hgv [OUT.ppm [SIDE]]`.
 
+#![allow(clippy::print_stdout)]
+
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
