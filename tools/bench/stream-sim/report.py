@@ -171,8 +171,7 @@ these paths: a camera that moves into its picture sees nothing new ahead, so loo
 
 ## What the scheduler costs
 
-On one core of a 2-core virtual machine whose load was over 8 all the time, so that a call waited for its turn most of its
-time: these are upper bounds of what a call takes; `heap` is the largest heap that the scheduler held.
+On one core of a 2-core virtual machine that had little else to do; `heap` is the largest heap that the scheduler held.
 
 {costs(rows)}
 """
