@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hgv::io::{RangeRead, RangeSource, conformance};
-use hgv::stream::{HttpClient, HttpOptions, HttpSource};
+use hgv::stream::{HttpClient, HttpSource};
 use hgv::volume::DType;
 use hgv::{Error, Limits, Volume};
 
-use crate::server::{Answer, Asked, Server, Step, hasty};
+use crate::server::{Answer, Asked, Server, Step, direct, hasty};
 use crate::volumes::{Field, encoded, memory, open, read_all};
 
 /// A file of several clusters, longer than the first request.
@@ -258,7 +258,7 @@ fn a_trickle_ends() {
         }
         steps
     });
-    let mut options = HttpOptions::default();
+    let mut options = direct();
     (options.patience, options.slowest) = (Duration::from_secs(1), 64 << 10);
     let client = HttpClient::new(options).unwrap();
     let start = Instant::now();
@@ -478,7 +478,7 @@ fn redirects_that_expire_are_followed_anew() {
             _ => Answer::status(403).send(),
         }
     });
-    let mut options = HttpOptions::default();
+    let mut options = direct();
     (options.in_flight, options.backoff) = (1, Duration::from_millis(4));
     let volume = open_with(&HttpClient::new(options).unwrap(), &server.url()).unwrap();
     assert!(read_all(&volume).unwrap() == case().voxels);
@@ -602,7 +602,7 @@ fn a_read_that_is_not_wanted_any_more_ends() {
         0 => Answer::part(&file, None, asked).send(),
         _ => vec![Step::Wait(Duration::from_secs(20))],
     });
-    let mut options = HttpOptions::default();
+    let mut options = direct();
     options.cancelled = Some(|| STOP.load(Ordering::SeqCst));
     let client = HttpClient::new(options).unwrap();
     let source = HttpSource::open(&client, &server.url()).unwrap();

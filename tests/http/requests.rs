@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use hgv::Limits;
 use hgv::encode::Target;
-use hgv::stream::{HttpClient, HttpOptions, HttpVolume};
+use hgv::stream::{HttpClient, HttpVolume};
 use hgv::volume::{DType, Region};
 
-use crate::server::{Answer, Server, Step, hasty};
+use crate::server::{Answer, Server, Step, direct, hasty};
 use crate::volumes::{Field, encoded, read, read_all};
 
 const EXTENT: [u64; 3] = [288, 288, 34];
@@ -69,7 +69,7 @@ fn one_block_at_full_detail_takes_three_round_trips_and_five_gets() {
 #[test]
 fn ranges_are_in_flight_together_and_connections_used_again() {
     let server = slow(file());
-    let mut options = HttpOptions::default();
+    let mut options = direct();
     options.in_flight = 3;
     let client = HttpClient::new(options).unwrap();
     let volume = HttpVolume::open(&client, &server.url(), Limits::default()).unwrap();

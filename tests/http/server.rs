@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hgv::stream::{HttpClient, HttpOptions};
+use hgv::stream::{HttpClient, HttpOptions, ProxyRules};
 
 /// A request as it came in.
 #[derive(Debug, Clone)]
@@ -239,9 +239,16 @@ fn request(reader: &mut impl BufRead) -> std::io::Result<Option<Head>> {
     }
 }
 
+/// Options that reach servers on loopback, whatever proxies the environment names.
+pub(crate) fn direct() -> HttpOptions {
+    let mut options = HttpOptions::default();
+    options.proxy = ProxyRules::Direct;
+    options
+}
+
 /// A client that gives up soon.
 pub(crate) fn hasty() -> HttpClient {
-    let mut options = HttpOptions::default();
+    let mut options = direct();
     options.stall_timeout = Duration::from_millis(400);
     options.patience = Duration::from_secs(5);
     options.backoff = Duration::from_millis(4);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use hgv::Error;
 use hgv::io::RangeSource;
-use hgv::stream::{HttpClient, HttpOptions, HttpSource};
+use hgv::stream::{HttpClient, HttpSource};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -16,6 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+
+use crate::server::direct;
 
 pub(crate) type Versions = Arc<Mutex<Vec<Version>>>;
 
@@ -108,7 +110,7 @@ fn read(protocols: &[&[u8]]) -> Vec<Version> {
     let file: &'static [u8] = hgv::io::conformance::sample(400_000).leak();
     let versions = Versions::default();
     let (port, certificate) = start(file, protocols, &versions);
-    let mut options = HttpOptions::default();
+    let mut options = direct();
     options.root_certificates.push(certificate);
     let client = HttpClient::new(options).unwrap();
     let source = HttpSource::open(&client, &format!("https://localhost:{port}/f.hgv")).unwrap();
@@ -132,7 +134,7 @@ fn http_1_1_over_tls() {
 #[test]
 fn an_unknown_authority_is_refused_at_once() {
     let (port, _) = start(b"x", &[b"h2"], &Versions::default());
-    let client = HttpClient::new(HttpOptions::default()).unwrap();
+    let client = HttpClient::new(direct()).unwrap();
     let result = HttpSource::open(&client, &format!("https://localhost:{port}/f.hgv"));
     match result {
         Err(Error::BadAnswer { detail, .. }) => assert!(detail.contains("TLS"), "{detail}"),
