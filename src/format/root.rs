@@ -37,6 +37,12 @@ impl Entry {
 /// The entries of each tier, sorted by key.
 pub type Root = Vec<Vec<Entry>>;
 
+/// The entry with this key in a list that is sorted by key.
+pub fn find(list: &[Entry], key: u64) -> Option<Entry> {
+    let i = list.binary_search_by_key(&key, |e| e.key).ok()?;
+    list.get(i).copied()
+}
+
 /// The bytes of the root.
 pub fn encode(root: &Root) -> Vec<u8> {
     let all: Vec<Entry> = root.iter().flatten().copied().collect();

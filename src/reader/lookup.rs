@@ -3,7 +3,7 @@
 //! For callers that decide themselves when which bytes are read, such as [`crate::stream`].
 
 use crate::format::page::Segment;
-use crate::format::root::Entry;
+use crate::format::root::{self, Entry};
 use crate::reader::index::{BlockEntry, BlockState, Loaded};
 use crate::reader::read::{HgvReader, check_layer};
 use crate::{Error, Result};
@@ -54,7 +54,10 @@ impl HgvReader {
         let entry = match self.page_entry(tier, pages.key(page)) {
             Ok(Some(entry)) => entry,
             Ok(None) => return Ok(absent),
-            Err(node) => return Ok(Lookup::Missing(node)),
+            Err((i, entry)) => {
+                let node = Some(i);
+                return Ok(Lookup::Missing(IndexPart { tier, node, entry }));
+            }
         };
         Ok(match self.cached(entry.offset) {
             Some(Loaded::Page(p)) => {
@@ -69,27 +72,23 @@ impl HgvReader {
         })
     }
 
-    /// Where the page with this key lies, or the node that would tell.
-    fn page_entry(&self, tier: u8, key: u64) -> std::result::Result<Option<Entry>, IndexPart> {
-        let find = |list: &[Entry]| {
-            let i = list.binary_search_by_key(&key, |e| e.key).ok()?;
-            list.get(i).copied()
-        };
+    /// Where the page with this key lies, or the node that would tell and its place in the tier.
+    pub(super) fn page_entry(
+        &self,
+        tier: u8,
+        key: u64,
+    ) -> std::result::Result<Option<Entry>, (usize, Entry)> {
         let entries = &self.index.root[usize::from(tier)];
         if self.index.header.depth == 2 {
-            return Ok(find(entries));
+            return Ok(root::find(entries, key));
         }
         let i = entries.partition_point(|e| e.key <= key).checked_sub(1);
         let Some((i, entry)) = i.and_then(|i| Some((i, *entries.get(i)?))) else {
             return Ok(None);
         };
         match self.cached(entry.offset) {
-            Some(Loaded::Node(node)) => Ok(find(&node)),
-            _ => Err(IndexPart {
-                tier,
-                node: Some(i),
-                entry,
-            }),
+            Some(Loaded::Node(node)) => Ok(root::find(&node, key)),
+            _ => Err((i, entry)),
         }
     }
 

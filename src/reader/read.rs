@@ -296,18 +296,9 @@ impl HgvReader {
 
     /// Where the page with this key lies, if it is in the file.
     fn entry(&self, tier: u8, key: u64) -> Result<Option<Entry>> {
-        let find = |list: &[Entry]| {
-            let i = list.binary_search_by_key(&key, |e| e.key).ok()?;
-            list.get(i).copied()
-        };
-        let entries = &self.index.root[usize::from(tier)];
-        if self.index.header.depth == 2 {
-            return Ok(find(entries));
-        }
-        let i = entries.partition_point(|e| e.key <= key);
-        match i.checked_sub(1).and_then(|i| Some((i, entries.get(i)?))) {
-            Some((i, node)) => Ok(find(&self.node(tier, i, node)?)),
-            None => Ok(None),
+        match self.page_entry(tier, key) {
+            Ok(found) => Ok(found),
+            Err((i, node)) => Ok(root::find(&self.node(tier, i, &node)?, key)),
         }
     }
 

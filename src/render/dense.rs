@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::Result;
-use crate::quality::to_f32;
 use crate::stream::schedule::{BlockFacts, BlockId, Catalogue, PageId, TierFacts};
 use crate::stream::{Brick, Bricks};
 use crate::volume::{BlockGrid, VoxelSource};
@@ -12,11 +11,12 @@ use crate::volume::{BlockGrid, VoxelSource};
 /// log2 of the side of a block.
 const BLOCK_LOG2: u32 = 6;
 
-/// The index of a volume of one tier that is known whole.
-struct Whole {
-    extent: [u64; 3],
-    tiers: [TierFacts; 1],
-    facts: HashMap<BlockId, Arc<BlockFacts>>,
+/// An index that is known whole.
+pub(super) struct Whole {
+    pub(super) extent: [u64; 3],
+    pub(super) block_log2: u32,
+    pub(super) tiers: Vec<TierFacts>,
+    pub(super) facts: HashMap<BlockId, Arc<BlockFacts>>,
 }
 
 impl Catalogue for Whole {
@@ -24,7 +24,7 @@ impl Catalogue for Whole {
         self.extent
     }
     fn block_log2(&self) -> u32 {
-        BLOCK_LOG2
+        self.block_log2
     }
     fn tiers(&self) -> &[TierFacts] {
         &self.tiers
@@ -74,13 +74,14 @@ pub fn dense_bricks(source: &dyn VoxelSource) -> Result<Bricks> {
         facts.insert(brick.block, Arc::new(known));
         held.insert(brick.block, Arc::new(brick));
     }
-    let tiers = [TierFacts {
+    let tiers = vec![TierFacts {
         base_lod: 0,
         blocks: [nx, ny, nz].map(|n| n as u32),
     }];
     Ok(Bricks {
         catalogue: Arc::new(Whole {
             extent,
+            block_log2: BLOCK_LOG2,
             tiers,
             facts,
         }),
@@ -90,11 +91,10 @@ pub fn dense_bricks(source: &dyn VoxelSource) -> Result<Bricks> {
 
 /// Range of the values that are numbers.
 fn range(brick: &Brick) -> [f32; 2] {
-    let mut values = vec![0.0; brick.voxels.len() / brick.dtype.size()];
-    to_f32(brick.dtype, &brick.voxels, &mut values);
-    values
-        .iter()
-        .fold([f32::INFINITY, f32::NEG_INFINITY], |[lo, hi], &v| {
+    brick
+        .values()
+        .into_iter()
+        .fold([f32::INFINITY, f32::NEG_INFINITY], |[lo, hi], v| {
             [lo.min(v), hi.max(v)]
         })
 }

@@ -4,12 +4,9 @@ use std::sync::atomic::AtomicBool;
 
 use super::content::Streamable;
 use super::disk::DiskCache;
-use super::schedule::{BlockId, Fetch, Item};
+use super::schedule::{self, BlockId, Fetch, Item};
 use crate::Result;
-use crate::io::{check_range, coalesce, zeroed};
-
-/// Gaps up to this are read whatever lies around them.
-const SMALL_GAP: u64 = 8 << 10;
+use crate::io::{check_range, zeroed};
 
 /// What a fetch brought. Its pages are in the catalogue already.
 pub(super) struct Brought {
@@ -24,7 +21,6 @@ struct Part {
     item: Item,
     offset: u64,
     length: u64,
-    cached: bool,
 }
 
 /// Brings every item of a fetch and checks it. `stop` ends it with [`crate::Error::Cancelled`].
@@ -50,13 +46,11 @@ pub(super) fn bring(
             item,
             offset,
             length: u64::from(length),
-            cached: true,
         };
-        if !from_cache(content, &part, cache, &mut brought) {
-            missing.push(Part {
-                cached: false,
-                ..part
-            });
+        if from_cache(content, &part, cache, &mut brought) {
+            brought.cached += part.length;
+        } else {
+            missing.push(part);
         }
     }
     for run in runs(&missing) {
@@ -69,7 +63,7 @@ pub(super) fn bring(
 /// left there.
 fn runs(missing: &[Part]) -> impl Iterator<Item = &[Part]> {
     let places: Vec<_> = missing.iter().map(|p| (p.offset, p.length)).collect();
-    let gap = coalesce::gap(&places).max(SMALL_GAP);
+    let gap = schedule::gap(&places);
     missing.chunk_by(move |a, b| b.offset <= a.offset + a.length + gap)
 }
 
@@ -139,9 +133,6 @@ fn take(
             content.check_layer(block, layer, &bytes)?;
             brought.layers.push((block, layer, bytes));
         }
-    }
-    if part.cached {
-        brought.cached += part.length;
     }
     Ok(())
 }

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::stream::schedule::{
-    BlockFacts, BlockId, Camera, Catalogue, LayerFacts, PageId, Projection, TierFacts,
-};
+use crate::render::dense::Whole;
+use crate::stream::schedule::{BlockFacts, BlockId, Camera, LayerFacts, Projection, TierFacts};
 use crate::stream::{Brick, Bricks};
 use crate::volume::{DType, ceil_shift};
 
@@ -16,32 +15,6 @@ pub(in crate::render) struct Made {
     pub(in crate::render) tiers: Vec<TierFacts>,
     pub(in crate::render) dtype: DType,
     pub(in crate::render) value: fn([u64; 3]) -> f32,
-}
-
-/// What the index of a volume says; nothing but ranges.
-struct Index {
-    extent: [u64; 3],
-    block_log2: u32,
-    tiers: Vec<TierFacts>,
-    facts: HashMap<BlockId, Arc<BlockFacts>>,
-}
-
-impl Catalogue for Index {
-    fn extent(&self) -> [u64; 3] {
-        self.extent
-    }
-    fn block_log2(&self) -> u32 {
-        self.block_log2
-    }
-    fn tiers(&self) -> &[TierFacts] {
-        &self.tiers
-    }
-    fn block(&self, id: BlockId) -> Option<Arc<BlockFacts>> {
-        self.facts.get(&id).cloned()
-    }
-    fn page_of(&self, _: BlockId) -> (PageId, u64, u32) {
-        (PageId(0), 0, 0)
-    }
 }
 
 impl Made {
@@ -144,7 +117,7 @@ impl Made {
             }
         }
         Bricks {
-            catalogue: Arc::new(Index {
+            catalogue: Arc::new(Whole {
                 extent: self.extent,
                 block_log2: self.block_log2,
                 tiers: self.tiers.clone(),
@@ -162,7 +135,7 @@ impl Made {
             let layers = Vec::new();
             (id, Arc::new(BlockFacts { range, layers }))
         });
-        let index = Index {
+        let index = Whole {
             extent: self.extent,
             block_log2: self.block_log2,
             tiers: self.tiers.clone(),

@@ -128,16 +128,21 @@ fn a_ramp_is_integrated() {
     assert!((a - expected).abs() < 1e-4, "{a} {expected}");
 }
 
-#[test]
-fn a_ball_has_a_round_outline() {
-    let made = Made::new([64; 3], 4, false, |p| {
+/// 40 in the middle of 64^3 voxels, 1 less a voxel away from it.
+fn ball() -> Made {
+    Made::new([64; 3], 4, false, |p| {
         let d = p
             .map(|c| (c as f32 - 31.5).powi(2))
             .iter()
             .sum::<f32>()
             .sqrt();
         (40.0 - d).max(0.0)
-    });
+    })
+}
+
+#[test]
+fn a_ball_has_a_round_outline() {
+    let made = ball();
     // Radius 20: 40 - 20.
     let transfer = white(&[(0.0, 0.0), (20.0, 0.0), (20.0, 1.0)]);
     let scene = flat(
@@ -352,14 +357,7 @@ fn largest_and_mean_values() {
 
 #[test]
 fn a_surface_lies_where_its_value_is() {
-    let made = Made::new([64; 3], 4, false, |p| {
-        let d = p
-            .map(|c| (c as f32 - 31.5).powi(2))
-            .iter()
-            .sum::<f32>()
-            .sqrt();
-        (40.0 - d).max(0.0)
-    });
+    let made = ball();
     let grey = function(&[(0.0, 0.0), (40.0, 1.0)], &[(0.0, [1.0; 3])]);
     let mut scene = flat(
         &made,

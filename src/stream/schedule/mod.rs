@@ -25,6 +25,7 @@ mod view;
 
 use std::sync::Arc;
 
+pub(super) use queue::gap;
 pub use queue::{Budgets, Decode, Fetch, FetchId, Item, Scheduler, Status};
 pub use view::{Camera, Projection, Seen, View};
 

@@ -110,6 +110,11 @@ pub struct Status {
 /// though it is worth much less.
 const SMALL: u32 = 8 << 10;
 
+/// Largest gap between ranges that are read as one: small ones are read whatever lies around them.
+pub(in crate::stream) fn gap(wanted: &[(u64, u64)]) -> u64 {
+    coalesce::gap(wanted).max(u64::from(SMALL))
+}
+
 /// Blocks that the first plan of a view names.
 const FIRST_REACH: usize = 16 << 10;
 /// Attempts after which an item is left alone until [`Scheduler::forgive`].
@@ -391,7 +396,7 @@ impl Scheduler {
         let mut end = start + u64::from(bytes);
         let mut wanted = u64::from(bytes);
         loop {
-            let gap = coalesce::gap(&[(start, wanted)]).max(u64::from(SMALL));
+            let gap = gap(&[(start, wanted)]);
             let mut near = self.order.near(start, end, gap);
             let Some(found) = near.find(|i| self.joins(*i, start, end, rank)) else {
                 break;
