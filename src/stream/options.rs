@@ -22,7 +22,7 @@ pub struct HttpOptions {
     pub backoff: Duration,
     /// Redirects followed for one request. Default 5.
     pub redirects: u32,
-    /// Ranges in flight, over all sources of the client. Default 10.
+    /// Ranges in flight, over all sources of the client. Default 24.
     pub in_flight: usize,
     /// Proxies to go through. Default: those that the environment names.
     pub proxy: ProxyRules,
@@ -76,7 +76,7 @@ impl Default for HttpOptions {
             attempts: 5,
             backoff: Duration::from_millis(200),
             redirects: 5,
-            in_flight: 10,
+            in_flight: 24,
             proxy: ProxyRules::Environment,
             root_certificates: Vec::new(),
             cancelled: None,

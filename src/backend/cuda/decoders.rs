@@ -207,9 +207,14 @@ fn layer_bytes(batch: &Batch<'_>, head: &BlockHead) -> u64 {
     layers.map(|l| u64::from(l.bytes)).sum()
 }
 
-/// Log2 of the side of the largest block.
+/// Log2 of the side of the smallest cube that holds any of the blocks. Blocks of files have sides of up to
+/// `2^(depth + 2)`; a caller may hand over larger ones.
 fn block_log2(batch: &Batch<'_>) -> u32 {
-    batch.heads.iter().map(|h| h.depth + 2).max().unwrap_or(5)
+    let side = |h: &BlockHead| {
+        let longest = h.dims.into_iter().max().unwrap_or(1);
+        longest.next_power_of_two().ilog2().max(h.depth + 2)
+    };
+    batch.heads.iter().map(side).max().unwrap_or(5)
 }
 
 fn fill_order<T: IntoBytes + Immutable>(

@@ -30,11 +30,11 @@ pub struct Budgets {
 }
 
 impl Default for Budgets {
-    /// For a desktop: 16 MiB under way in 10 fetches, 1 GiB encoded, 4 GiB decoded.
+    /// For a desktop: 16 MiB under way in 24 fetches, 1 GiB encoded, 4 GiB decoded.
     fn default() -> Self {
         Self {
             in_flight: 16 << 20,
-            fetches: 10,
+            fetches: 24,
             fetch: 4 << 20,
             encoded: 1 << 30,
             decoded: 4 << 30,

@@ -181,14 +181,14 @@ METHOD = """
 
 * Volumes, all uint8: `ct` = ct_vhf_head, 512 x 512 x 234, stored values over 10 cut to 0..255 (-1024 to 1535 HU);
   `em` = em_fib25_320, 320^3; `porous` = `hgv-generate porous`, {side}^3. The first two are real.
-* hgv: `hgv encode VOLUME -o volume.hgv`, nothing else (quality 60, three quality levels, 64^3 blocks, preset balanced).
+* hgv: `hgv encode VOLUME -o volume.hgv`, nothing else (quality 60, three quality levels, 64^3 blocks, preset balanced; the generated volume with preset fast).
 * Raw bricks: 64^3, one file, Morton order, coarsest level first; places follow from the header.
 * OME-Zarr 0.5 (zarr-python): shards of 512^3, chunks of 64^3, blosc-zstd level 5 with shuffle, index at the start of a shard,
   chunks in Morton order, metadata of all levels in one file.
 * neuroglancer precomputed (tensorstore): chunks of 64^3, jpeg quality 85 (the default of cloud-volume), sharded,
   identity hash, 512 chunks a minishard, up to 8 minishards a shard, packed minishard indices.
 * Levels of the peers: means of 2 x 2 x 2 until one chunk holds all.
-* One client for all formats: `hgv::stream::Streamer` with its default budgets (10 fetches, 16 MiB under way) and a tolerance of
+* One client for all formats: `hgv::stream::Streamer` with its default budgets (24 fetches, 16 MiB under way) and a tolerance of
   a 500th of the span of the transfer function. It joins neighbours of any format in one request. What a client would have to
   ask the server on account of the lengths of files is not counted for the peers. Peers have no value ranges of
   blocks, so nothing transparent is left out but chunks that the format itself leaves out; hgv has them.
