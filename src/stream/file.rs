@@ -263,4 +263,8 @@ impl Catalogue for FileCatalogue {
         parts.insert(page, part);
         (page, part.offset(), part.length())
     }
+
+    fn voxel_bytes(&self) -> u64 {
+        self.volume.dtype().size() as u64
+    }
 }

@@ -14,7 +14,7 @@ use crate::writer::plan::WriterOptions;
 const SLACK: usize = 32 << 10;
 /// Space for the coarsest tier, as a share of what its voxels take: 1 in so many bytes. What needs
 /// more goes to the end of the file, where the first picture takes two requests more.
-const OVERVIEW_SHARE: u64 = 8;
+const OVERVIEW_SHARE: u64 = 2;
 /// Most space that is kept for it.
 const MOST_OVERVIEW: u64 = 32 << 20;
 

@@ -118,10 +118,10 @@ pub struct WriterOptions {
     /// Clusters start at multiples of 2^align_log2, 0..=12. Default 0.
     pub align_log2: u8,
     /// Bytes kept free in front of the blocks for the coarsest tier, so that the first request for
-    /// the file brings its first picture; more than its voxels take has no effect. `None` = an eighth
+    /// the file brings its first picture; more than its voxels take has no effect. `None` = half
     /// of what its voxels take. Files that are written again need none.
     pub overview: Option<u64>,
-    /// Files under this many bytes are written again without reserved space. Default 16 MiB.
+    /// Files under this many bytes are written again without reserved space. Default 256 MiB.
     pub compact_under: u64,
 }
 
@@ -135,7 +135,7 @@ impl Default for WriterOptions {
             root_entries: 512,
             align_log2: 0,
             overview: None,
-            compact_under: 16 << 20,
+            compact_under: 256 << 20,
         }
     }
 }

@@ -85,6 +85,10 @@ pub trait Catalogue: Send + Sync {
     fn block(&self, id: BlockId) -> Option<Arc<BlockFacts>>;
     /// The page that names a block, with the offset and length of its bytes.
     fn page_of(&self, id: BlockId) -> (PageId, u64, u32);
+    /// Bytes of a decoded voxel.
+    fn voxel_bytes(&self) -> u64 {
+        1
+    }
 }
 
 /// The most opacity, 0..=1, that a transfer function gives to any value from `lo` to `hi`.

@@ -129,7 +129,7 @@ pub(super) struct Plan {
     pub(super) cut: bool,
     /// Boxes that were looked at.
     visited: usize,
-    /// Voxels that the wanted blocks decode to, and bytes of their layers.
+    /// Bytes of the voxels that the wanted blocks decode to, and of their layers.
     voxels: u64,
     bytes: u64,
     /// Smallest and largest value of the wanted blocks.
@@ -295,7 +295,9 @@ impl Planner<'_> {
         let layers = layers_for(&facts, scale, self.tolerance).min(MOST_LAYERS);
         let lod = facts.layers[layers - 1].lod;
         let side = self.catalogue.block_log2().saturating_sub(u32::from(lod));
-        plan.voxels += 1u64.checked_shl(3 * side).unwrap_or(u64::MAX);
+        let voxels = 1u64.checked_shl(3 * side).unwrap_or(u64::MAX);
+        let bytes = voxels.saturating_mul(self.catalogue.voxel_bytes());
+        plan.voxels = plan.voxels.saturating_add(bytes);
         let bytes = facts.layers[..layers].iter().map(|l| u64::from(l.bytes));
         plan.bytes += bytes.sum::<u64>();
         plan.blocks.push(Want {

@@ -424,7 +424,9 @@ impl Scheduler {
     ) -> bool {
         let length = end.max(offset + u64::from(bytes)) - start.min(offset);
         let close = self.rank(item);
-        let share = if bytes <= SMALL { 16.0 } else { 2.0 };
+        // So short that all fetches together would not fill the line.
+        let short = length <= self.budgets.in_flight / self.budgets.fetches.max(1) as u64;
+        let share = if bytes <= SMALL || short { 16.0 } else { 2.0 };
         let worth = close.class == rank.class && close.worth * share >= rank.worth;
         length <= self.budgets.fetch
             && self.in_flight + length <= self.budgets.in_flight

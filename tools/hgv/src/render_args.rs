@@ -36,6 +36,9 @@ pub(crate) struct RenderArgs {
     /// Seconds after which the picture is drawn from what is there by then [default: until all is there]
     #[arg(long, value_name = "SECONDS", value_parser = values::positive)]
     pub(crate) time: Option<f64>,
+    /// Memory for voxels of a .hgv file; where the view needs more, coarser levels of detail are shown
+    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = values::bytes)]
+    pub(crate) memory: u64,
     /// Draw this volume too, beside it, with the same camera and light
     #[arg(long, value_name = "ORIGINAL", conflicts_with = "turntable")]
     pub(crate) against: Option<PathBuf>,

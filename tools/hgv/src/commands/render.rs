@@ -24,8 +24,6 @@ use crate::report;
 
 /// How often a wait looks for an interrupt.
 const TICK: Duration = Duration::from_millis(100);
-/// Bytes of bricks with aprons that are kept between the pictures of a turn.
-const KEPT: u64 = 1 << 30;
 /// Most bytes of a file with a transfer function.
 const MAX_JSON: u64 = 16 << 20;
 /// How much finer than the picture the levels of detail of a comparison are chosen.
@@ -151,7 +149,7 @@ fn draw_all(args: &RenderArgs, context: &Context) -> Result<Json> {
     let mut job = Job {
         args,
         context,
-        renderer: Renderer::new(KEPT),
+        renderer: Renderer::new(args.memory / 2),
         json: Json {
             outputs: Vec::new(),
             size: args.size,
@@ -293,7 +291,7 @@ impl Subject {
             Input::Hgv(volume) => {
                 let content = Arc::new(VolumeContent::new(*volume));
                 let streamer =
-                    Streamer::new(move || Ok(content.clone()), StreamOptions::default())?;
+                    Streamer::new(move || Ok(content.clone()), stream_options(args.memory))?;
                 Content::Streamed(Box::new(streamer))
             }
             Input::File(file) => {
@@ -361,6 +359,15 @@ impl Subject {
             .flat_map(|b| b.values().into_iter().step_by(every));
         Ok(values.collect())
     }
+}
+
+/// Options for a picture whose voxels take at most `memory` bytes: once as they were decoded, and once with
+/// the aprons that bricks have when they are drawn.
+fn stream_options(memory: u64) -> StreamOptions {
+    let mut options = StreamOptions::default();
+    options.budgets.decoded = memory / 5 * 2;
+    options.budgets.encoded = options.budgets.encoded.min(memory / 2);
+    options
 }
 
 /// Distances of voxels, the least one 1.

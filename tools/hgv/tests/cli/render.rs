@@ -41,6 +41,28 @@ fn files_and_originals_look_the_same() {
 }
 
 #[test]
+fn little_memory_leaves_no_holes() {
+    let work = Work::new();
+    work.nrrd("v.nrrd", [150, 140, 130], "uint8");
+    work.ok("encode v.nrrd -o v.hgv --preset fast --block 32");
+    let draw = |memory: &str, name: &str| {
+        let words = "--size 320x240 --background clear --mode mean";
+        let json = work.json(&format!("render v.hgv -o {name} --memory {memory} {words}"));
+        assert_eq!(json["complete"], true, "{json}");
+        (number(&json, "fetched_bytes"), picture(&work, name).1)
+    };
+    let (all, whole) = draw("1GiB", "whole.png");
+    let (few, coarse) = draw("1MiB", "coarse.png");
+    assert!(few < 0.7 * all, "{few} of {all} bytes");
+    assert_ne!(whole, coarse);
+    let holes = whole
+        .iter()
+        .zip(&coarse)
+        .filter(|(w, c)| w[3] > 0 && c[3] == 0);
+    assert_eq!(holes.count(), 0);
+}
+
+#[test]
 fn ways_to_look() {
     let work = Work::new();
     let volume = work.raw("v", [40, 50, 30], "float32");
