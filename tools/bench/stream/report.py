@@ -13,6 +13,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib import ticker  # noqa: E402
 
 FORMATS = ["hgv", "raw", "zarr", "precomputed"]
 LABELS = {
@@ -163,6 +164,7 @@ def plot(found, volumes, links, path, over_time):
                 axis.plot(x, [p[2] for p in s["curve"]], color=COLOURS[name], label=LABELS[name])
             axis.axhline(0.95, color="black", linewidth=0.5, linestyle=":")
             axis.set_xscale("log")
+            axis.xaxis.set_minor_formatter(ticker.NullFormatter())
             axis.set_ylim(0, 1.02)
             axis.set_title(f"{volume}, {link[0]} Mbit/s, {link[1]} ms", fontsize=8)
             axis.tick_params(labelsize=7)
