@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::content::{Brick, Streamable};
-use super::schedule::{BlockFacts, BlockId, Catalogue, LayerFacts, PageId, TierFacts};
+use super::schedule::{BlockFacts, BlockId, Caps, Catalogue, LayerFacts, PageId, TierFacts};
 use crate::decode::{Volume, shown_by};
 use crate::io::RangeSource;
 use crate::reader::{BlockEntry, BlockState, HgvReader, IndexPart, Lookup};
@@ -262,5 +262,16 @@ impl Catalogue for FileCatalogue {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.insert(page, part);
         (page, part.offset(), part.length())
+    }
+
+    fn layers_within(&self, tier: u8, caps: Caps) -> usize {
+        let base = self.tiers.get(usize::from(tier)).map_or(0, |t| t.base_lod);
+        let inner = caps.finest_lod.saturating_sub(base);
+        let steps = self.reader().layers().as_slice();
+        let fits = |lod: u8, quality: u8| {
+            u32::from(lod) >= inner && u32::from(quality) <= caps.highest_level
+        };
+        let within = steps.iter().take_while(|l| fits(l.lod, l.quality));
+        within.count()
     }
 }
