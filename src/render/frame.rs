@@ -152,6 +152,9 @@ impl Renderer {
     }
 }
 
+/// Place of the first pixel of a tile, and its pixels, row by row.
+type Tile = (u32, u32, Vec<[f32; 4]>);
+
 fn draw(
     marcher: &Marcher<'_>,
     view: &View,
@@ -161,7 +164,7 @@ fn draw(
 ) -> Result<Image> {
     let [width, height] = size;
     let across = width.div_ceil(TILE);
-    let tiles: Option<Vec<(u32, u32, Vec<[f32; 4]>)>> = (0..across * height.div_ceil(TILE))
+    let tiles: Option<Vec<Tile>> = (0..across * height.div_ceil(TILE))
         .into_par_iter()
         .map(|tile| {
             if stop.load(Ordering::Relaxed) {
