@@ -175,7 +175,7 @@ fn hello(args: &ViewArgs, subject: &Subject, context: &Context) -> Result<Hello>
             level: args.caps.level.unwrap_or(subject.levels - 1),
         },
         presets,
-        backend: format!("CPU {:?}", RenderOptions::default().level),
+        backend: format!("CPU, {:?}", RenderOptions::default().level).to_uppercase(),
     })
 }
 
