@@ -33,10 +33,12 @@ impl Caps {
     pub(super) fn by_tier(self, catalogue: &dyn Catalogue) -> Vec<usize> {
         let tiers = catalogue.tiers();
         let first = self.finest_tier(tiers);
-        let layers = |tier: usize| match tier < first {
-            true => 0,
+        let layers = |tier: usize| {
+            if tier < first {
+                return 0;
+            }
             // Something of each block is always shown.
-            false => catalogue.layers_within(tier as u8, self).max(1),
+            catalogue.layers_within(tier as u8, self).max(1)
         };
         (0..tiers.len()).map(layers).collect()
     }

@@ -51,6 +51,7 @@ struct Args {
     speed: f32,
 }
 
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(json) => {

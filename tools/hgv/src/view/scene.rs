@@ -52,9 +52,10 @@ fn place(subject: &Subject, state: &CameraState) -> Camera {
     };
     // Without perspective the distance is a matter of size only: from far enough, nothing lies behind the eye.
     let size = [0, 1, 2].map(|a| subject.extent[a] as f32 * subject.spacing[a]);
-    let away = match state.orthographic {
-        true => state.distance.max(2.0 * size.iter().sum::<f32>()),
-        false => state.distance,
+    let away = if state.orthographic {
+        state.distance.max(2.0 * size.iter().sum::<f32>())
+    } else {
+        state.distance
     };
     Camera {
         eye: [0, 1, 2].map(|a| state.target[a] - away * turned.forward[a]),

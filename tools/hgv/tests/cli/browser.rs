@@ -294,7 +294,7 @@ fn volume(work: &Work) -> &'static str {
 #[test]
 fn the_page_works() {
     let Some(program) = browser() else {
-        println!("SKIPPED: no chromium");
+        eprintln!("SKIPPED: no chromium here (Debian package chromium)");
         return;
     };
     let work = Work::new();
