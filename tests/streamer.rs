@@ -11,7 +11,7 @@ use std::time::Duration;
 use bricks::{camera, check, look};
 use hgv::encode::{Preset, Target};
 use hgv::io::{CountingSource, MemorySource, RangeSource};
-use hgv::stream::schedule::{BlockId, Budgets, View};
+use hgv::stream::schedule::{BlockId, Budgets, Caps, View};
 use hgv::stream::{DiskCache, StreamEvent, StreamOptions, StreamProgress, Streamer, VolumeContent};
 use hgv::volume::{DType, MemoryVolume, Metadata};
 use hgv::{Error, Result, Volume};
@@ -384,4 +384,48 @@ fn what_cannot_be_opened_says_why() {
     let missing = || Ok(Arc::new(VolumeContent::new(Volume::open("no such file.hgv")?)) as _);
     let error = Streamer::new(missing, options()).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
+#[test]
+fn nothing_beyond_the_caps_is_fetched_or_shown() {
+    let all_of = |lod, level| Caps {
+        finest_lod: lod,
+        highest_level: level,
+    };
+    // Levels of detail, and layers of the finest tier, that are shown at most.
+    let shown = |streamer: &Streamer| {
+        let bricks = streamer.bricks();
+        check(&bricks.held, file(0));
+        let tiers = bricks.catalogue.tiers();
+        let lod =
+            |b: &hgv::stream::Brick| tiers[usize::from(b.block.tier)].base_lod + u32::from(b.lod);
+        let finest = bricks.held.values().map(|b| lod(b)).min();
+        let layers = bricks.held.values().map(|b| b.layers).max();
+        (finest.unwrap(), layers.unwrap())
+    };
+    let mut capped = options();
+    capped.caps = all_of(1, 0);
+    let streamer = Streamer::new(|| content(memory(file(0))), capped).unwrap();
+    look(&streamer, near());
+    let few = settle(&streamer).fetched;
+    let (finest, coarse_layers) = shown(&streamer);
+    assert_eq!(finest, 1);
+
+    streamer.set_caps(all_of(0, 0));
+    let progress = settle(&streamer);
+    assert!(progress.settled && progress.fetched > few, "{progress:?}");
+    let (finest, base_layers) = shown(&streamer);
+    assert_eq!(finest, 0);
+    assert!(base_layers > coarse_layers);
+
+    streamer.set_caps(Caps::default());
+    let all = settle(&streamer).fetched;
+    assert!(shown(&streamer).1 > base_layers);
+
+    // What is held is decoded anew from fewer layers, and nothing fetched.
+    streamer.set_caps(all_of(1, 0));
+    let progress = settle(&streamer);
+    assert!(progress.settled, "{progress:?}");
+    assert_eq!(shown(&streamer), (1, coarse_layers));
+    assert_eq!(progress.fetched, all);
 }

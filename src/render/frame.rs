@@ -1,6 +1,8 @@
 //! From a scene to a picture.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -59,6 +61,7 @@ pub struct RenderStats {
 pub struct Renderer {
     atlas: BrickAtlas,
     stats: RenderStats,
+    stop: Arc<AtomicBool>,
 }
 
 /// Draws a picture of `size` pixels, width and height. For many pictures of one volume a [`Renderer`] is
@@ -81,7 +84,13 @@ impl Renderer {
         Self {
             atlas: BrickAtlas::new(budget),
             stats: RenderStats::default(),
+            stop: Arc::default(),
         }
+    }
+
+    /// While it is `true`, [`Self::render`] gives up: another thread sets it when nobody wants the picture any more.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
     }
 
     /// What the last picture took.
@@ -96,7 +105,7 @@ impl Renderer {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if there are no pixels or more than 2^28, or if an option, the spacing or the
-    /// camera makes no sense.
+    /// camera makes no sense; [`Error::Cancelled`] if the [stop flag](Self::stop_flag) is set meanwhile.
     pub fn render(
         &mut self,
         bricks: &Bricks,
@@ -139,16 +148,28 @@ impl Renderer {
             spacing: scene.spacing,
             level: options.level,
         };
-        Ok(draw(&marcher, &view, scene, size))
+        draw(&marcher, &view, scene, size, &self.stop)
     }
 }
 
-fn draw(marcher: &Marcher<'_>, view: &View, scene: &Scene, size: [u32; 2]) -> Image {
+/// Place of the first pixel of a tile, and its pixels, row by row.
+type Tile = (u32, u32, Vec<[f32; 4]>);
+
+fn draw(
+    marcher: &Marcher<'_>,
+    view: &View,
+    scene: &Scene,
+    size: [u32; 2],
+    stop: &AtomicBool,
+) -> Result<Image> {
     let [width, height] = size;
     let across = width.div_ceil(TILE);
-    let tiles: Vec<(u32, u32, Vec<[f32; 4]>)> = (0..across * height.div_ceil(TILE))
+    let tiles: Option<Vec<Tile>> = (0..across * height.div_ceil(TILE))
         .into_par_iter()
         .map(|tile| {
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
             let (x0, y0) = (tile % across * TILE, tile / across * TILE);
             let mut out = Vec::with_capacity((TILE * TILE) as usize);
             for y in y0..(y0 + TILE).min(height) {
@@ -158,18 +179,18 @@ fn draw(marcher: &Marcher<'_>, view: &View, scene: &Scene, size: [u32; 2]) -> Im
                     out.push(over(scene.background, at[1] / height as f32, gathered));
                 }
             }
-            (x0, y0, out)
+            Some((x0, y0, out))
         })
         .collect();
     let mut pixels = vec![[0.0; 4]; width as usize * height as usize];
-    for (x0, y0, tile) in tiles {
+    for (x0, y0, tile) in tiles.ok_or(Error::Cancelled)? {
         let wide = (width - x0).min(TILE) as usize;
         for (y, row) in (y0 as usize..).zip(tile.chunks(wide)) {
             let first = y * width as usize + x0 as usize;
             pixels[first..first + wide].copy_from_slice(row);
         }
     }
-    Image { size, pixels }
+    Ok(Image { size, pixels })
 }
 
 fn ray(view: &View, scene: &Scene, at: [f32; 2]) -> Ray {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::content::{Brick, Streamable};
-use super::schedule::{BlockFacts, BlockId, Catalogue, LayerFacts, PageId, TierFacts};
+use super::schedule::{BlockFacts, BlockId, Caps, Catalogue, LayerFacts, PageId, TierFacts};
 use crate::decode::{Volume, shown_by};
 use crate::io::RangeSource;
 use crate::reader::{BlockEntry, BlockState, HgvReader, IndexPart, Lookup};
@@ -266,5 +266,16 @@ impl Catalogue for FileCatalogue {
 
     fn voxel_bytes(&self) -> u64 {
         self.volume.dtype().size() as u64
+    }
+
+    fn layers_within(&self, tier: u8, caps: Caps) -> usize {
+        let base = self.tiers.get(usize::from(tier)).map_or(0, |t| t.base_lod);
+        let inner = caps.finest_lod.saturating_sub(base);
+        let steps = self.reader().layers().as_slice();
+        let fits = |lod: u8, quality: u8| {
+            u32::from(lod) >= inner && u32::from(quality) <= caps.highest_level
+        };
+        let within = steps.iter().take_while(|l| fits(l.lod, l.quality));
+        within.count()
     }
 }

@@ -32,6 +32,7 @@ mod store;
 #[cfg(feature = "object-store")]
 mod store_http;
 mod streamer;
+mod streaming;
 #[cfg(feature = "http")]
 mod transfer;
 #[cfg(feature = "http")]
@@ -52,6 +53,7 @@ pub use remote::RemoteSource;
 pub use source::{HttpSource, is_address, open_remote};
 #[cfg(feature = "object-store")]
 pub use store::StoreSource;
-pub use streamer::{StreamEvent, StreamObserver, StreamOptions, StreamProgress, Streamer};
+pub use streamer::Streamer;
+pub use streaming::{StreamEvent, StreamObserver, StreamOptions, StreamProgress};
 #[cfg(feature = "http")]
 pub use volume::HttpVolume;

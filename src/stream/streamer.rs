@@ -7,12 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::content::{Brick, Bricks, Streamable};
-use super::disk::DiskCache;
 use super::fetch;
 use super::pace::Pace;
-use super::schedule::{
-    BlockId, Budgets, Decode, Fetch, FetchId, Item, OpacityBound, Scheduler, Status, View,
-};
+use super::schedule::{BlockId, Caps, Decode, Fetch, FetchId, Item, OpacityBound, Scheduler, View};
+use super::streaming::{StreamEvent, StreamOptions, StreamProgress};
 use crate::{Error, Result};
 
 /// Fetches at most this long go on although nobody wants their bytes any more: ending them would cost a
@@ -23,98 +21,6 @@ const REOPENING: Duration = Duration::from_secs(10);
 
 /// Opens the volume; called again when the file was replaced.
 type Open = Box<dyn Fn() -> Result<Arc<dyn Streamable>> + Send + Sync>;
-/// Called with everything that happens, on the threads of the streamer.
-pub type StreamObserver = Arc<dyn Fn(&StreamEvent<'_>) + Send + Sync>;
-
-/// Something that happened.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StreamEvent<'a> {
-    /// A range is asked for.
-    Asked(&'a Fetch),
-    /// A range is here; so many of its bytes came from the disk cache.
-    Arrived(&'a Fetch, u64),
-    /// A range is not wanted any more, or could not be had.
-    Failed(&'a Fetch, &'a Error),
-    /// A block was decoded and is shown from now on.
-    Decoded(&'a Arc<Brick>),
-    /// The voxels of a block were forgotten.
-    Evicted(BlockId),
-    /// The file was replaced and opened anew: everything begins again.
-    Reopened,
-}
-
-/// How a [`Streamer`] works.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct StreamOptions {
-    /// What it may use.
-    pub budgets: Budgets,
-    /// Error that nobody sees, in units of the values of the volume. Default 0: everything is fetched that
-    /// the view can show.
-    pub tolerance: f32,
-    /// How many seconds ahead the camera is thought at its velocity. Default 0.25.
-    pub horizon: f32,
-    /// Threads that decode; 0 = one a core.
-    pub decoders: usize,
-    /// Keeps what was fetched for the next session.
-    pub cache: Option<Arc<DiskCache>>,
-    /// Hears of everything that happens.
-    pub observer: Option<StreamObserver>,
-}
-
-impl std::fmt::Debug for StreamOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamOptions")
-            .field("budgets", &self.budgets)
-            .field("tolerance", &self.tolerance)
-            .field("horizon", &self.horizon)
-            .field("decoders", &self.decoders)
-            .field("cache", &self.cache)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Default for StreamOptions {
-    fn default() -> Self {
-        Self {
-            budgets: Budgets::default(),
-            tolerance: 0.0,
-            horizon: 0.25,
-            decoders: 0,
-            cache: None,
-            observer: None,
-        }
-    }
-}
-
-/// Where a streamer stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StreamProgress {
-    /// What the scheduler says.
-    pub status: Status,
-    /// Grows with every change of the bricks or of this report.
-    pub revision: u64,
-    /// Grows with every change of the bricks.
-    pub picture: u64,
-    /// Ranges asked of the source.
-    pub requests: u64,
-    /// Bytes that the source gave.
-    pub fetched: u64,
-    /// Bytes that the disk cache gave.
-    pub cached: u64,
-    /// Blocks with voxels.
-    pub bricks: usize,
-    /// Whether every wanted block of the coarsest tier has voxels: there is a whole picture.
-    pub first_picture: bool,
-    /// Whether the view shows all it can: nothing wanted is missing, under way or not decoded.
-    pub settled: bool,
-    /// Times that the file was found replaced and opened anew.
-    pub reopened: u32,
-    /// What went wrong last, if the view is not whole because of it.
-    pub error: Option<String>,
-}
 
 /// What is to be shown.
 #[derive(Clone)]
@@ -133,6 +39,7 @@ struct State {
     scheduler: Scheduler,
     pace: Pace,
     aim: Option<Aim>,
+    caps: Caps,
     layers: HashMap<(BlockId, u8), Arc<Vec<u8>>>,
     layer_bytes: u64,
     bricks: Arc<HashMap<BlockId, Arc<Brick>>>,
@@ -267,6 +174,21 @@ impl Streamer {
         self.shared.tell(&mut state);
     }
 
+    /// Fetches and shows nothing beyond `caps` from now on, and forgets voxels that do.
+    pub fn set_caps(&self, caps: Caps) {
+        let mut state = self.shared.lock();
+        if state.caps == caps {
+            return;
+        }
+        let evicted = state.set_caps(caps);
+        state.plan();
+        self.shared.tell(&mut state);
+        drop(state);
+        for id in evicted {
+            self.shared.observe(&StreamEvent::Evicted(id));
+        }
+    }
+
     /// The decoded blocks of now, and the index.
     pub fn bricks(&self) -> Bricks {
         let state = self.shared.lock();
@@ -330,11 +252,15 @@ impl Drop for Streamer {
 
 impl State {
     fn new(content: Arc<dyn Streamable>, options: &StreamOptions) -> Self {
+        let mut scheduler = scheduler(options);
+        // Nothing is shown yet that could be over them.
+        let _ = scheduler.set_caps(content.catalogue().as_ref(), options.caps);
         Self {
             content,
             opening: 0,
             reopened: None,
-            scheduler: scheduler(options),
+            scheduler,
+            caps: options.caps,
             pace: Pace::default(),
             aim: None,
             layers: HashMap::new(),
@@ -365,6 +291,18 @@ impl State {
                 stop.store(*length > WORTH_ENDING, Ordering::Relaxed);
             }
         }
+    }
+
+    fn set_caps(&mut self, caps: Caps) -> Vec<BlockId> {
+        self.caps = caps;
+        let catalogue = self.content.catalogue();
+        let evicted = self.scheduler.set_caps(catalogue.as_ref(), caps);
+        let bricks = Arc::make_mut(&mut self.bricks);
+        for id in &evicted {
+            bricks.remove(id);
+        }
+        self.progress.picture += 1;
+        evicted
     }
 
     fn report(&self) -> StreamProgress {
@@ -412,6 +350,8 @@ impl State {
         self.reopened = Some(Instant::now());
         self.aim = old.aim;
         self.closing = old.closing;
+        // Nothing of the new file is shown yet.
+        let _ = self.set_caps(old.caps);
         self.progress = old.progress;
         self.progress.reopened += 1;
         self.plan();

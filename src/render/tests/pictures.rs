@@ -1,7 +1,10 @@
 //! Whole pictures against what is known of them.
 
+use std::sync::atomic::Ordering;
+
 use super::made::{Made, balls, camera, noise};
 use super::oracle::Dense;
+use crate::Error;
 use crate::backend::cpu::CpuLevel;
 use crate::render::{
     Background, Clip, ColourPoint, Image, Light, Material, Mode, OpacityPoint, Orbit,
@@ -498,4 +501,17 @@ fn a_voxel_camera_sees_the_picture() {
             }
         }
     }
+}
+
+#[test]
+fn pictures_that_nobody_wants_any_more_end() {
+    let made = Made::new([40; 3], 4, false, balls);
+    let scene = shiny(&made, [-60.0, 50.0, 41.0], Projection::Perspective(0.9));
+    let mut renderer = Renderer::new(0);
+    let stop = renderer.stop_flag();
+    let mut draw = || renderer.render(&made.bricks(|_| Some(0)), &scene, SIZE, &exact());
+    stop.store(true, Ordering::Relaxed);
+    assert!(matches!(draw(), Err(Error::Cancelled)));
+    stop.store(false, Ordering::Relaxed);
+    assert!(draw().is_ok());
 }

@@ -86,6 +86,7 @@ impl Scheduler {
     /// A block was decoded to `bytes` of voxels; `None` if that failed: its layers are
     /// forgotten then, and not asked for again until [`Self::forgive`].
     pub fn decoded(&mut self, decode: Decode, bytes: Option<u64>) {
+        let is_over = self.is_over_caps(decode.block, decode.layers);
         let Some(block) = self.blocks.get_mut(&decode.block) else {
             return;
         };
@@ -95,11 +96,9 @@ impl Scheduler {
             self.give_up(decode.block, decode.layers);
             return;
         };
-        // A decode that a better one overtook changes nothing.
-        if block
-            .voxels
-            .is_none_or(|(layers, _)| layers < decode.layers)
-        {
+        // A decode that a better one overtook changes nothing, nor does one that was wanted before the caps.
+        let is_better = (block.voxels).is_none_or(|(layers, _)| layers < decode.layers);
+        if is_better && !is_over {
             let before = block.voxels.map_or(0, |v| v.1);
             block.voxels = Some((decode.layers, bytes));
             self.decoded = self.decoded + bytes - before;

@@ -13,6 +13,7 @@
 //! A view may want millions of blocks. A plan names the best of them, as many as memory has room for and at
 //! first some thousands; boxes of blocks that the transfer function makes clear are passed by.
 
+mod caps;
 mod hash;
 mod memory;
 mod order;
@@ -25,6 +26,7 @@ mod view;
 
 use std::sync::Arc;
 
+pub use caps::Caps;
 pub(super) use queue::gap;
 pub use queue::{Budgets, Decode, Fetch, FetchId, Item, Scheduler, Status};
 pub use view::{Camera, Projection, Seen, View};
@@ -88,6 +90,11 @@ pub trait Catalogue: Send + Sync {
     /// Bytes of a decoded voxel.
     fn voxel_bytes(&self) -> u64 {
         1
+    }
+
+    /// How many of the first layers of a block of a tier show nothing beyond `caps`; by default all of them.
+    fn layers_within(&self, _tier: u8, _caps: Caps) -> usize {
+        usize::MAX
     }
 }
 

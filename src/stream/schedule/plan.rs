@@ -183,6 +183,8 @@ pub(super) struct Planner<'a> {
     pub(super) ahead: Option<View>,
     /// Value ranges of boxes of the finest tier.
     pub(super) ranges: &'a mut Ranges,
+    /// Layers of a block that may be wanted, by tier.
+    pub(super) allowed: &'a [usize],
     /// Most blocks that a plan names; it looks at a few times as many.
     pub(super) most: usize,
     /// Bytes of layers and voxels that there is room for: what is behind them is not wanted yet.
@@ -223,7 +225,7 @@ impl Planner<'_> {
 
     /// Puts a box of blocks on the heap if it is seen and its tier has more detail than the one before.
     fn push(&self, tier: usize, lo: [u32; 3], hi: [u32; 3], nodes: &mut BinaryHeap<Node>) {
-        if (0..3).any(|a| lo[a] >= hi[a]) {
+        if (0..3).any(|a| lo[a] >= hi[a]) || self.allowed[tier] == 0 {
             return;
         }
         let (from, to) = self.bounds(tier, lo, hi);
@@ -292,7 +294,8 @@ impl Planner<'_> {
         let scale = node.seen.scale * (base as f32).exp2();
         let [lo, hi] = plan.range.unwrap_or(facts.range);
         plan.range = Some([lo.min(facts.range[0]), hi.max(facts.range[1])]);
-        let layers = layers_for(&facts, scale, self.tolerance).min(MOST_LAYERS);
+        let most = self.allowed[node.tier].min(MOST_LAYERS);
+        let layers = layers_for(&facts, scale, self.tolerance).min(most);
         let lod = facts.layers[layers - 1].lod;
         let side = self.catalogue.block_log2().saturating_sub(u32::from(lod));
         let voxels = 1u64.checked_shl(3 * side).unwrap_or(u64::MAX);

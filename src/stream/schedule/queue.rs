@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::caps::Caps;
 use super::hash::BlockMap;
 use super::memory::{Resident, Victims, bit};
 use super::order::Order;
@@ -130,6 +131,9 @@ const ATTEMPTS: u8 = 3;
 pub struct Scheduler {
     pub(super) budgets: Budgets,
     tolerance: f32,
+    pub(super) caps: Caps,
+    /// Layers of a block that may be fetched, by tier; empty before the first view.
+    pub(super) allowed: Vec<usize>,
     /// Seconds that the view is thought ahead.
     horizon: f32,
     pub(super) views: u64,
@@ -165,6 +169,8 @@ impl Scheduler {
         Self {
             budgets,
             tolerance: tolerance.max(0.0),
+            caps: Caps::default(),
+            allowed: Vec::new(),
             horizon: 0.25,
             views: 0,
             plan: BlockMap::default(),
@@ -212,6 +218,7 @@ impl Scheduler {
         let ahead = moves.then(|| view.moved(velocity.map(|v| v * self.horizon)));
         let mut most = self.reach_for(view);
         self.views += 1;
+        self.allowed = self.caps.by_tier(catalogue);
         loop {
             let plan = Planner {
                 catalogue,
@@ -219,6 +226,7 @@ impl Scheduler {
                 view,
                 ahead,
                 ranges: &mut self.ranges,
+                allowed: &self.allowed,
                 most,
                 room: [self.budgets.encoded, self.budgets.decoded],
                 tolerance: self.tolerance,

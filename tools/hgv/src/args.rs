@@ -13,6 +13,8 @@ use hgv::volume::DType;
 use crate::backend_api::{Endian, NumberType};
 use crate::render_args::RenderArgs;
 use crate::values::{self, RegionArg, Shard, SsimTarget};
+#[cfg(feature = "http")]
+use crate::view::args::ViewArgs;
 
 /// Compress, read and check very large 3-D volumes.
 #[derive(Debug, Parser)]
@@ -75,6 +77,9 @@ pub(crate) enum Command {
     /// Serve a folder of .hgv files over HTTP
     #[cfg(feature = "http")]
     Serve(ServeArgs),
+    /// Show a volume in the browser, live
+    #[cfg(feature = "http")]
+    View(Box<ViewArgs>),
     /// List what encodes and decodes can run on
     Devices(DevicesArgs),
 }

@@ -110,7 +110,11 @@ pub(crate) fn last_or(level: Option<u32>, volume: &Volume) -> u32 {
     level.unwrap_or_else(|| volume.levels().saturating_sub(1))
 }
 
-fn check_level(option: &str, what: &str, asked: u32, count: u32) -> Result<()> {
+/// Refuses a level that a file does not have.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] that says which levels there are.
+pub(crate) fn check_level(option: &str, what: &str, asked: u32, count: u32) -> Result<()> {
     if asked < count {
         return Ok(());
     }

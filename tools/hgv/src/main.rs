@@ -20,7 +20,10 @@ mod report;
 #[cfg(feature = "http")]
 mod serve;
 mod slabs;
+mod subject;
 mod values;
+#[cfg(feature = "http")]
+mod view;
 
 use std::process::ExitCode;
 

@@ -50,7 +50,22 @@ pub(crate) struct RenderArgs {
     #[command(flatten)]
     pub(crate) look: LookArgs,
     #[command(flatten)]
+    pub(crate) caps: CapArgs,
+    #[command(flatten)]
     pub(crate) raw: InputArgs,
+}
+
+/// How much of a file is fetched and shown at most.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Bounds of what is read (of .hgv files)")]
+pub(crate) struct CapArgs {
+    /// Finest level of detail that is fetched and shown; 0 is the full resolution. From level 1 on, blocks
+    /// are shown as their coarse layers have them, which belong to the lowest quality level
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) lod: u32,
+    /// Highest quality level that is fetched and shown [default: the last]
+    #[arg(long, value_name = "N")]
+    pub(crate) level: Option<u32>,
 }
 
 /// Where the camera is.

@@ -6,6 +6,9 @@
 mod analyze;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[cfg(feature = "http")]
+#[path = "cli/browser.rs"]
+mod browser;
 #[path = "cli/crash.rs"]
 mod crash;
 #[path = "cli/hashgrid.rs"]
@@ -37,3 +40,6 @@ mod stores;
 mod support;
 #[path = "cli/usage.rs"]
 mod usage;
+#[cfg(feature = "http")]
+#[path = "cli/view.rs"]
+mod view;

@@ -13,6 +13,8 @@ mod render;
 #[cfg(feature = "http")]
 mod serve;
 mod verify;
+#[cfg(feature = "http")]
+mod view;
 
 use std::time::Instant;
 
@@ -100,6 +102,8 @@ fn once(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Merge(args) => merge::run(args, context),
         #[cfg(feature = "http")]
         Command::Serve(args) => serve::run(args, context),
+        #[cfg(feature = "http")]
+        Command::View(args) => view::run(args, context),
         Command::Devices(args) => devices::run(args, context),
     }
 }

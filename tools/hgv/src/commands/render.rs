@@ -1,31 +1,25 @@
 //! `hgv render`: a volume, or the part of it that a camera sees, as a picture.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hgv::render::{
-    Background, Clip, Mode, Orbit, RenderOptions, Renderer, Scene, ToneMapping, TransferFunction,
-    dense_bricks, picture_ssim,
+    Background, Clip, Orbit, RenderOptions, Renderer, Scene, ToneMapping, TransferFunction,
+    picture_ssim,
 };
+use hgv::stream::Bricks;
 use hgv::stream::schedule::{Camera, Projection, View};
-use hgv::stream::{Bricks, StreamOptions, StreamProgress, Streamer, VolumeContent};
-use hgv::volume::Metadata;
 use hgv::{Error, Result};
 use serde::Serialize;
 
 use super::{Context, Outcome};
-use crate::input::Input;
 use crate::output::human_bytes;
 use crate::paths;
 use crate::progress::seconds;
-use crate::render_args::{BackgroundArg, CameraArgs, LookArgs, RenderArgs, TransferArg};
+use crate::render_args::{BackgroundArg, CameraArgs, CapArgs, RenderArgs};
 use crate::report;
+use crate::subject::{Content, Subject, wait};
 
-/// How often a wait looks for an interrupt.
-const TICK: Duration = Duration::from_millis(100);
-/// Most bytes of a file with a transfer function.
-const MAX_JSON: u64 = 16 << 20;
 /// How much finer than the picture the levels of detail of a comparison are chosen.
 const FINER: u32 = 64;
 /// Factor of differences that are shown.
@@ -44,21 +38,6 @@ struct Json {
     #[serde(skip_serializing_if = "Option::is_none")]
     ssim: Option<f64>,
     transfer: TransferFunction,
-}
-
-/// A volume that can be drawn.
-struct Subject {
-    extent: [u64; 3],
-    /// Distances of voxels, the least one 1.
-    spacing: [f32; 3],
-    content: Content,
-}
-
-enum Content {
-    /// Read as far as pictures need it.
-    Streamed(Box<Streamer>),
-    /// All in memory.
-    Whole(Bricks),
 }
 
 pub(crate) fn run(args: &RenderArgs, context: &Context) -> Result<Outcome> {
@@ -124,11 +103,11 @@ fn outputs(args: &RenderArgs) -> Vec<PathBuf> {
 }
 
 fn draw_all(args: &RenderArgs, context: &Context) -> Result<Json> {
-    let subject = Subject::open(&args.input, args, context)?;
-    let original = args
-        .against
-        .as_ref()
-        .map(|path| Subject::open(path, args, context));
+    let open =
+        |path: &Path, caps: &CapArgs| Subject::open(path, &args.raw, caps, args.memory, context);
+    let subject = open(&args.input, &args.caps)?;
+    let whole = CapArgs::default();
+    let original = args.against.as_ref().map(|path| open(path, &whole));
     let original = original.transpose()?;
     if let Some(original) = &original
         && original.extent != subject.extent
@@ -260,139 +239,6 @@ impl Job<'_> {
     }
 }
 
-/// Waits until a view has all, or for some seconds.
-fn wait(streamer: &Streamer, time: Option<f64>, context: &Context) -> Result<StreamProgress> {
-    let end = time.and_then(|t| Instant::now().checked_add(Duration::try_from_secs_f64(t).ok()?));
-    loop {
-        let progress = streamer.wait_until(TICK, |p| p.settled || p.error.is_some());
-        let over = end.is_some_and(|end| Instant::now() >= end);
-        let stuck = progress.error.is_some() && progress.status.fetches == 0;
-        if progress.settled || over || stuck {
-            return Ok(progress);
-        }
-        let text = format!(
-            "{} bricks, {}",
-            progress.bricks,
-            human_bytes(progress.fetched + progress.cached)
-        );
-        if context.progress.say("reading", &text).is_break() {
-            return Err(Error::Cancelled);
-        }
-    }
-}
-
-impl Subject {
-    fn open(path: &Path, args: &RenderArgs, context: &Context) -> Result<Self> {
-        let input = Input::open(path, &args.raw, None, None, context)?;
-        let source = input.source()?;
-        let (extent, spacing) = (source.extent(), spacing(source.metadata()));
-        drop(source);
-        let content = match input {
-            Input::Hgv(volume) => {
-                let content = Arc::new(VolumeContent::new(*volume));
-                let streamer =
-                    Streamer::new(move || Ok(content.clone()), stream_options(args.memory))?;
-                Content::Streamed(Box::new(streamer))
-            }
-            Input::File(file) => {
-                let _ = context.progress.say("reading", &path.display().to_string());
-                Content::Whole(dense_bricks(file.source.as_ref())?)
-            }
-        };
-        Ok(Self {
-            extent,
-            spacing,
-            content,
-        })
-    }
-
-    /// The transfer function that was asked for, or one that suits the values.
-    fn transfer(&self, look: &LookArgs, context: &Context) -> Result<TransferFunction> {
-        if let Some(TransferArg::File(path)) = &look.transfer {
-            return read_transfer(path);
-        }
-        let values = self.some_values(context)?;
-        if let Some(TransferArg::Preset(preset)) = &look.transfer {
-            let finite = values.iter().copied().filter(|v| v.is_finite());
-            let range = finite.fold([f32::INFINITY, f32::NEG_INFINITY], |[lo, hi], v| {
-                [lo.min(v), hi.max(v)]
-            });
-            return Ok(preset.transfer(range));
-        }
-        Ok(match look.mode {
-            Mode::Maximum | Mode::Mean => {
-                let finite = values.into_iter().filter(|v| v.is_finite());
-                TransferFunction::ramp(
-                    finite.fold([f32::INFINITY, f32::NEG_INFINITY], |[lo, hi], v| {
-                        [lo.min(v), hi.max(v)]
-                    }),
-                    1.0,
-                )
-            }
-            _ => TransferFunction::from_values(&values),
-        })
-    }
-
-    /// Values of all of the volume at a coarse level of detail, or of all voxels.
-    fn some_values(&self, context: &Context) -> Result<Vec<f32>> {
-        let bricks = match &self.content {
-            Content::Whole(bricks) => bricks.clone(),
-            Content::Streamed(streamer) => {
-                let camera = Orbit::default().camera(self.extent, [1.0; 3], [64, 64]);
-                streamer.look(View::new(&camera), [0.0; 3], Arc::new(|_: [f32; 2]| 1.0));
-                if let Some(error) = wait(streamer, None, context)?.error {
-                    return Err(Error::Input(format!("nothing can be shown: {error}")));
-                }
-                streamer.bricks()
-            }
-        };
-        // A few million say as much as all of them.
-        let count: usize = bricks
-            .held
-            .values()
-            .map(|b| b.voxels.len() / b.dtype.size())
-            .sum();
-        let every = count / (4 << 20) + 1;
-        let values = bricks
-            .held
-            .values()
-            .flat_map(|b| b.values().into_iter().step_by(every));
-        Ok(values.collect())
-    }
-}
-
-/// Options for a picture whose voxels take at most `memory` bytes: once as they were decoded, and once with
-/// the aprons that bricks have when they are drawn.
-fn stream_options(memory: u64) -> StreamOptions {
-    let mut options = StreamOptions::default();
-    options.budgets.decoded = memory / 5 * 2;
-    options.budgets.encoded = options.budgets.encoded.min(memory / 2);
-    options
-}
-
-/// Distances of voxels, the least one 1.
-fn spacing(metadata: &Metadata) -> [f32; 3] {
-    let least = metadata
-        .spacing
-        .iter()
-        .copied()
-        .fold(f64::INFINITY, f64::min);
-    metadata.spacing.map(|s| (s / least) as f32)
-}
-
-fn read_transfer(path: &Path) -> Result<TransferFunction> {
-    let failed = |e| Error::io(path.display().to_string(), e);
-    let size = path.metadata().map_err(failed)?.len();
-    if size > MAX_JSON {
-        return Err(Error::Input(format!(
-            "{}: {size} bytes are no transfer function",
-            path.display()
-        )));
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    serde_json::from_str(&text).map_err(|e| Error::Input(format!("{}: {e}", path.display())))
-}
-
 fn scene(
     args: &RenderArgs,
     subject: &Subject,
@@ -471,18 +317,6 @@ fn beside(left: &Picture, right: &Picture) -> Picture {
 }
 
 fn write(path: &Path, picture: &Picture, force: bool) -> Result<()> {
-    let bytes = png(picture).map_err(|e| Error::io("a picture", e.into()))?;
+    let bytes = report::picture::png_rgba(picture.size, &picture.pixels)?;
     report::write(path, &bytes, force)
-}
-
-fn png(picture: &Picture) -> std::result::Result<Vec<u8>, png::EncodingError> {
-    let mut out = Vec::new();
-    let mut encoder = png::Encoder::new(&mut out, picture.size[0], picture.size[1]);
-    encoder.set_color(png::ColorType::Rgba);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&picture.pixels)?;
-    writer.finish()?;
-    Ok(out)
 }

@@ -151,6 +151,25 @@ pub(crate) fn picture(plane: &Plane, low: f64, high: f64, colours: Colours) -> R
     png(plane.size, &pixels, colours).map_err(|e| Error::io("a picture", e.into()))
 }
 
+/// The bytes of a PNG file of red, green, blue and opacity, 8 bits sRGB, `[y][x]`.
+///
+/// # Errors
+/// [`Error::Io`] if there are not as many pixels as `size` says.
+pub(crate) fn png_rgba(size: [u32; 2], pixels: &[u8]) -> Result<Vec<u8>> {
+    let write = || {
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, size[0], size[1]);
+        encoder.set_color(png::ColorType::Rgba);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(pixels)?;
+        writer.finish()?;
+        Ok(out)
+    };
+    write().map_err(|e: png::EncodingError| Error::io("a picture", e.into()))
+}
+
 fn png(
     size: [usize; 2],
     pixels: &[u8],

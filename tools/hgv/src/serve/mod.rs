@@ -173,7 +173,7 @@ async fn connection(
 }
 
 /// Returns once the user, or the system, asks the server to end.
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     let asked = async {
         while !interrupt::requested() {
             tokio::time::sleep(POLL).await;

@@ -98,6 +98,26 @@ fn ways_to_look() {
 }
 
 #[test]
+fn coarse_pictures_need_fewer_bytes() {
+    let work = Work::new();
+    let volume = work.raw("v", [70, 66, 40], "uint8");
+    work.ok(&format!("encode {volume} -o v.hgv --levels 2"));
+    let mut fetched = Vec::new();
+    for words in ["--lod 2", "--lod 1", "--level 0", ""] {
+        let json = work.json(&format!(
+            "render v.hgv -o v.png --force --size 640x480 {words}"
+        ));
+        assert_eq!(json["complete"], true, "{words}");
+        fetched.push(number(&json, "fetched_bytes"));
+    }
+    assert!(fetched.is_sorted_by(|a, b| a < b), "{fetched:?}");
+    for (words, part) in [("--lod 9", "0 to"), ("--level 2", "0 to 1")] {
+        let error = work.refused(&format!("render v.hgv -o w.png {words}"));
+        assert!(error.contains(part), "{words}: {error}");
+    }
+}
+
+#[test]
 fn bad_words_are_refused() {
     let work = Work::new();
     let volume = work.raw("v", [20, 20, 20], "uint8");
