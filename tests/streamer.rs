@@ -400,7 +400,8 @@ fn nothing_beyond_the_caps_is_fetched_or_shown() {
         let lod =
             |b: &hgv::stream::Brick| tiers[usize::from(b.block.tier)].base_lod + u32::from(b.lod);
         let finest = bricks.held.values().map(|b| lod(b)).min();
-        let layers = bricks.held.values().map(|b| b.layers).max();
+        let fine = bricks.held.values().filter(|b| b.block.tier == 0);
+        let layers = fine.map(|b| b.layers).max();
         (finest.unwrap(), layers.unwrap())
     };
     let mut capped = options();

@@ -136,7 +136,7 @@ impl Painter {
             return [0.0; 3];
         };
         let seconds = now.duration_since(then).as_secs_f32();
-        if seconds > PAUSE || seconds < 1e-3 {
+        if !(1e-3..=PAUSE).contains(&seconds) {
             return [0.0; 3];
         }
         [0, 1, 2].map(|a| (eye[a] - old[a]) / seconds)
