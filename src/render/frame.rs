@@ -2,23 +2,18 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use rayon::prelude::*;
-
-use super::atlas::{BrickAtlas, Sight};
-use super::march::{Gathered, Look, Marcher, Ray};
+use super::atlas::{BrickAtlas, Sight, Stage};
+use super::march::{Look, Marcher, Ray};
 use super::scene::{Background, Mode};
-use super::transfer::Table;
-use super::vector::{along, unit};
-use super::{Image, Scene};
+use super::vector::along;
+use super::{Image, Scene, tiles};
 use crate::backend::cpu::CpuLevel;
 use crate::stream::Bricks;
 use crate::stream::schedule::{Camera, View};
 use crate::{Error, Result};
 
-/// Pixels along the side of what a thread draws at a time.
-const TILE: u32 = 16;
 /// Most pixels of a picture.
 const MAX_PIXELS: u64 = 1 << 28;
 
@@ -61,7 +56,7 @@ pub struct RenderStats {
 pub struct Renderer {
     atlas: BrickAtlas,
     stats: RenderStats,
-    stop: Arc<AtomicBool>,
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 /// Draws a picture of `size` pixels, width and height. For many pictures of one volume a [`Renderer`] is
@@ -88,7 +83,8 @@ impl Renderer {
         }
     }
 
-    /// While it is `true`, [`Self::render`] gives up: another thread sets it when nobody wants the picture any more.
+    /// While it is `true`, [`Self::render`] and [`Self::trace`] give up: another thread sets it when nobody
+    /// wants the picture any more.
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
@@ -114,6 +110,24 @@ impl Renderer {
         options: &RenderOptions,
     ) -> Result<Image> {
         check(scene, size, options)?;
+        let stage = self.stage(bricks, scene, size, scene.sees_aside());
+        let view = View::new(&Camera {
+            pixels: size,
+            ..scene.camera
+        });
+        let look = Look::new(scene, &view, options.cutoff);
+        let marcher = Marcher::new(&stage, &look, scene, options);
+        draw(&marcher, &view, scene, size, &self.stop)
+    }
+
+    /// Makes ready what a scene shows; `aside` also what is not in the picture.
+    pub(super) fn stage(
+        &mut self,
+        bricks: &Bricks,
+        scene: &Scene,
+        size: [u32; 2],
+        aside: bool,
+    ) -> Stage {
         let opacity = scene.opacity();
         let voxel_view = View::new(&Camera {
             pixels: size,
@@ -124,7 +138,7 @@ impl Renderer {
         let stage = self.atlas.stage(
             bricks,
             Sight {
-                view: is_exact.then_some(&voxel_view),
+                view: (is_exact && !aside).then_some(&voxel_view),
                 bound: &*opacity,
                 bound_name: name(scene),
             },
@@ -134,26 +148,9 @@ impl Renderer {
             made: stage.made,
             bytes: self.atlas.bytes(),
         };
-        let view = View::new(&Camera {
-            pixels: size,
-            ..scene.camera
-        });
-        let least = scene.spacing.iter().copied().fold(f32::INFINITY, f32::min);
-        let look = look(scene, &view, options);
-        let marcher = Marcher {
-            stage: &stage,
-            look: &look,
-            clip: &scene.clip,
-            step: f64::from(options.step * least),
-            spacing: scene.spacing,
-            level: options.level,
-        };
-        draw(&marcher, &view, scene, size, &self.stop)
+        stage
     }
 }
-
-/// Place of the first pixel of a tile, and its pixels, row by row.
-type Tile = (u32, u32, Vec<[f32; 4]>);
 
 fn draw(
     marcher: &Marcher<'_>,
@@ -162,38 +159,18 @@ fn draw(
     size: [u32; 2],
     stop: &AtomicBool,
 ) -> Result<Image> {
-    let [width, height] = size;
-    let across = width.div_ceil(TILE);
-    let tiles: Option<Vec<Tile>> = (0..across * height.div_ceil(TILE))
-        .into_par_iter()
-        .map(|tile| {
-            if stop.load(Ordering::Relaxed) {
-                return None;
-            }
-            let (x0, y0) = (tile % across * TILE, tile / across * TILE);
-            let mut out = Vec::with_capacity((TILE * TILE) as usize);
-            for y in y0..(y0 + TILE).min(height) {
-                for x in x0..(x0 + TILE).min(width) {
-                    let at = [x as f32 + 0.5, y as f32 + 0.5];
-                    let gathered = marcher.gather(&ray(view, scene, at));
-                    out.push(over(scene.background, at[1] / height as f32, gathered));
-                }
-            }
-            Some((x0, y0, out))
-        })
-        .collect();
-    let mut pixels = vec![[0.0; 4]; width as usize * height as usize];
-    for (x0, y0, tile) in tiles.ok_or(Error::Cancelled)? {
-        let wide = (width - x0).min(TILE) as usize;
-        for (y, row) in (y0 as usize..).zip(tile.chunks(wide)) {
-            let first = y * width as usize + x0 as usize;
-            pixels[first..first + wide].copy_from_slice(row);
-        }
-    }
+    let mut pixels = vec![[0.0; 4]; size[0] as usize * size[1] as usize];
+    let pixel = |x: u32, y: u32| {
+        let at = [x as f32 + 0.5, y as f32 + 0.5];
+        let gathered = marcher.gather(&ray(view, scene, at));
+        let height = at[1] / size[1] as f32;
+        over(scene.background, height, gathered.rgb, gathered.left)
+    };
+    tiles::draw(size, stop, &mut pixels, pixel, |old, new| *old = new)?;
     Ok(Image { size, pixels })
 }
 
-fn ray(view: &View, scene: &Scene, at: [f32; 2]) -> Ray {
+pub(super) fn ray(view: &View, scene: &Scene, at: [f32; 2]) -> Ray {
     let (from, direction) = view.ray(at[0], at[1]);
     let spacing = scene.spacing.map(f64::from);
     Ray {
@@ -204,44 +181,21 @@ fn ray(view: &View, scene: &Scene, at: [f32; 2]) -> Ray {
     }
 }
 
-/// A pixel: what a ray gathered, over the background at a part of the height of the picture.
-fn over(background: Background, height: f32, gathered: Gathered) -> [f32; 4] {
+/// A pixel: light that was gathered over the background at a part of the height of the picture, of which the
+/// part `left` comes through.
+pub(super) fn over(background: Background, height: f32, rgb: [f32; 3], left: f32) -> [f32; 4] {
     let behind = match background {
         Background::Transparent => {
-            let [r, g, b] = gathered.rgb;
-            return [r, g, b, 1.0 - gathered.left];
+            let [r, g, b] = rgb;
+            return [r, g, b, 1.0 - left];
         }
         Background::Colour(colour) => colour,
         Background::Gradient(top, bottom) => {
             [0, 1, 2].map(|c| top[c] + height * (bottom[c] - top[c]))
         }
     };
-    let [r, g, b] = along(gathered.rgb, gathered.left, behind);
+    let [r, g, b] = along(rgb, left, behind);
     [r, g, b, 1.0]
-}
-
-fn look(scene: &Scene, view: &View, options: &RenderOptions) -> Look {
-    let light = &scene.light;
-    let direction = if light.follows_camera {
-        let [right, up, forward] = view.axes();
-        let d = light.direction;
-        [0, 1, 2].map(|a| d[0] * right[a] + d[1] * up[a] + d[2] * forward[a])
-    } else {
-        light.direction
-    };
-    let [lo, hi] = scene.transfer.span();
-    Look {
-        mode: scene.mode,
-        table: Table::new(&scene.transfer),
-        material: scene.material,
-        surface: match scene.mode {
-            Mode::Surface(_) => 0.0,
-            _ => scene.material.surface.max(0.0) * (hi - lo),
-        },
-        to_light: unit(direction).map(|c| -c),
-        light: light.colour,
-        cutoff: options.cutoff,
-    }
 }
 
 /// Names the opacities of a scene.
@@ -258,7 +212,7 @@ fn name(scene: &Scene) -> u64 {
     hash.finish()
 }
 
-fn check(scene: &Scene, size: [u32; 2], options: &RenderOptions) -> Result<()> {
+pub(super) fn check(scene: &Scene, size: [u32; 2], options: &RenderOptions) -> Result<()> {
     let pixels = u64::from(size[0]) * u64::from(size[1]);
     if pixels == 0 || pixels > MAX_PIXELS {
         return Err(Error::argument(format!(
@@ -273,18 +227,5 @@ fn check(scene: &Scene, size: [u32; 2], options: &RenderOptions) -> Result<()> {
             options.cutoff
         )));
     }
-    if !scene.spacing.iter().all(|&s| s.is_finite() && s > 0.0) {
-        return Err(Error::argument(format!(
-            "voxels at distances {:?}; they must be positive numbers",
-            scene.spacing
-        )));
-    }
-    let camera = &scene.camera;
-    let numbers = [camera.eye, camera.forward, camera.up];
-    if !numbers.as_flattened().iter().all(|c| c.is_finite()) {
-        return Err(Error::argument(
-            "the camera has a place or direction that is not a number",
-        ));
-    }
-    Ok(())
+    scene.check()
 }

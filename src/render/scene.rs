@@ -4,40 +4,39 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::TransferFunction;
+use super::light::{MAX_LIGHTS, is_light};
 use super::vector::dot;
+use super::{Environment, Light, TransferFunction};
 use crate::stream::schedule::{Camera, OpacityBound, Projection, View};
+use crate::{Error, Result};
 
-/// A light from far away.
+/// How what is seen answers light. As JSON what is missing is as in the default.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Light {
-    /// Where its light goes, x, y, z; need not have length 1. With `follows_camera` right, up and forward of
-    /// the camera.
-    pub direction: [f32; 3],
-    /// Whether it moves with the camera.
-    pub follows_camera: bool,
-    /// Red, green, blue; 1 lights a white surface that faces it to white.
-    pub colour: [f32; 3],
-}
-
-/// How what is seen answers light.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Material {
-    /// Part of the colour that is seen without any light.
+    /// Part of the environment's light that counts.
     pub ambient: f32,
-    /// Part of light that is scattered to all sides by surfaces.
+    /// Part of the lights that is scattered.
     pub diffuse: f32,
-    /// Part of light that surfaces mirror.
+    /// Part of light that surfaces mirror; with `roughness` where they face it, and more at an angle.
     pub specular: f32,
-    /// How sharp a highlight is: exponent of Blinn and Phong, 1 or more.
+    /// How sharp a highlight is: exponent of Blinn and Phong, 1 or more. Counts without `roughness`.
     pub shininess: f32,
+    /// Roughness of surfaces, 0 (a mirror) to 1: highlights are those of microfacets (GGX).
+    pub roughness: Option<f32>,
     /// Where values change by this part of the transfer function's span from one voxel to the next, light
     /// counts half as on a surface; less where they change less, as there is no surface then.
     pub surface: f32,
+    /// Mean cosine of the angles by which light is scattered where there is no surface, -1..1: 0 to all
+    /// sides alike, over 0 forward (Henyey and Greenstein).
+    pub anisotropy: f32,
+    /// Part of their colour by which values glow.
+    pub emission: f32,
 }
 
 /// What is seen where the volume is not.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Background {
     /// Nothing: the image keeps its opacity.
     Transparent,
@@ -64,12 +63,23 @@ pub enum Mode {
 
 /// What is cut away.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Clip {
     /// Lower and upper corner of a box outside of which nothing is shown, in units of the camera.
     pub within: Option<[[f32; 3]; 2]>,
     /// Planes: a place `p` is shown where `dot(plane[..3], p) + plane[3] >= 0` for all of them, in units of
     /// the camera.
     pub planes: Vec<[f32; 4]>,
+}
+
+/// Light of the environment is missing where matter is near.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AmbientOcclusion {
+    /// Part of the light that can be missing, 0..=1.
+    pub strength: f32,
+    /// How far away matter counts, in units of the camera, over 0; the nearer the more.
+    pub radius: f32,
 }
 
 /// What is to be shown, and how.
@@ -87,21 +97,26 @@ pub struct Scene {
     pub mode: Mode,
     /// What is cut away.
     pub clip: Clip,
-    /// The light.
-    pub light: Light,
+    /// The lights, at most [`MAX_LIGHTS`](super::MAX_LIGHTS).
+    pub lights: Vec<Light>,
+    /// Light from all sides.
+    pub environment: Environment,
+    /// Whether the lights are dimmed by what they come through. Blocks outside of the picture throw shadows
+    /// too, as far as they are there. Path tracing always does.
+    pub shadows: bool,
+    /// Whether the light of the environment is dimmed by what is near. Path tracing always does.
+    pub ambient_occlusion: Option<AmbientOcclusion>,
     /// How what is seen answers light.
     pub material: Material,
     /// What is seen where the volume is not.
     pub background: Background,
 }
 
-impl Default for Light {
-    /// From over the left shoulder.
+impl Default for AmbientOcclusion {
     fn default() -> Self {
         Self {
-            direction: [0.5, -0.7, 1.0],
-            follows_camera: true,
-            colour: [1.0; 3],
+            strength: 1.0,
+            radius: 16.0,
         }
     }
 }
@@ -113,7 +128,10 @@ impl Default for Material {
             diffuse: 0.75,
             specular: 0.2,
             shininess: 24.0,
+            roughness: None,
             surface: 0.01,
+            anisotropy: 0.0,
+            emission: 0.0,
         }
     }
 }
@@ -125,8 +143,29 @@ impl Material {
         diffuse: 0.0,
         specular: 0.0,
         shininess: 1.0,
+        roughness: None,
         surface: 0.01,
+        anisotropy: 0.0,
+        emission: 0.0,
     };
+}
+
+impl Material {
+    fn check(&self) -> Result<()> {
+        let parts = [self.ambient, self.diffuse, self.emission];
+        let fits = is_light(parts)
+            && (0.0..=1.0).contains(&self.specular)
+            && (0.0..=1e6).contains(&self.shininess)
+            && self.roughness.is_none_or(|r| (0.0..=1.0).contains(&r))
+            && self.surface.is_finite()
+            && self.anisotropy.abs() < 1.0;
+        if fits {
+            return Ok(());
+        }
+        Err(Error::argument(format!(
+            "{self:?}: parts of light are 0 or more, specular and roughness 0 to 1, shininess 0 to a million, anisotropy between -1 and 1"
+        )))
+    }
 }
 
 impl Scene {
@@ -138,10 +177,52 @@ impl Scene {
             transfer,
             mode: Mode::default(),
             clip: Clip::default(),
-            light: Light::default(),
+            lights: vec![Light::default()],
+            environment: Environment::default(),
+            shadows: false,
+            ambient_occlusion: None,
             material: Material::default(),
             background: Background::Colour([0.0; 3]),
         }
+    }
+
+    /// Whether all numbers make sense.
+    pub(super) fn check(&self) -> Result<()> {
+        if !self.spacing.iter().all(|&s| s.is_finite() && s > 0.0) {
+            return Err(Error::argument(format!(
+                "voxels at distances {:?}; they must be positive numbers",
+                self.spacing
+            )));
+        }
+        let camera = &self.camera;
+        let numbers = [camera.eye, camera.forward, camera.up];
+        if !numbers.as_flattened().iter().all(|c| c.is_finite()) {
+            return Err(Error::argument(
+                "the camera has a place or direction that is not a number",
+            ));
+        }
+        if self.lights.len() > MAX_LIGHTS {
+            return Err(Error::argument(format!(
+                "{} lights; a scene has at most {MAX_LIGHTS}",
+                self.lights.len()
+            )));
+        }
+        self.lights.iter().try_for_each(Light::check)?;
+        self.environment.check()?;
+        self.material.check()?;
+        if let Some(AmbientOcclusion { strength, radius }) = self.ambient_occlusion
+            && !((0.0..=1.0).contains(&strength) && radius.is_finite() && radius > 0.0)
+        {
+            return Err(Error::argument(format!(
+                "ambient occlusion of strength {strength} and radius {radius}; strengths are 0 to 1 and radii over 0"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether what is not in the picture changes it.
+    pub(super) fn sees_aside(&self) -> bool {
+        self.shadows || self.ambient_occlusion.is_some()
     }
 
     /// What may be seen of values: the most opacity that the scene gives to a range, as a scheduler takes it.

@@ -129,6 +129,16 @@ impl AnyGrid {
         with_grid!(self, g => g.sample(u))
     }
 
+    /// Cells along x, y, z.
+    pub(in crate::render) fn cells(&self) -> [usize; 3] {
+        with_grid!(self, g => g.cells)
+    }
+
+    /// Smallest and largest value of each cell, `[z][y][x]`.
+    pub(in crate::render) fn ranges(&self) -> &[[f32; 2]] {
+        with_grid!(self, g => &g.ranges)
+    }
+
     pub(super) fn seen(&self, bound: &dyn OpacityBound) -> Vec<bool> {
         with_grid!(self, g => g.seen(bound))
     }

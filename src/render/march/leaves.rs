@@ -6,12 +6,15 @@
 //! what is transparent changes no sample.
 
 use super::cells::Cells;
+use super::eye::EyeRay;
 use super::look::{Gathered, Look};
-use super::run::Run;
-use crate::backend::cpu::{CpuLevel, with_floats};
+use super::run::Samples;
+use super::secondary::directions;
+use crate::backend::cpu::CpuLevel;
+use crate::render::RenderOptions;
 use crate::render::atlas::grid::{AnyGrid, with_grid};
-use crate::render::atlas::{Shown, Stage};
-use crate::render::scene::Clip;
+use crate::render::atlas::{Shown, Stage, Stored};
+use crate::render::scene::{AmbientOcclusion, Clip, Scene};
 
 /// A ray in voxels of the full resolution: the middle of voxel `i` is at `i`.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +27,7 @@ pub(in crate::render) struct Ray {
 }
 
 impl Ray {
-    fn at(&self, t: f64) -> [f64; 3] {
+    pub(in crate::render) fn at(&self, t: f64) -> [f64; 3] {
         [0, 1, 2].map(|a| self.from[a] + t * self.along[a])
     }
 
@@ -45,6 +48,16 @@ impl Ray {
     }
 }
 
+/// What is made of the samples that a ray meets.
+pub(super) trait Gather {
+    /// Whether nothing more can matter.
+    fn is_over(&self) -> bool;
+    /// Length of an interval in units of length, where voxels have a level of detail.
+    fn length(&self, lod: u32) -> f64;
+    /// Takes samples of one block in their order. Returns the first one that it has not taken yet.
+    fn take<T: Stored>(&mut self, samples: &Samples<'_, T>) -> u32;
+}
+
 /// Sends rays through what is shown.
 pub(in crate::render) struct Marcher<'a> {
     pub(in crate::render) stage: &'a Stage,
@@ -55,29 +68,74 @@ pub(in crate::render) struct Marcher<'a> {
     /// Distance of voxels along x, y, z in units of length.
     pub(in crate::render) spacing: [f32; 3],
     pub(in crate::render) level: CpuLevel,
+    /// Whether lamps are dimmed by what is in the way.
+    pub(in crate::render) shadows: bool,
+    pub(in crate::render) occlusion: Option<AmbientOcclusion>,
+    /// Directions in which is looked for what is near.
+    pub(super) around: Vec<[f32; 3]>,
 }
 
-impl Marcher<'_> {
+impl<'a> Marcher<'a> {
+    pub(in crate::render) fn new(
+        stage: &'a Stage,
+        look: &'a Look,
+        scene: &'a Scene,
+        options: &RenderOptions,
+    ) -> Self {
+        let least = scene.spacing.iter().copied().fold(f32::INFINITY, f32::min);
+        Self {
+            stage,
+            look,
+            clip: &scene.clip,
+            step: f64::from(options.step * least),
+            spacing: scene.spacing,
+            level: options.level,
+            shadows: scene.shadows,
+            occlusion: scene.ambient_occlusion,
+            around: directions(),
+        }
+    }
+
     /// What a ray gathers.
     pub(in crate::render) fn gather(&self, ray: &Ray) -> Gathered {
-        let mut gathered = Gathered::default();
-        let tree = &self.stage.tree;
-        let end = tree.extent.map(|e| e as f64 - 0.5);
-        let [enter, leave] = self.cut(ray, ray.crosses([-0.5; 3], end));
-        let unit = (1u64 << tree.unit_log2) as f64;
+        let mut eye = EyeRay::new(self, ray);
+        self.walk(ray, self.span(ray), &mut eye);
+        self.look.finish(eye.end())
+    }
+
+    /// Where a ray enters and leaves what is shown of the volume.
+    pub(in crate::render) fn span(&self, ray: &Ray) -> [f64; 2] {
+        let end = self.stage.tree.extent.map(|e| e as f64 - 0.5);
+        self.cut(ray, ray.crosses([-0.5; 3], end))
+    }
+
+    /// Takes a ray from one place to another, block by block.
+    pub(super) fn walk(&self, ray: &Ray, [enter, leave]: [f64; 2], to: &mut impl Gather) {
+        let unit = (1u64 << self.stage.tree.unit_log2) as f64;
         let nudge = 1e-7 * unit.max(leave.abs().min(1e12));
         // Start of the next interval, and how far the leaves have been looked at.
         let (mut t, mut seen_to) = (enter, enter);
-        while seen_to < leave && gathered.left > self.look.cutoff {
-            let place = ray.at(seen_to + nudge);
-            let block = [0, 1, 2].map(|a| (place[a].min(end[a]).max(0.0) / unit) as u32);
-            let leaf = tree.leaf(block);
-            let exit = exit(ray, block, leaf.level, unit).min(leave);
-            let shown = leaf.slot().map(|s| &self.stage.shown[s]);
-            t = self.cross(ray, [t, exit, leave], shown, &mut gathered);
+        while seen_to < leave && !to.is_over() {
+            let (slot, exit) = self.leaf(ray, seen_to + nudge);
+            let exit = exit.min(leave);
+            let shown = slot.map(|s| &self.stage.shown[s]);
+            t = self.cross(ray, [t, exit, leave], shown, to);
             seen_to = exit.max(seen_to + nudge);
         }
-        self.look.finish(gathered)
+    }
+
+    /// The slot that is shown at a place of a ray, and where the ray leaves it.
+    #[inline]
+    pub(in crate::render) fn leaf(&self, ray: &Ray, t: f64) -> (Option<usize>, f64) {
+        let tree = &self.stage.tree;
+        let unit = (1u64 << tree.unit_log2) as f64;
+        let place = ray.at(t);
+        let block = [0, 1, 2].map(|a| {
+            let end = tree.extent[a] as f64 - 0.5;
+            (place[a].min(end).max(0.0) / unit) as u32
+        });
+        let leaf = tree.leaf(block);
+        (leaf.slot(), exit(ray, block, leaf.level, unit))
     }
 
     /// What clipping leaves of a way.
@@ -113,10 +171,10 @@ impl Marcher<'_> {
         ray: &Ray,
         [t, exit, leave]: [f64; 3],
         shown: Option<&Shown>,
-        gathered: &mut Gathered,
+        to: &mut impl Gather,
     ) -> f64 {
         let lod = shown.map_or(0, |s| s.lod);
-        let length = self.step * (1u64 << lod) as f64;
+        let length = to.length(lod);
         let whole = ((leave - t) / length + 1e-6).floor();
         let inside = ((exit - t) / length - 0.5).ceil();
         let is_last = exit >= leave || inside > whole;
@@ -140,10 +198,10 @@ impl Marcher<'_> {
             lod,
         };
         if count > 0.0 {
-            self.intervals(ray, &block, [t, length], count as u32, gathered);
+            self.intervals(ray, &block, [t, length], count as u32, to);
         }
         if rest > 1e-6 * length {
-            self.intervals(ray, &block, [next, rest], 1, gathered);
+            self.intervals(ray, &block, [next, rest], 1, to);
         }
         end
     }
@@ -155,7 +213,7 @@ impl Marcher<'_> {
         block: &Crossed<'_>,
         [start, length]: [f64; 2],
         count: u32,
-        gathered: &mut Gathered,
+        to: &mut impl Gather,
     ) {
         let scale = 1.0 / (1u64 << block.lod) as f64;
         let middle = ray.at(start + 0.5 * length);
@@ -165,22 +223,19 @@ impl Marcher<'_> {
         with_grid!(block.grid, grid => {
             let mut cells = Cells::new(grid.cells, block.seen, from, step);
             let mut at = 0;
-            while at < count && gathered.left > self.look.cutoff {
-                let samples = cells.next_seen(at, count);
-                at = samples.end;
-                if samples.is_empty() {
-                    continue;
+            while at < count && !to.is_over() {
+                let range = cells.next_seen(at, count);
+                if range.is_empty() {
+                    break;
                 }
-                with_floats(self.level, Run {
+                at = to.take(&Samples {
                     grid,
                     from,
                     step,
-                    samples,
+                    range,
+                    start,
                     length: length as f32,
                     per_length,
-                    direction: ray.direction,
-                    look: self.look,
-                    gathered,
                 });
             }
         });

@@ -1,10 +1,14 @@
 //! What values look like, and what a ray has seen of them.
 
+use super::lamp::{Lamp, lamps};
 use super::sample::LANES;
+use crate::render::Environment;
 use crate::render::atlas::grid::mix;
-use crate::render::scene::{Material, Mode};
+use crate::render::scatter::{self, Facets, mirrored};
+use crate::render::scene::{Material, Mode, Scene};
 use crate::render::transfer::{STEPS, Table};
 use crate::render::vector::{along, dot, unit};
+use crate::stream::schedule::View;
 
 /// What a ray has gathered so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,28 +42,63 @@ pub(in crate::render) struct Look {
     pub(in crate::render) material: Material,
     /// Gradient at which light counts half as on a surface, for a unit of length.
     pub(in crate::render) surface: f32,
-    /// Direction to the light, of length 1 or 0.
-    pub(in crate::render) to_light: [f32; 3],
-    pub(in crate::render) light: [f32; 3],
+    pub(in crate::render) lamps: Vec<Lamp>,
+    pub(in crate::render) environment: Environment,
     /// Rays end where less light than this comes through.
     pub(in crate::render) cutoff: f32,
 }
 
+/// A sample that is seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    pub(super) colour: [f32; 3],
+    /// For a unit of length.
+    pub(super) gradient: [f32; 3],
+    /// In which it is seen, of length 1.
+    pub(super) direction: [f32; 3],
+    /// Where it is in units of length.
+    pub(super) place: [f32; 3],
+}
+
+/// Where light comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The sample itself.
+    Glow,
+    Environment,
+    /// One of the lamps.
+    Lamp(usize),
+}
+
 impl Look {
-    /// Colour of a sample with a gradient, seen in a direction.
+    pub(in crate::render) fn new(scene: &Scene, view: &View, cutoff: f32) -> Self {
+        let [lo, hi] = scene.transfer.span();
+        Self {
+            mode: scene.mode,
+            table: Table::new(&scene.transfer),
+            material: scene.material,
+            surface: match scene.mode {
+                Mode::Surface(_) => 0.0,
+                _ => scene.material.surface.max(0.0) * (hi - lo),
+            },
+            lamps: lamps(&scene.lights, view, scene.camera.eye),
+            environment: scene.environment,
+            cutoff,
+        }
+    }
+
+    /// Normal of what has a gradient, turned to the eye, and how much of a surface it is, 0..=1.
     #[inline(always)]
-    pub(super) fn shade(
+    pub(in crate::render) fn normal(
         &self,
-        colour: [f32; 3],
         gradient: [f32; 3],
         direction: [f32; 3],
-    ) -> [f32; 3] {
-        let m = &self.material;
+    ) -> ([f32; 3], f32) {
         let size = dot(gradient, gradient).sqrt();
         let surface = size / (size + self.surface);
         // Not a number where the gradient is 0 and any gradient is a surface.
         if surface.is_nan() || surface <= 0.0 {
-            return colour.map(|c| c * (m.ambient + m.diffuse));
+            return ([0.0; 3], 0.0);
         }
         // Both sides of a surface are lit: turn the normal to the eye.
         let turn = if dot(gradient, direction) > 0.0 {
@@ -67,14 +106,79 @@ impl Look {
         } else {
             1.0
         };
-        let normal = gradient.map(|g| g * turn / size);
-        let facing = dot(normal, self.to_light).max(0.0);
-        let half = unit(along(self.to_light, -1.0, direction));
-        let glint = m.specular * surface * dot(normal, half).max(0.0).powf(m.shininess);
-        // Where there is no surface, light comes from all sides.
-        let diffuse = m.diffuse * mix(1.0, facing, surface);
-        let shine = if facing > 0.0 { glint } else { 0.0 };
-        [0, 1, 2].map(|c| colour[c] * (m.ambient + diffuse * self.light[c]) + shine * self.light[c])
+        (gradient.map(|g| g * turn / size), surface)
+    }
+
+    /// Tells what light a sample sends to the eye, by the source. Returns its normal, the shorter the less of
+    /// a surface it is.
+    #[inline(always)]
+    pub(super) fn light(&self, sample: &Sample, mut add: impl FnMut(Source, [f32; 3])) -> [f32; 3] {
+        let m = &self.material;
+        let colour = sample.colour;
+        let (normal, surface) = self.normal(sample.gradient, sample.direction);
+        let part = normal.map(|c| c * surface);
+        if m.emission > 0.0 {
+            add(Source::Glow, colour.map(|c| c * m.emission));
+        }
+        let sky = self.environment.scattered(part);
+        add(
+            Source::Environment,
+            [0, 1, 2].map(|c| colour[c] * m.ambient * sky[c]),
+        );
+        for (index, lamp) in self.lamps.iter().enumerate() {
+            let lit = lamp.at(sample.place);
+            let facing = dot(normal, lit.to_light).max(0.0);
+            // Where there is no surface, light is scattered from all sides.
+            let all_around = self.phase(dot(lit.to_light, sample.direction));
+            let diffuse = m.diffuse * mix(all_around, facing, surface);
+            let shine = if facing > 0.0 && m.specular > 0.0 {
+                surface * self.highlight(normal, lit.to_light, sample.direction, facing)
+            } else {
+                0.0
+            };
+            let light = [0, 1, 2].map(|c| (colour[c] * diffuse + shine) * lit.colour[c]);
+            add(Source::Lamp(index), light);
+        }
+        part
+    }
+
+    /// All the light that a sample sends to the eye.
+    #[inline(always)]
+    pub(super) fn shade(&self, sample: &Sample) -> [f32; 3] {
+        let mut sum = [0.0; 3];
+        self.light(sample, |_, light| sum = along(sum, 1.0, light));
+        sum
+    }
+
+    /// How much more light goes by an angle than if it went to all sides alike.
+    #[inline(always)]
+    fn phase(&self, cos: f32) -> f32 {
+        let g = self.material.anisotropy;
+        if g == 0.0 {
+            1.0
+        } else {
+            4.0 * std::f32::consts::PI * scatter::phase(g, cos)
+        }
+    }
+
+    /// What a surface mirrors of a lamp to the eye.
+    #[inline(always)]
+    pub(in crate::render) fn highlight(
+        &self,
+        normal: [f32; 3],
+        to_light: [f32; 3],
+        direction: [f32; 3],
+        facing: f32,
+    ) -> f32 {
+        let m = &self.material;
+        let half = unit(along(to_light, -1.0, direction));
+        let cos = dot(normal, half).max(0.0);
+        let Some(roughness) = m.roughness else {
+            return m.specular * cos.powf(m.shininess);
+        };
+        let eye = -dot(normal, direction);
+        let facets = Facets::new(roughness);
+        mirrored(m.specular, dot(half, to_light)) * facets.highlight(cos, facing, eye)
     }
 
     /// Colour of a value.
@@ -102,7 +206,7 @@ impl Look {
     }
 }
 
-/// Entries of the table that values have, and what part of the light samples stop.
+/// Entries of the table that values have, and the optical depths of samples.
 #[inline(always)]
 pub(super) fn classify(
     table: &Table,
@@ -121,12 +225,12 @@ pub(super) fn classify(
         let extinction = mix(a, b, u - at as f32);
         optical[l] = if v.is_nan() { 0.0 } else { extinction * length };
     }
-    (entries, stopped(&optical))
+    (entries, optical)
 }
 
 /// `1 - exp(-x)` for `x >= 0`, exact to 2^-23 and for small `x` relative to it.
 #[inline(always)]
-fn stopped(optical: &[f32; LANES]) -> [f32; LANES] {
+pub(super) fn stopped(optical: &[f32; LANES]) -> [f32; LANES] {
     // Adding this leaves the nearest integer in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let mut out = [0.0; LANES];

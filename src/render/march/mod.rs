@@ -1,10 +1,14 @@
 //! From rays to light: which blocks a ray crosses, and what it gathers in them.
 
 mod cells;
+mod eye;
+mod lamp;
 mod leaves;
 mod look;
 mod run;
 mod sample;
+mod secondary;
 
 pub(super) use leaves::{Marcher, Ray};
-pub(super) use look::{Gathered, Look};
+pub(super) use look::Look;
+pub(super) use sample::{gradient, places};

@@ -7,7 +7,7 @@ use crate::render::atlas::grid::{Grid, mix};
 pub(super) const LANES: usize = 8;
 
 /// Where samples lie in a grid.
-pub(super) struct Places {
+pub(in crate::render) struct Places {
     /// Index of the voxel before each sample.
     index: [u32; LANES],
     /// Way from there to the next voxels, 0..=1, by axis.
@@ -16,7 +16,12 @@ pub(super) struct Places {
 
 /// Places of samples from `sample` on, each `step` from the one before; held inside the grid.
 #[inline(always)]
-pub(super) fn places<T>(grid: &Grid<T>, from: [f32; 3], step: [f32; 3], sample: f32) -> Places {
+pub(in crate::render) fn places<T>(
+    grid: &Grid<T>,
+    from: [f32; 3],
+    step: [f32; 3],
+    sample: f32,
+) -> Places {
     let dims = grid.dims;
     let mut index = [0u32; LANES];
     let mut part = [[0.0; LANES]; 3];
@@ -64,7 +69,7 @@ pub(super) fn values<T: Stored>(grid: &Grid<T>, places: &Places) -> [f32; LANES]
 
 /// Gradient at a sample for a unit of length: central differences at the voxels around, interpolated.
 #[inline(always)]
-pub(super) fn gradient<T: Stored>(
+pub(in crate::render) fn gradient<T: Stored>(
     grid: &Grid<T>,
     places: &Places,
     lane: usize,

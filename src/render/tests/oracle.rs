@@ -1,7 +1,7 @@
 //! Ray marching through a dense array, one sample after the other, in double precision and with the transfer
 //! function itself. Written apart from the renderer: what both agree on is what the module says.
 
-use crate::render::{Material, Scene};
+use crate::render::{Light, Material, Scene};
 use crate::stream::schedule::View;
 
 type V = [f64; 3];
@@ -111,11 +111,21 @@ fn shade(scene: &Scene, view: &View, colour: V, gradient: V, direction: V) -> V 
         specular,
         shininess,
         surface,
+        ..
     } = scene.material;
     let [right, up, forward] = view.axes();
-    let d = scene.light.direction;
+    let [
+        Light::Directional {
+            direction: d,
+            colour: light,
+            follows_camera,
+        },
+    ] = scene.lights[..]
+    else {
+        return [f64::NAN; 3];
+    };
     let to_light = unit([0, 1, 2].map(|a| {
-        let towards = if scene.light.follows_camera {
+        let towards = if follows_camera {
             d[0] * right[a] + d[1] * up[a] + d[2] * forward[a]
         } else {
             d[a]
@@ -143,6 +153,6 @@ fn shade(scene: &Scene, view: &View, colour: V, gradient: V, direction: V) -> V 
         0.0
     };
     let scattered = f64::from(diffuse) * (1.0 + part * (facing - 1.0));
-    let light = scene.light.colour.map(f64::from);
+    let light = light.map(f64::from);
     [0, 1, 2].map(|c| colour[c] * (f64::from(ambient) + scattered * light[c]) + shine * light[c])
 }

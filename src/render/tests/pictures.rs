@@ -16,7 +16,7 @@ use crate::volume::DType;
 
 const SIZE: [u32; 2] = [40, 32];
 
-fn function(opacity: &[(f32, f32)], colour: &[(f32, [f32; 3])]) -> TransferFunction {
+pub(super) fn function(opacity: &[(f32, f32)], colour: &[(f32, [f32; 3])]) -> TransferFunction {
     let opacity = opacity
         .iter()
         .map(|&(value, opacity)| OpacityPoint { value, opacity });
@@ -26,26 +26,37 @@ fn function(opacity: &[(f32, f32)], colour: &[(f32, [f32; 3])]) -> TransferFunct
     TransferFunction::new(opacity.collect(), colour.collect()).unwrap()
 }
 
-fn white(opacity: &[(f32, f32)]) -> TransferFunction {
+pub(super) fn white(opacity: &[(f32, f32)]) -> TransferFunction {
     function(opacity, &[(0.0, [1.0; 3])])
 }
 
-fn exact() -> RenderOptions {
+pub(super) fn exact() -> RenderOptions {
     RenderOptions {
         cutoff: 0.0,
         ..RenderOptions::default()
     }
 }
 
-fn flat(made: &Made, from: [f32; 3], projection: Projection, transfer: TransferFunction) -> Scene {
+pub(super) fn flat(
+    made: &Made,
+    from: [f32; 3],
+    projection: Projection,
+    transfer: TransferFunction,
+) -> Scene {
     Scene {
         material: Material::FLAT,
         background: Background::Transparent,
-        light: Light {
-            colour: [0.0; 3],
-            ..Light::default()
-        },
+        lights: Vec::new(),
         ..Scene::new(camera(made.extent, from, projection), transfer)
+    }
+}
+
+/// White light in a direction of the camera.
+pub(super) fn ahead(direction: [f32; 3]) -> Light {
+    Light::Directional {
+        direction,
+        colour: [1.0; 3],
+        follows_camera: true,
     }
 }
 
@@ -132,7 +143,7 @@ fn a_ramp_is_integrated() {
 }
 
 /// 40 in the middle of 64^3 voxels, 1 less a voxel away from it.
-fn ball() -> Made {
+pub(super) fn ball() -> Made {
     Made::new([64; 3], 4, false, |p| {
         let d = p
             .map(|c| (c as f32 - 31.5).powi(2))
@@ -247,7 +258,7 @@ fn blocks_show_what_one_dense_array_shows() {
         let mut made = Made::new([70, 45, 51], 4, false, value);
         let mut scene = shiny(&made, from, projection);
         scene.spacing = [0.8, 1.0, 1.1];
-        scene.light.direction = light;
+        scene.lights = vec![ahead(light)];
         let expected = by_hand(&made, &scene, 0.5 * 0.8);
         let mut renderer = Renderer::new(0);
         for dtype in DType::ALL {
@@ -377,11 +388,7 @@ fn a_surface_lies_where_its_value_is() {
         specular: 0.0,
         ..Material::FLAT
     };
-    scene.light = Light {
-        direction: [0.0, 0.0, 1.0],
-        follows_camera: true,
-        colour: [1.0; 3],
-    };
+    scene.lights = vec![ahead([0.0, 0.0, 1.0])];
     let image = render(&made.bricks(|_| Some(0)), &scene, [64, 64], &exact()).unwrap();
     for y in 0..64 {
         for x in 0..64 {

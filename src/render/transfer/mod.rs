@@ -29,10 +29,22 @@ pub struct ColourPoint {
     pub rgb: [f32; 3],
 }
 
+/// A gradient and what it does to the opacity.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GradientPoint {
+    /// By how much values change for a unit of length (a voxel, where the spacing is 1), 0 or more.
+    pub gradient: f32,
+    /// Factor of the extinction, 0..=1.
+    pub factor: f32,
+}
+
 /// Opacity and colour of values, both linear between points and constant outside of them. Colours are mixed
-/// as light, not as sRGB numbers.
+/// as light, not as sRGB numbers. The gradient may lower the opacity: of a function of two arguments this has
+/// the products of one of the value and one of the gradient.
 ///
-/// As JSON: `{"opacity": [{"value": 0, "opacity": 0}, ...], "colour": [{"value": 0, "rgb": [1, 1, 1]}, ...]}`.
+/// As JSON: `{"opacity": [{"value": 0, "opacity": 0}, ...], "colour": [{"value": 0, "rgb": [1, 1, 1]}, ...],
+/// "gradient": [{"gradient": 0, "factor": 0}, ...]}`, the last of which may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Points", into = "Points")]
 pub struct TransferFunction {
@@ -48,12 +60,14 @@ const MAX_POINTS: usize = 65536;
 struct Points {
     opacity: Vec<OpacityPoint>,
     colour: Vec<ColourPoint>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gradient: Vec<GradientPoint>,
 }
 
 impl TryFrom<Points> for TransferFunction {
     type Error = Error;
     fn try_from(points: Points) -> Result<Self> {
-        Self::new(points.opacity, points.colour)
+        Self::new(points.opacity, points.colour)?.with_gradient(points.gradient)
     }
 }
 
@@ -85,7 +99,37 @@ impl TransferFunction {
             }
         }
         Ok(Self {
-            points: Points { opacity, colour },
+            points: Points {
+                opacity,
+                colour,
+                gradient: Vec::new(),
+            },
+        })
+    }
+
+    /// The same with a factor of the extinction by the gradient, from points in the order of their gradients;
+    /// without points gradients do not matter.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there are more than 65536 points, if gradients fall, are below 0 or not
+    /// finite, or if a factor is not within 0..=1.
+    pub fn with_gradient(self, gradient: Vec<GradientPoint>) -> Result<Self> {
+        if !gradient.is_empty() {
+            check_values("gradient", gradient.iter().map(|p| p.gradient))?;
+        }
+        for point in &gradient {
+            if !(0.0..=1.0).contains(&point.factor) || point.gradient < 0.0 {
+                return Err(Error::argument(format!(
+                    "a transfer function has the factor {} at the gradient {}; factors must be within 0..=1 and gradients 0 or more",
+                    point.factor, point.gradient
+                )));
+            }
+        }
+        Ok(Self {
+            points: Points {
+                gradient,
+                ..self.points
+            },
         })
     }
 
@@ -107,6 +151,7 @@ impl TransferFunction {
             points: Points {
                 opacity: vec![opacity(lo, 0.0), opacity(hi, most)],
                 colour: vec![colour(lo, 0.0), colour(hi, 1.0)],
+                gradient: Vec::new(),
             },
         }
     }
@@ -119,6 +164,24 @@ impl TransferFunction {
     /// Points of the colour.
     pub fn colour_points(&self) -> &[ColourPoint] {
         &self.points.colour
+    }
+
+    /// Points of the factor by the gradient.
+    pub fn gradient_points(&self) -> &[GradientPoint] {
+        &self.points.gradient
+    }
+
+    /// Factor of the extinction where values change by `gradient` for a unit of length, 0..=1.
+    pub fn gradient_factor(&self, gradient: f32) -> f32 {
+        if self.points.gradient.is_empty() {
+            return 1.0;
+        }
+        between(
+            &self.points.gradient,
+            |p| p.gradient,
+            gradient,
+            |a, b, t| a.factor + t * (b.factor - a.factor),
+        )
     }
 
     /// Opacity of a voxel of `value`, 0..=1; 0 for NaN.

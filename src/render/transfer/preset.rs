@@ -114,6 +114,7 @@ impl Preset {
                         rgb,
                     })
                     .collect(),
+                gradient: Vec::new(),
             },
         }
     }

@@ -7,6 +7,7 @@ mod args;
 mod backend_api;
 mod commands;
 mod crop;
+mod exr_file;
 mod input;
 mod interrupt;
 mod machine;
@@ -16,7 +17,9 @@ mod polled;
 mod progress;
 mod remote;
 mod render_args;
+mod render_scene;
 mod report;
+mod scene_files;
 #[cfg(feature = "http")]
 mod serve;
 mod slabs;

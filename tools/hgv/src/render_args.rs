@@ -18,6 +18,9 @@ Examples:
   hgv render head.hgv -o turn.png --turntable 36
   hgv render head.hgv -o compare.png --against head.nrrd
   hgv render head.nrrd -o max.png --mode maximum
+  hgv render head.hgv -o lit.png --shadows --ambient-occlusion
+  hgv render head.hgv -o still.exr --path-trace --samples 256 --scene light.json
+  hgv render head.hgv -o film.png --keyframes film.json
 
 A .hgv file is read as far as the picture needs it, also from an address; other volume files are read whole
 into memory. Without --transfer, opacity and colour follow from the histogram of the values. With --against
@@ -27,8 +30,9 @@ pub(crate) struct RenderArgs {
     /// Volume to show: a path, or an address of a .hgv file (http, https)
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
-    /// Picture to write; with --turntable OUT-000.png and so on
-    #[arg(short, long, value_name = "OUT.png")]
+    /// Picture to write; with --turntable and --keyframes OUT-000.png and so on. OpenEXR has linear light,
+    /// whatever exposure and tone
+    #[arg(short, long, value_name = "OUT.png|OUT.exr")]
     pub(crate) output: PathBuf,
     /// Width and height of the picture in pixels
     #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = size)]
@@ -53,6 +57,50 @@ pub(crate) struct RenderArgs {
     pub(crate) caps: CapArgs,
     #[command(flatten)]
     pub(crate) raw: InputArgs,
+    #[command(flatten)]
+    pub(crate) light: LightArgs,
+}
+
+/// Light, scenes and films.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Light, scenes and films")]
+pub(crate) struct LightArgs {
+    /// Lights are dimmed by what they come through
+    #[arg(long)]
+    pub(crate) shadows: bool,
+    /// Light from all sides is dimmed by what is near, at most by this part, 0 to 1 [default: 1]
+    #[arg(long, value_name = "STRENGTH", num_args = 0..=1, default_missing_value = "1", value_parser = part)]
+    pub(crate) ambient_occlusion: Option<f32>,
+    /// Lights, material, environment, background, clipping, mode and transfer function; what the file has
+    /// goes before --transfer, --mode, --region and --background
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) scene: Option<PathBuf>,
+    /// Follow the paths of light: soft shadows, light between parts of the volume, and noise that goes with
+    /// the number of samples
+    #[arg(long)]
+    pub(crate) path_trace: bool,
+    /// Paths of each pixel
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "path_trace", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) samples: u32,
+    /// Seconds after which no more paths are followed
+    #[arg(long, value_name = "SECONDS", requires = "path_trace", value_parser = values::positive)]
+    pub(crate) time_budget: Option<f64>,
+    /// Chooses the random numbers of paths: equal seeds, equal pictures
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "path_trace")]
+    pub(crate) seed: u64,
+    /// A film: {"frames": N, "keys": [{"time": T, "orbit": [AZIMUTH, ELEVATION, DISTANCE]} or
+    /// {"time": T, "eye": [X, Y, Z], "look_at": [X, Y, Z]}, ...]}; keys may have a "transfer" too
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["turntable", "orbit", "eye", "against", "orthographic"])]
+    pub(crate) keyframes: Option<PathBuf>,
+    /// Write the picture again and again while more of the volume is read, or more paths are followed
+    #[arg(long, conflicts_with_all = ["against", "turntable", "keyframes"])]
+    pub(crate) progressive: bool,
+}
+
+/// Parses a part of a whole.
+fn part(text: &str) -> Result<f32, String> {
+    let part = text.parse().ok().filter(|p| (0.0..=1.0).contains(p));
+    part.ok_or_else(|| "expected a number from 0 to 1".into())
 }
 
 /// How much of a file is fetched and shown at most.
@@ -90,7 +138,7 @@ pub(crate) struct CameraArgs {
 }
 
 /// How values look.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Look")]
 pub(crate) struct LookArgs {
     /// Opacity and colour of values: ct-bone, ct-soft-tissue, mri, em, micro-ct, or a JSON file with

@@ -68,10 +68,11 @@ fn main() -> Result<()> {
     let camera = Orbit::default().camera(extent, [1.0; 3], size);
     let mut scene = Scene::new(camera, transfer);
     // From the eye, as headlights of other renderers.
-    scene.light = Light {
+    scene.lights = vec![Light::Directional {
         direction: [0.0, 0.0, 1.0],
-        ..Light::default()
-    };
+        colour: [1.0; 3],
+        follows_camera: true,
+    }];
     let mut options = RenderOptions::default();
     options.step = args.step;
     let mut renderer = Renderer::new(u64::MAX);

@@ -1,27 +1,33 @@
 //! `hgv render`: a volume, or the part of it that a camera sees, as a picture.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hgv::render::{
-    Background, Clip, Orbit, RenderOptions, Renderer, Scene, ToneMapping, TransferFunction,
-    picture_ssim,
+    Image, PathOptions, PathProgress, RenderOptions, Renderer, Scene, ToneMapping,
+    TransferFunction, picture_ssim,
 };
-use hgv::stream::Bricks;
-use hgv::stream::schedule::{Camera, Projection, View};
+use hgv::stream::schedule::View;
+use hgv::stream::{Bricks, StreamProgress, Streamer};
 use hgv::{Error, Result};
 use serde::Serialize;
 
 use super::{Context, Outcome};
+use crate::exr_file;
 use crate::output::human_bytes;
 use crate::paths;
 use crate::progress::seconds;
-use crate::render_args::{BackgroundArg, CameraArgs, CapArgs, RenderArgs};
+use crate::render_args::{CapArgs, LookArgs, RenderArgs};
+use crate::render_scene::{Shape, scene};
 use crate::report;
+use crate::scene_files::SceneFiles;
 use crate::subject::{Content, Subject, wait};
 
 /// How much finer than the picture the levels of detail of a comparison are chosen.
 const FINER: u32 = 64;
+/// Time between pictures that are written while more comes.
+const REFINED: Duration = Duration::from_millis(500);
 /// Factor of differences that are shown.
 const AMPLIFIED: i32 = 10;
 
@@ -37,30 +43,53 @@ struct Json {
     render_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     ssim: Option<f64>,
+    /// Paths of each pixel of the last picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samples: Option<u32>,
     transfer: TransferFunction,
 }
 
 pub(crate) fn run(args: &RenderArgs, context: &Context) -> Result<Outcome> {
+    let files = SceneFiles::read(args.light.scene.as_ref(), args.light.keyframes.as_ref())?;
     let inputs = [Some(&args.input), args.against.as_ref()];
-    for output in outputs(args) {
+    for output in outputs(args, &files) {
         let inputs = inputs.into_iter().flatten().map(PathBuf::as_path);
         paths::check_output(&output, inputs, context.force)?;
     }
-    if !args
-        .output
-        .to_string_lossy()
-        .to_ascii_lowercase()
-        .ends_with(".png")
-    {
+    let kind = Kind::of(&args.output)?;
+    if kind == Kind::Exr && args.against.is_some() {
         return Err(Error::argument(format!(
-            "{}: the name of the picture must end in .png",
+            "{}: pictures beside each other are written as .png only",
             args.output.display()
         )));
     }
-    let json = draw_all(args, context)?;
+    let json = draw_all(args, &files, context)?;
     context.progress.clear();
     context.output.result(&json, || text(&json))?;
     Ok(Outcome::Done)
+}
+
+/// A format of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Png,
+    Exr,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Result<Self> {
+        let name = path.to_string_lossy().to_ascii_lowercase();
+        if name.ends_with(".png") {
+            return Ok(Self::Png);
+        }
+        if name.ends_with(".exr") {
+            return Ok(Self::Exr);
+        }
+        Err(Error::argument(format!(
+            "{}: the name of the picture must end in .png or .exr",
+            path.display()
+        )))
+    }
 }
 
 fn text(json: &Json) -> String {
@@ -77,8 +106,11 @@ fn text(json: &Json) -> String {
     } else {
         ", not all fetched"
     };
+    let paths = json
+        .samples
+        .map_or_else(String::new, |n| format!(", {n} paths a pixel"));
     format!(
-        "{names}: {} x {} pixels{ssim}, {} bricks, {} fetched in {}{whole}, drawn in {}",
+        "{names}: {} x {} pixels{ssim}{paths}, {} bricks, {} fetched in {}{whole}, drawn in {}",
         json.size[0],
         json.size[1],
         json.bricks,
@@ -89,20 +121,18 @@ fn text(json: &Json) -> String {
 }
 
 /// Names of the pictures.
-fn outputs(args: &RenderArgs) -> Vec<PathBuf> {
-    let Some(count) = args.turntable else {
+fn outputs(args: &RenderArgs, files: &SceneFiles) -> Vec<PathBuf> {
+    let frames = files.film.as_ref().map(|f| f.frames);
+    let Some(count) = args.turntable.or(frames) else {
         return vec![args.output.clone()];
     };
-    let stem = args
-        .output
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let name = |i: u32| args.output.with_file_name(format!("{stem}-{i:03}.png"));
+    let part = |of: Option<&std::ffi::OsStr>| of.unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, end) = (part(args.output.file_stem()), part(args.output.extension()));
+    let name = |i: u32| args.output.with_file_name(format!("{stem}-{i:03}.{end}"));
     (0..count).map(name).collect()
 }
 
-fn draw_all(args: &RenderArgs, context: &Context) -> Result<Json> {
+fn draw_all(args: &RenderArgs, files: &SceneFiles, context: &Context) -> Result<Json> {
     let open =
         |path: &Path, caps: &CapArgs| Subject::open(path, &args.raw, caps, args.memory, context);
     let subject = open(&args.input, &args.caps)?;
@@ -121,14 +151,23 @@ fn draw_all(args: &RenderArgs, context: &Context) -> Result<Json> {
         )));
     }
     // The original says what is to be seen.
-    let transfer = original
-        .as_ref()
-        .unwrap_or(&subject)
-        .transfer(&args.look, context)?;
+    let look = LookArgs {
+        mode: files.description.mode.unwrap_or(args.look.mode),
+        ..args.look.clone()
+    };
+    let transfer = match &files.description.transfer {
+        Some(transfer) => transfer.clone(),
+        None => original
+            .as_ref()
+            .unwrap_or(&subject)
+            .transfer(&look, context)?,
+    };
     let mut job = Job {
         args,
         context,
         renderer: Renderer::new(args.memory / 2),
+        percent: 0,
+        written: false,
         json: Json {
             outputs: Vec::new(),
             size: args.size,
@@ -137,22 +176,30 @@ fn draw_all(args: &RenderArgs, context: &Context) -> Result<Json> {
             fetched_bytes: 0,
             load_seconds: 0.0,
             render_seconds: 0.0,
+            samples: None,
             ssim: None,
             transfer: transfer.clone(),
         },
     };
-    for (turn, output) in outputs(args).iter().enumerate() {
-        let scene = scene(args, &subject, transfer.clone(), turn as f32)?;
-        let picture = job.picture(&subject, &scene)?;
+    let outputs = outputs(args, files);
+    for (turn, output) in (0..).zip(&outputs) {
+        let shape = Shape {
+            extent: subject.extent,
+            spacing: subject.spacing,
+        };
+        let scene = scene(args, files, shape, transfer.clone(), turn)?;
+        job.percent = 100 * turn as usize / outputs.len();
+        let image = job.image(&subject, &scene)?;
         match &original {
             Some(original) => {
-                let left = job.picture(original, &scene)?;
-                job.json.ssim = picture_ssim(&left.rgb(), &picture.rgb(), args.size);
-                let beside = beside(&left, &picture);
+                let left = job.image(original, &scene)?;
+                let (left, right) = (job.picture(&left), job.picture(&image));
+                job.json.ssim = picture_ssim(&left.rgb(), &right.rgb(), args.size);
+                let beside = beside(&left, &right);
                 job.json.size = beside.size;
                 write(output, &beside, context.force)?;
             }
-            None => write(output, &picture, context.force)?,
+            None => job.write(&image, output)?,
         }
         job.json.outputs.push(output.display().to_string());
     }
@@ -183,32 +230,98 @@ struct Job<'a> {
     args: &'a RenderArgs,
     context: &'a Context,
     renderer: Renderer,
+    /// Part of the pictures that is done.
+    percent: usize,
+    /// Whether there is a picture that the next one replaces.
+    written: bool,
     json: Json,
 }
 
 impl Job<'_> {
-    fn picture(&mut self, subject: &Subject, scene: &Scene) -> Result<Picture> {
+    /// What a scene looks like, once all is there or the time is up.
+    fn image(&mut self, subject: &Subject, scene: &Scene) -> Result<Image> {
         let start = Instant::now();
         let bricks = self.bricks(subject, scene)?;
         self.json.load_seconds += start.elapsed().as_secs_f64();
-        let done = self.json.outputs.len();
-        let _ = self
-            .context
-            .progress
-            .say("drawing", &format!("picture {}", done + 1));
-        let look = &self.args.look;
-        let mut options = RenderOptions::default();
-        options.step = look.step as f32;
         let start = Instant::now();
-        let image = self
-            .renderer
-            .render(&bricks, scene, self.args.size, &options)?;
+        let image = if self.args.light.path_trace {
+            self.trace(&bricks, scene)?
+        } else {
+            self.march(&bricks, scene)?
+        };
         self.json.render_seconds += start.elapsed().as_secs_f64();
         self.json.bricks = self.renderer.stats().bricks;
-        Ok(Picture {
-            size: self.args.size,
-            pixels: image.to_rgba8(look.exposure as f32, ToneMapping::from(look.tone)),
-        })
+        Ok(image)
+    }
+
+    fn march(&mut self, bricks: &Bricks, scene: &Scene) -> Result<Image> {
+        let text = format!(
+            "picture {}, {} % done",
+            self.json.outputs.len() + 1,
+            self.percent
+        );
+        let _ = self.context.progress.say("drawing", &text);
+        let mut options = RenderOptions::default();
+        options.step = self.args.look.step as f32;
+        self.renderer
+            .render(bricks, scene, self.args.size, &options)
+    }
+
+    fn trace(&mut self, bricks: &Bricks, scene: &Scene) -> Result<Image> {
+        let light = &self.args.light;
+        let mut options = PathOptions::default();
+        options.samples = light.samples;
+        options.seed = light.seed;
+        let start = Instant::now();
+        let mut shown = start;
+        let (mut samples, mut failed) = (0, None);
+        let (args, context, percent) = (self.args, self.context, self.percent);
+        let is_first = !self.written;
+        let mut step = |now: &PathProgress<'_>| {
+            samples = now.samples;
+            let text = format!(
+                "{} of {} paths, {} %, of picture {}, {percent} % done",
+                now.samples,
+                now.total,
+                100 * u64::from(now.samples) / u64::from(now.total),
+                self.json.outputs.len() + 1
+            );
+            if context.progress.say("tracing", &text).is_break() {
+                failed = Some(Error::Cancelled);
+            }
+            let is_last = now.samples == now.total;
+            if light.progressive && !is_last && failed.is_none() && shown.elapsed() >= REFINED {
+                let force = context.force || !(is_first && shown == start);
+                shown = Instant::now();
+                self.written = true;
+                failed = write_image(&now.image(), args, &args.output, force).err();
+            }
+            let is_over = light
+                .time_budget
+                .is_some_and(|most| start.elapsed().as_secs_f64() >= most);
+            if is_over || failed.is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let image = self
+            .renderer
+            .trace(bricks, scene, args.size, &options, &mut step)?;
+        self.json.samples = Some(samples);
+        failed.map_or(Ok(image), Err)
+    }
+
+    fn picture(&self, image: &Image) -> Picture {
+        picture(image, self.args)
+    }
+
+    /// Writes a picture, over the one that was there if this job wrote it.
+    fn write(&mut self, image: &Image, output: &Path) -> Result<()> {
+        let force = self.context.force || self.written;
+        write_image(image, self.args, output, force)?;
+        self.written = self.args.light.progressive;
+        Ok(())
     }
 
     /// What there is to draw a scene from, once all is there or the time is up.
@@ -227,7 +340,11 @@ impl Job<'_> {
         near.camera.pixels = self.args.size.map(|n| n.saturating_mul(finer));
         let camera = near.voxel_camera();
         streamer.look(View::new(&camera), [0.0; 3], scene.opacity());
-        let progress = wait(streamer, self.args.time, self.context)?;
+        let progress = if self.args.light.progressive {
+            self.refine(streamer, scene)?
+        } else {
+            wait(streamer, self.args.time, self.context)?
+        };
         self.json.fetched_bytes = progress.fetched;
         self.json.complete &= progress.settled && progress.error.is_none();
         if let Some(error) = &progress.error {
@@ -237,64 +354,28 @@ impl Job<'_> {
         }
         Ok(streamer.bricks())
     }
-}
 
-fn scene(
-    args: &RenderArgs,
-    subject: &Subject,
-    transfer: TransferFunction,
-    turn: f32,
-) -> Result<Scene> {
-    let spacing = subject.spacing;
-    let camera = camera(&args.camera, subject, args.size, turn, args.turntable);
-    let within = args.look.region.as_ref().map(|r| r.within(subject.extent));
-    let corner = |p: [u64; 3]| [0, 1, 2].map(|a| p[a] as f32 * spacing[a]);
-    let within = within
-        .transpose()?
-        .map(|r| [corner(r.start), corner(r.end)]);
-    Ok(Scene {
-        spacing,
-        mode: args.look.mode,
-        clip: Clip {
-            within,
-            planes: Vec::new(),
-        },
-        background: match args.look.background {
-            BackgroundArg::Black => Background::Colour([0.0; 3]),
-            BackgroundArg::White => Background::Colour([1.0; 3]),
-            BackgroundArg::Clear => Background::Transparent,
-        },
-        ..Scene::new(camera, transfer)
-    })
-}
-
-fn camera(
-    args: &CameraArgs,
-    subject: &Subject,
-    pixels: [u32; 2],
-    turn: f32,
-    turns: Option<u32>,
-) -> Camera {
-    let spacing = subject.spacing;
-    let scaled = |p: [f32; 3]| [0, 1, 2].map(|a| p[a] * spacing[a]);
-    if let Some(eye) = args.eye {
-        let middle = subject.extent.map(|e| e as f32 / 2.0);
-        let (eye, target) = (scaled(eye), scaled(args.look_at.unwrap_or(middle)));
-        return Camera {
-            eye,
-            forward: [0, 1, 2].map(|a| target[a] - eye[a]),
-            up: args.up,
-            projection: Projection::Perspective(0.7),
-            pixels,
-        };
+    /// Waits until a view has all, or for some seconds, and writes what there is meanwhile.
+    fn refine(&mut self, streamer: &Streamer, scene: &Scene) -> Result<StreamProgress> {
+        let start = Instant::now();
+        let mut drawn = 0;
+        loop {
+            let gone = start.elapsed().as_secs_f64();
+            let left = self.args.time.map_or(f64::INFINITY, |t| t - gone);
+            let pause = left.min(REFINED.as_secs_f64());
+            let progress = wait(streamer, Some(pause.max(0.0)), self.context)?;
+            let is_stuck = progress.error.is_some() && progress.status.fetches == 0;
+            if progress.settled || is_stuck || left <= pause {
+                return Ok(progress);
+            }
+            if progress.bricks > drawn {
+                drawn = progress.bricks;
+                let image = self.march(&streamer.bricks(), scene)?;
+                let output = self.args.output.clone();
+                self.write(&image, &output)?;
+            }
+        }
     }
-    let orbit = args.orbit.unwrap_or_default();
-    let orbit = Orbit {
-        azimuth: orbit.azimuth + turns.map_or(0.0, |n| 360.0 * turn / n as f32),
-        orthographic: args.orthographic,
-        ..orbit
-    };
-    orbit.camera(subject.extent, spacing, pixels)
 }
 
 /// Two pictures and their difference, beside each other.
@@ -313,6 +394,22 @@ fn beside(left: &Picture, right: &Picture) -> Picture {
     Picture {
         size: [3 * left.size[0], left.size[1]],
         pixels,
+    }
+}
+
+/// An image as a screen shows it.
+fn picture(image: &Image, args: &RenderArgs) -> Picture {
+    let look = &args.look;
+    Picture {
+        size: image.size,
+        pixels: image.to_rgba8(look.exposure as f32, ToneMapping::from(look.tone)),
+    }
+}
+
+fn write_image(image: &Image, args: &RenderArgs, output: &Path, force: bool) -> Result<()> {
+    match Kind::of(output)? {
+        Kind::Png => write(output, &picture(image, args), force),
+        Kind::Exr => report::write(output, &exr_file::exr(image)?, force),
     }
 }
 

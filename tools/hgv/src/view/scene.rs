@@ -23,7 +23,7 @@ pub(crate) fn scene(subject: &Subject, camera: &CameraState, look: &Look) -> Sce
             within: (!whole).then(|| look.clip.map(corner)),
             planes: Vec::new(),
         },
-        light,
+        lights: vec![light],
         material,
         background: Background::Colour(look.background.map(from_srgb)),
         ..Scene::new(place(subject, camera), look.transfer.clone())
@@ -66,15 +66,15 @@ fn place(subject: &Subject, state: &CameraState) -> Camera {
 
 fn lighting(state: &Lighting) -> (Light, Material) {
     let (azimuth, elevation) = (state.azimuth.to_radians(), state.elevation.to_radians());
-    let light = Light {
+    let light = Light::Directional {
         // Where it goes: right, up and forward of the camera.
         direction: [
             -azimuth.sin() * elevation.cos(),
             -elevation.sin(),
             azimuth.cos() * elevation.cos(),
         ],
+        colour: [1.0; 3],
         follows_camera: true,
-        ..Light::default()
     };
     let material = Material {
         ambient: state.ambient,

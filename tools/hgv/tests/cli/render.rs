@@ -122,10 +122,18 @@ fn bad_words_are_refused() {
     let work = Work::new();
     let volume = work.raw("v", [20, 20, 20], "uint8");
     let other = work.raw("w", [20, 20, 21], "uint8");
+    work.write("bad-scene.json", r#"{"lights": [{"kind": "lamp"}]}"#);
+    work.write("bad-film.json", r#"{"frames": 2, "keys": [{"time": 0}]}"#);
     work.write("bad.json", r#"{"opacity": [], "colour": []}"#);
     for (words, part) in [
         ("-o v.jpg", ".png"),
         ("-o v.png --size 0x5", "WIDTHxHEIGHT"),
+        ("-o v.png --samples 5", "--path-trace"),
+        ("-o v.png --ambient-occlusion 2", "0 to 1"),
+        ("-o v.png --path-trace --mode mean", "medium"),
+        ("-o v.png --scene bad-scene.json", "lamp"),
+        ("-o v.png --keyframes bad-film.json", "orbit or an eye"),
+        (&format!("-o v.exr --against {other}"), ".png only"),
         ("-o v.png --transfer nothing", "ct-bone"),
         ("-o v.png --transfer bad.json", "0 points"),
         ("-o v.png --transfer none.json", "none.json"),
@@ -136,5 +144,88 @@ fn bad_words_are_refused() {
     ] {
         let error = work.refused(&format!("render {volume} {words}"));
         assert!(error.contains(part), "{words}: {error}");
+    }
+}
+
+#[test]
+fn light_scenes_and_films() {
+    let work = Work::new();
+    let volume = work.raw("v", [40, 50, 30], "float32");
+    work.ok(&format!("encode {volume} -o v.hgv --psnr 40"));
+    work.write(
+        "scene.json",
+        r#"{"lights": [{"kind": "point", "position": [20, -40, 60], "range": 60}], "shadows": true,
+            "material": {"roughness": 0.4}, "background": {"colour": [0, 0, 1]},
+            "environment": {"kind": "gradient", "top": [1, 1, 1], "bottom": [0, 0, 0]}}"#,
+    );
+    let mut pictures = Vec::new();
+    for words in [
+        "",
+        "--shadows",
+        "--ambient-occlusion",
+        "--ambient-occlusion 0.5",
+        "--scene scene.json",
+        "--path-trace --samples 2",
+        "--path-trace --samples 2 --seed 1",
+        "--path-trace --samples 2 --scene scene.json",
+    ] {
+        work.ok(&format!(
+            "render v.hgv -o w.png --force --size 32x32 {words}"
+        ));
+        let (_, pixels) = picture(&work, "w.png");
+        assert!(!pictures.contains(&pixels), "{words} changes nothing");
+        pictures.push(pixels);
+    }
+    // The same picture, whatever is written meanwhile.
+    work.ok("render v.hgv -o w.png --force --size 32x32 --progressive");
+    assert_eq!(picture(&work, "w.png").1, pictures[0]);
+    let limited =
+        "render v.hgv -o b.png --size 32x32 --path-trace --samples 100000 --time-budget 0.3";
+    let json = work.json(limited);
+    assert!(number(&json, "samples") < 100_000.0 && number(&json, "samples") > 0.0);
+    work.write(
+        "film.json",
+        r#"{"frames": 3, "keys": [{"time": 0, "orbit": [30, 20, 1]}, {"time": 1, "orbit": [90, 0, 1]}]}"#,
+    );
+    work.ok("render v.hgv -o f.png --size 32x32 --keyframes film.json");
+    assert_eq!(
+        picture(&work, "f-000.png").1,
+        pictures[0],
+        "the default orbit"
+    );
+    assert_ne!(work.read("f-001.png"), work.read("f-002.png"));
+}
+
+#[test]
+fn light_as_it_is() {
+    let work = Work::new();
+    let volume = work.raw("v", [40, 50, 30], "uint8");
+    work.ok(&format!(
+        "render {volume} -o v.exr --size 32x24 --background clear"
+    ));
+    work.ok(&format!(
+        "render {volume} -o v.png --size 32x24 --background clear"
+    ));
+    let read = exr::prelude::read_first_rgba_layer_from_file(
+        work.path("v.exr"),
+        |size, _| vec![[0.0f32; 4]; size.area()],
+        |pixels, at, (r, g, b, a): (f32, f32, f32, f32)| {
+            pixels[at.y() * 32 + at.x()] = [r, g, b, a];
+        },
+    );
+    let light = read.unwrap().layer_data.channel_data.pixels;
+    let (_, shown) = picture(&work, "v.png");
+    assert!(shown.iter().any(|p| p[3] > 100 && p[0] > 50));
+    for (light, shown) in light.iter().zip(&shown) {
+        let opacity = (light[3] * 255.0).round();
+        assert!((opacity - f32::from(shown[3])).abs() <= 1.0);
+        if shown[3] > 100 && shown[0] < 250 {
+            let x = light[0] / light[3];
+            let stored = 255.0 * (1.055 * x.powf(1.0 / 2.4) - 0.055);
+            assert!(
+                (stored - f32::from(shown[0])).abs() < 3.0,
+                "{light:?} {shown:?}"
+            );
+        }
     }
 }
