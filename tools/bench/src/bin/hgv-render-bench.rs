@@ -35,6 +35,9 @@ struct Args {
     /// Distance of samples in voxels
     #[arg(long, default_value_t = 0.5)]
     step: f32,
+    /// With shadows
+    #[arg(long)]
+    shadows: bool,
     /// Where the last frame is written, as PPM
     #[arg(long)]
     picture: Option<PathBuf>,
@@ -73,6 +76,11 @@ fn main() -> Result<()> {
         colour: [1.0; 3],
         follows_camera: true,
     }];
+    if args.shadows {
+        // From over the left shoulder: headlights throw no shadow that can be seen.
+        scene.lights = vec![Light::default()];
+        scene.shadows = true;
+    }
     let mut options = RenderOptions::default();
     options.step = args.step;
     let mut renderer = Renderer::new(u64::MAX);
