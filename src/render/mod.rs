@@ -1,4 +1,4 @@
-//! Pictures of volumes: ray marching over the bricks that are there, on the CPU.
+//! Pictures of volumes: ray marching over the bricks that are there, on the CPU or a CUDA device.
 //!
 //! [`render`] takes a snapshot of what is decoded ([`Bricks`](crate::stream::Bricks)) and a [`Scene`] and
 //! gives an [`Image`]. Owns the tree of what is shown where, the bricks with aprons, the marcher, transfer
@@ -11,6 +11,7 @@
 
 mod atlas;
 mod compare;
+mod cuda;
 mod dense;
 mod frame;
 mod framing;
@@ -26,7 +27,7 @@ mod tests;
 pub use atlas::BrickAtlas;
 pub use compare::picture_ssim;
 pub use dense::dense_bricks;
-pub use frame::{RenderOptions, RenderStats, Renderer, render};
+pub use frame::{RenderOptions, RenderStats, Renderer, Sampling, render};
 pub use framing::Orbit;
 pub use image::{Image, ToneMapping};
 pub use scene::{Background, Clip, Light, Material, Mode, Scene};
