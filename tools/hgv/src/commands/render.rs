@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use hgv::backend::BackendChoice;
 use hgv::render::{
-    Background, Clip, Orbit, RenderOptions, Renderer, Scene, ToneMapping, TransferFunction,
+    Background, Clip, Image, Orbit, RenderOptions, Renderer, Scene, ToneMapping, TransferFunction,
     picture_ssim,
 };
 use hgv::stream::Bricks;
@@ -13,6 +14,7 @@ use hgv::{Error, Result};
 use serde::Serialize;
 
 use super::{Context, Outcome};
+use crate::machine;
 use crate::output::human_bytes;
 use crate::paths;
 use crate::progress::seconds;
@@ -35,6 +37,8 @@ struct Json {
     fetched_bytes: u64,
     load_seconds: f64,
     render_seconds: f64,
+    /// What drew the last picture.
+    backend: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ssim: Option<f64>,
     transfer: TransferFunction,
@@ -78,13 +82,14 @@ fn text(json: &Json) -> String {
         ", not all fetched"
     };
     format!(
-        "{names}: {} x {} pixels{ssim}, {} bricks, {} fetched in {}{whole}, drawn in {}",
+        "{names}: {} x {} pixels{ssim}, {} bricks, {} fetched in {}{whole}, drawn in {} on {}",
         json.size[0],
         json.size[1],
         json.bricks,
         human_bytes(json.fetched_bytes),
         seconds(json.load_seconds),
-        seconds(json.render_seconds)
+        seconds(json.render_seconds),
+        json.backend
     )
 }
 
@@ -103,6 +108,7 @@ fn outputs(args: &RenderArgs) -> Vec<PathBuf> {
 }
 
 fn draw_all(args: &RenderArgs, context: &Context) -> Result<Json> {
+    let renderer = renderer(args, context)?;
     let open =
         |path: &Path, caps: &CapArgs| Subject::open(path, &args.raw, caps, args.memory, context);
     let subject = open(&args.input, &args.caps)?;
@@ -128,7 +134,7 @@ fn draw_all(args: &RenderArgs, context: &Context) -> Result<Json> {
     let mut job = Job {
         args,
         context,
-        renderer: Renderer::new(args.memory / 2),
+        renderer,
         json: Json {
             outputs: Vec::new(),
             size: args.size,
@@ -137,6 +143,7 @@ fn draw_all(args: &RenderArgs, context: &Context) -> Result<Json> {
             fetched_bytes: 0,
             load_seconds: 0.0,
             render_seconds: 0.0,
+            backend: String::new(),
             ssim: None,
             transfer: transfer.clone(),
         },
@@ -199,16 +206,28 @@ impl Job<'_> {
         let look = &self.args.look;
         let mut options = RenderOptions::default();
         options.step = look.step as f32;
+        options.sampling = look.sampling.into();
         let start = Instant::now();
-        let image = self
-            .renderer
-            .render(&bricks, scene, self.args.size, &options)?;
+        let image = self.draw(&bricks, scene, &options)?;
         self.json.render_seconds += start.elapsed().as_secs_f64();
         self.json.bricks = self.renderer.stats().bricks;
+        self.json.backend = self.renderer.backend();
         Ok(Picture {
             size: self.args.size,
             pixels: image.to_rgba8(look.exposure as f32, ToneMapping::from(look.tone)),
         })
+    }
+
+    fn draw(&mut self, bricks: &Bricks, scene: &Scene, options: &RenderOptions) -> Result<Image> {
+        let size = self.args.size;
+        let error = match self.renderer.render(bricks, scene, size, options) {
+            Err(error) if may_fall_back(self.args, &error) => error,
+            other => return other,
+        };
+        let note = format!("{error}; the CPU draws");
+        self.context.output.remark(&note);
+        self.renderer = Renderer::new(self.args.memory / 2);
+        self.renderer.render(bricks, scene, size, options)
     }
 
     /// What there is to draw a scene from, once all is there or the time is up.
@@ -237,6 +256,27 @@ impl Job<'_> {
         }
         Ok(streamer.bricks())
     }
+}
+
+/// Draws on the first GPU, or on the CPU if there is none and none was asked for.
+fn renderer(args: &RenderArgs, context: &Context) -> Result<Renderer> {
+    let devices = machine::find(&args.machine, &context.output)?;
+    let Some(device) = devices.first() else {
+        return Ok(Renderer::new(args.memory / 2));
+    };
+    match Renderer::new(args.memory / 2).with_device(device, device.limits().memory) {
+        Err(error) if may_fall_back(args, &error) => {
+            context.output.remark(&format!("{error}; the CPU draws"));
+            Ok(Renderer::new(args.memory / 2))
+        }
+        other => other,
+    }
+}
+
+/// Whether the CPU may draw what a device cannot.
+fn may_fall_back(args: &RenderArgs, error: &Error) -> bool {
+    let choice = BackendChoice::from(args.machine.backend);
+    choice == BackendChoice::Auto && matches!(error, Error::Device(_) | Error::DeviceMemory(_))
 }
 
 fn scene(

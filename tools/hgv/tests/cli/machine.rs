@@ -23,6 +23,7 @@ fn cuda_without_a_gpu_is_one_error_line() {
         &format!("encode {volume} -o o.hgv --backend cuda"),
         "decode v.hgv -o o.npy --backend cuda",
         "decode v.hgv -o o.npy --backend cuda --quiet --json",
+        "render v.hgv -o o.png --size 8x8 --backend cuda",
     ] {
         let run = without_gpu(&work, words);
         assert_eq!(run.status, Some(2), "{words}: {run:?}");
@@ -50,6 +51,8 @@ fn auto_falls_back_to_the_cpu_with_one_line() {
         (format!("encode {volume} -o e.hgv --backend cpu"), 0),
         ("decode a.hgv -o a.npy".into(), 1),
         ("decode a.hgv -o b.npy --quiet".into(), 0),
+        ("render a.hgv -o a.png --size 8x8".into(), 1),
+        ("render a.hgv -o b.png --size 8x8 --backend cpu".into(), 0),
     ] {
         let run = without_gpu(&work, &words);
         assert_eq!(run.status, Some(0), "{words}: {run:?}");
