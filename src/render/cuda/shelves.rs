@@ -156,7 +156,10 @@ mod tests {
             1 << 24,
         ] {
             let cell = cell(bytes);
-            assert!(cell >= bytes && cell % ALIGN == 0, "{bytes}: {cell}");
+            assert!(
+                cell >= bytes && cell.is_multiple_of(ALIGN),
+                "{bytes}: {cell}"
+            );
             assert!(
                 cell <= (bytes + bytes / 8).max(bytes + ALIGN),
                 "{bytes}: {cell}"
