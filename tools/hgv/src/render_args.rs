@@ -51,6 +51,9 @@ pub(crate) struct RenderArgs {
     pub(crate) look: LookArgs,
     #[command(flatten)]
     pub(crate) caps: CapArgs,
+    /// On a GPU: exact draws what the CPU draws, fast rounds places between voxels to 1/256
+    #[arg(long, value_name = "exact|fast", default_value = "exact")]
+    pub(crate) sampling: SamplingArg,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
     #[command(flatten)]
@@ -114,9 +117,6 @@ pub(crate) struct LookArgs {
     /// Factor of all light
     #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = values::positive)]
     pub(crate) exposure: f64,
-    /// On a GPU: exact draws what the CPU draws, fast rounds places between voxels to 1/256
-    #[arg(long, value_name = "exact|fast", default_value = "exact")]
-    pub(crate) sampling: SamplingArg,
     /// Distance of samples along a ray in voxels
     #[arg(long, value_name = "VOXELS", default_value_t = 0.5, value_parser = values::positive)]
     pub(crate) step: f64,

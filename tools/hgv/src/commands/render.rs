@@ -206,7 +206,7 @@ impl Job<'_> {
         let look = &self.args.look;
         let mut options = RenderOptions::default();
         options.step = look.step as f32;
-        options.sampling = look.sampling.into();
+        options.sampling = self.args.sampling.into();
         let start = Instant::now();
         let image = self.draw(&bricks, scene, &options)?;
         self.json.render_seconds += start.elapsed().as_secs_f64();
