@@ -78,12 +78,25 @@ HGV_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 // Nearest integer, halves to even.
 HGV_DEVICE float round_even(float v) { return rintf(v); }
 HGV_DEVICE float square_root(float v) { return __fsqrt_rn(v); }
+HGV_DEVICE float power(float base, float exponent) { return powf(base, exponent); }
+HGV_DEVICE float round_up(float v) { return ceilf(v); }
+HGV_DEVICE double round_up(double v) { return ceil(v); }
+HGV_DEVICE double round_down(double v) { return floor(v); }
 HGV_DEVICE u32 float_bits(float v) { return __float_as_uint(v); }
 HGV_DEVICE float bits_float(u32 v) { return __uint_as_float(v); }
 // Makes what this thread wrote visible to other blocks before what it writes next.
 HGV_DEVICE void device_fence() { __threadfence(); }
 // Reads memory that no thread writes during the kernel.
 template <class T> HGV_DEVICE T load_constant(const T* from) { return __ldg(from); }
+
+// The value of a texture of one channel at a place; the middle of texel i lies at i + 0.5.
+HGV_DEVICE float texture_value(u64 texture, float x, float y, float z) {
+    float value, green, blue, alpha;
+    asm("tex.3d.v4.f32.f32 {%0, %1, %2, %3}, [%4, {%5, %6, %7, %7}];"
+        : "=f"(value), "=f"(green), "=f"(blue), "=f"(alpha)
+        : "l"(texture), "f"(x), "f"(y), "f"(z));
+    return value;
+}
 
 // d += a * b on matrices of signed bytes, 16 x 16 times 16 x 8, spread over a warp. With g = lane / 4 and
 // t = lane % 4: byte i of a[0] is row g, column 4t + i; a[1] is row g + 8; byte i of b is row 4t + i, column g;

@@ -138,6 +138,49 @@ inline void mma(const Site* site, i32 (&d)[4], const u32* a, const u32* b, u32 s
     }
 }
 
+// A texture; its address is what kernels take.
+struct Texture {
+    u64 texels;       // address, [z][y][x]
+    u32 dims[3];
+    u32 texel_bytes;  // 1 and 2: integers as 0..=1; 4: floats
+};
+
+inline float texel(const Texture& texture, i32 x, i32 y, i32 z) {
+    const i32 at[3] = {x, y, z};
+    std::size_t index = 0;
+    for (int a = 2; a >= 0; a--) {
+        const i32 last = static_cast<i32>(texture.dims[a]) - 1;
+        index = index * texture.dims[a] + static_cast<std::size_t>(at[a] < 0 ? 0 : at[a] > last ? last : at[a]);
+    }
+    const void* texels = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(texture.texels));
+    switch (texture.texel_bytes) {
+        case 1: return static_cast<const u8*>(texels)[index] / 255.0f;
+        case 2: return static_cast<const u16*>(texels)[index] / 65535.0f;
+        default: return static_cast<const float*>(texels)[index];
+    }
+}
+
+// Weights have 8 bits behind the point, as the CUDA C++ Programming Guide says of linear filtering.
+inline float texture_value(u64 handle, float x, float y, float z) {
+    const Texture& texture = *reinterpret_cast<const Texture*>(static_cast<std::uintptr_t>(handle));
+    const float at[3] = {x - 0.5f, y - 0.5f, z - 0.5f};
+    i32 first[3];
+    float weight[3];
+    for (int a = 0; a < 3; a++) {
+        const float whole = std::floor(at[a]);
+        first[a] = static_cast<i32>(whole);
+        weight[a] = std::round((at[a] - whole) * 256.0f) / 256.0f;
+    }
+    float sum = 0.0f;
+    for (int corner = 0; corner < 8; corner++) {
+        const i32 i = corner & 1, j = corner >> 1 & 1, k = corner >> 2;
+        const float part = (i ? weight[0] : 1.0f - weight[0]) * (j ? weight[1] : 1.0f - weight[1]) *
+                           (k ? weight[2] : 1.0f - weight[2]);
+        sum += part * texel(texture, first[0] + i, first[1] + j, first[2] + k);
+    }
+    return sum;
+}
+
 }  // namespace emu
 
 // The site of a call, one object for each place in the source.
@@ -227,7 +270,14 @@ HGV_DEVICE void hgv_mma_k32(const emu::Site* site, i32 (&d)[4], const u32 (&a)[4
 HGV_DEVICE float fused(float a, float b, float c) { return std::fma(a, b, c); }
 HGV_DEVICE float round_even(float v) { return std::rint(v); }
 HGV_DEVICE float square_root(float v) { return std::sqrt(v); }
+HGV_DEVICE float power(float base, float exponent) { return std::pow(base, exponent); }
+HGV_DEVICE float round_up(float v) { return std::ceil(v); }
+HGV_DEVICE double round_up(double v) { return std::ceil(v); }
+HGV_DEVICE double round_down(double v) { return std::floor(v); }
 HGV_DEVICE u32 float_bits(float v) { return emu::from_word<u32>(emu::to_word(v)); }
 HGV_DEVICE float bits_float(u32 v) { return emu::from_word<float>(emu::to_word(v)); }
+HGV_DEVICE float texture_value(u64 texture, float x, float y, float z) {
+    return emu::texture_value(texture, x, y, z);
+}
 HGV_DEVICE void device_fence() {}
 template <class T> HGV_DEVICE T load_constant(const T* from) { return *from; }

@@ -1,4 +1,5 @@
-//! Pictures of volumes: ray marching and path tracing over the bricks that are there, on the CPU.
+//! Pictures of volumes: ray marching and path tracing over the bricks that are there, on the CPU, and ray
+//! marching on a CUDA device.
 //!
 //! [`render`] takes a snapshot of what is decoded ([`Bricks`](crate::stream::Bricks)) and a [`Scene`] and
 //! gives an [`Image`]. Owns the tree of what is shown where, the bricks with aprons, the marcher, paths of
@@ -11,6 +12,7 @@
 
 mod atlas;
 mod compare;
+mod cuda;
 mod dense;
 mod description;
 mod frame;
@@ -33,7 +35,7 @@ pub use atlas::BrickAtlas;
 pub use compare::picture_ssim;
 pub use dense::dense_bricks;
 pub use description::SceneDescription;
-pub use frame::{RenderOptions, RenderStats, Renderer, render};
+pub use frame::{RenderOptions, RenderStats, Renderer, Sampling, render};
 pub use framing::Orbit;
 pub use image::{Image, ToneMapping};
 pub use keyframes::{Frame, KeyFrame, KeyFrames};

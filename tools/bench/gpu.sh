@@ -129,6 +129,15 @@ measure_all() {
     done
 }
 
+# Pictures of a volume in memory: pictures SIDE FRAMES.
+pictures() {
+    local side=$1 frames=$2
+    printf '## Pictures of %s^3 voxels\n\n' "$side"
+    "$here/bin/hgv-generate" porous --size "$side,$side,$side" --force --quiet -o "$work/rock.raw"
+    "$here/bin/hgv-gpu-bench" render "$frames" "$work/rock_${side}x${side}x${side}_uint8.raw" || failures=$((failures + 1))
+    rm -f "$work/rock_${side}x${side}x${side}_uint8.raw"
+}
+
 # Training of block models, as many at a time as the device holds.
 training() {
     printf '## Training\n\n'
@@ -189,6 +198,11 @@ run() {
     fi
     {
         "$here/bin/hgv-gpu-bench" report "$bandwidth" "$work/lines.jsonl"
+        if [ -n "$emulator" ]; then
+            pictures 32 1
+        else
+            pictures 512 60
+        fi
         training
         torch_loop
     } >>"$result"

@@ -79,7 +79,9 @@ fn build(compiler: &Path, cuda: &Path, out: &Path) -> Option<PathBuf> {
 /// `driver/libcuda.so.1` over the emulator, and one without functions in `empty`.
 fn drivers(compiler: &Path, out: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("driver.cpp");
-    println!("cargo:rerun-if-changed={}", source.display());
+    for path in [source.clone(), source.with_file_name("driver_textures.h")] {
+        println!("cargo:rerun-if-changed={}", path.display());
+    }
     for (name, source) in [
         ("driver", source.as_path()),
         ("empty", Path::new("/dev/null")),

@@ -71,6 +71,20 @@ struct Event {
     Clock::time_point when;
 };
 
+// The first members are what kernels are told, as emu.h states it.
+struct Texture {
+    Address texels;
+    uint32_t dims[3];
+    uint32_t texel_bytes;
+    void* array;
+};
+
+struct Array {
+    std::vector<char> texels;
+    size_t dims[3];
+    size_t texel_bytes;
+};
+
 struct Context {
     int users = 0;
     size_t held = 0;
@@ -79,6 +93,8 @@ struct Context {
     std::map<void*, std::unique_ptr<Stream>> streams;
     std::map<void*, std::shared_ptr<Event>> events;
     std::map<void*, std::unique_ptr<Module>> modules;
+    std::map<void*, std::unique_ptr<Array>> arrays;
+    std::map<Address, std::unique_ptr<Texture>> textures;
     Result lost = kSuccess;
     long long launches = 0;
 };
@@ -130,10 +146,12 @@ Result run_all(Context& context) {
 
 void abort_if_left(const Context& context) {
     if (!context.memory.empty() || !context.host.empty() || !context.streams.empty() || !context.events.empty() ||
-        !context.modules.empty()) {
-        std::fprintf(stderr, "a context ends with %zu allocations, %zu of the host, %zu streams, %zu events, %zu modules\n",
+        !context.modules.empty() || !context.arrays.empty() || !context.textures.empty()) {
+        std::fprintf(stderr,
+                     "a context ends with %zu allocations, %zu of the host, %zu streams, %zu events, %zu modules, "
+                     "%zu arrays, %zu textures\n",
                      context.memory.size(), context.host.size(), context.streams.size(), context.events.size(),
-                     context.modules.size());
+                     context.modules.size(), context.arrays.size(), context.textures.size());
         std::abort();
     }
 }
@@ -317,6 +335,8 @@ Result cuMemsetD8Async(Address to, unsigned char byte, size_t bytes, void* handl
     });
     return kSuccess;
 }
+
+#include "driver_textures.h"
 
 Result cuStreamCreate(void** handle, unsigned flags) {
     IN_CONTEXT

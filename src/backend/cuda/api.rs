@@ -9,8 +9,9 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 
 use cudarc::driver::sys::{
-    self, CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction,
-    CUfunction_attribute, CUjit_option, CUmodule, CUstream,
+    self, CUDA_ARRAY3D_DESCRIPTOR, CUDA_MEMCPY3D, CUDA_RESOURCE_DESC, CUDA_RESOURCE_VIEW_DESC,
+    CUDA_TEXTURE_DESC, CUarray, CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent,
+    CUfunction, CUfunction_attribute, CUjit_option, CUmodule, CUstream,
 };
 
 /// What a driver call returns; 0 is success.
@@ -67,6 +68,16 @@ functions! {
     upload = cuMemcpyHtoDAsync_v2(CUdeviceptr, *const c_void, usize, CUstream);
     download = cuMemcpyDtoHAsync_v2(*mut c_void, CUdeviceptr, usize, CUstream);
     fill = cuMemsetD8Async(CUdeviceptr, u8, usize, CUstream);
+    array_create = cuArray3DCreate_v2(*mut CUarray, *const CUDA_ARRAY3D_DESCRIPTOR);
+    array_destroy = cuArrayDestroy(CUarray);
+    copy_3d = cuMemcpy3DAsync_v2(*const CUDA_MEMCPY3D, CUstream);
+    texture_create = cuTexObjectCreate(
+        *mut u64,
+        *const CUDA_RESOURCE_DESC,
+        *const CUDA_TEXTURE_DESC,
+        *const CUDA_RESOURCE_VIEW_DESC
+    );
+    texture_destroy = cuTexObjectDestroy(u64);
     stream_create = cuStreamCreate(*mut CUstream, c_uint);
     stream_destroy = cuStreamDestroy_v2(CUstream);
     stream_synchronise = cuStreamSynchronize(CUstream);

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::texture::{Texel, TextureId};
 use crate::{Error, Result};
 
 /// An address in the memory of a device.
@@ -156,6 +157,32 @@ pub trait Device: Send + Sync + Debug {
     /// # Safety
     /// The range exists.
     unsafe fn fill(&self, stream: StreamId, to: Address, byte: u8, bytes: usize) -> Result<()>;
+
+    /// A new texture of `dims` texels, x, y, z, of unknown content.
+    ///
+    /// # Errors
+    /// [`Error::DeviceMemory`] if there is not enough, [`Error::Device`] if the device fails.
+    fn create_texture(&self, texel: Texel, dims: [u32; 3]) -> Result<TextureId>;
+
+    /// Gives a texture back after the work that was queued before is done.
+    ///
+    /// # Safety
+    /// `texture` comes from [`Self::create_texture`] and is not used again.
+    unsafe fn destroy_texture(&self, texture: TextureId);
+
+    /// Queues a copy of all texels, `[z][y][x]`, from page-locked host memory.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device fails.
+    ///
+    /// # Safety
+    /// `from` has as many bytes as the texture and is not written to until the stream is synchronised.
+    unsafe fn upload_texture(
+        &self,
+        stream: StreamId,
+        to: TextureId,
+        from: NonNull<u8>,
+    ) -> Result<()>;
 
     /// Queues a kernel.
     ///

@@ -14,8 +14,10 @@ use cudarc::driver::sys::{
 
 use super::api::{Api, Code};
 use super::device::{Address, Device, DeviceLimits, EventId, Kernel, Launch, StreamId};
+use super::driver_textures::Textures;
 use super::module::{self, Entry};
 use super::pool::{Pool, Reused};
+use super::texture::{Texel, TextureId};
 use crate::{Error, Result};
 
 /// Oldest driver interface that takes the embedded PTX, as the driver counts: 12.0.
@@ -122,6 +124,7 @@ struct Gpu {
     loaded: Mutex<Loaded>,
     /// Events that were recorded and not measured yet.
     events: Mutex<HashSet<EventId>>,
+    textures: Mutex<Textures>,
 }
 
 // SAFETY: handles of the driver may be used from any thread once the context is current there, which
@@ -163,6 +166,7 @@ impl Gpu {
             pool: Mutex::new(Pool::new(0)),
             loaded: Mutex::default(),
             events: Mutex::default(),
+            textures: Mutex::default(),
         };
         gpu.limits.memory = gpu.free_memory()?.min(memory.unwrap_or(u64::MAX));
         gpu.pool = Mutex::new(Pool::new(gpu.limits.memory));
@@ -426,6 +430,32 @@ impl Device for Gpu {
         // SAFETY: the caller's promise.
         let code = unsafe { (self.api.fill)(to, byte, bytes, handle(stream)) };
         self.check(code, "a fill")
+    }
+
+    fn create_texture(&self, texel: Texel, dims: [u32; 3]) -> Result<TextureId> {
+        self.enter()?;
+        let (code, texture) = lock(&self.textures).create(self.api, texel, dims);
+        self.check(code, "a texture").map(|()| texture)
+    }
+
+    unsafe fn destroy_texture(&self, texture: TextureId) {
+        // What is queued may still read it; a failure leaves a texture that nobody uses.
+        if self.enter().is_ok() && self.settle(&mut lock(&self.pool)).is_ok() {
+            // SAFETY: the caller's promise, and all work is done.
+            unsafe { lock(&self.textures).destroy(self.api, texture) };
+        }
+    }
+
+    unsafe fn upload_texture(
+        &self,
+        stream: StreamId,
+        to: TextureId,
+        from: NonNull<u8>,
+    ) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the caller's promise.
+        let code = unsafe { lock(&self.textures).upload(self.api, handle(stream), to, from) };
+        self.check(code, "an upload of a texture")
     }
 
     unsafe fn launch(&self, stream: StreamId, launch: &Launch<'_>) -> Result<()> {

@@ -13,6 +13,8 @@ mod decoders;
 mod device;
 #[cfg(feature = "cuda")]
 mod driver;
+#[cfg(feature = "cuda")]
+mod driver_textures;
 pub mod grid;
 mod lane;
 mod layout;
@@ -31,6 +33,7 @@ mod rebuild;
 mod reconstruct;
 mod sink;
 mod stream;
+mod texture;
 pub mod train;
 
 use std::sync::Arc;
@@ -46,6 +49,7 @@ pub use profiled::Profiled;
 pub(crate) use rebuild::{RebuildBlock, RebuildPlanes, Rebuilder};
 pub use sink::{ByteSink, STATUS_FULL, SinkAddresses};
 pub use stream::{KernelTime, Stream, Ticket};
+pub use texture::{Texel, Texture, TextureId};
 
 /// Every GPU that can be used, each with at most `memory` bytes if that is stated.
 ///

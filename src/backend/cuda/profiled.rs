@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::device::{Address, Device, DeviceLimits, EventId, Launch, StreamId};
 use super::stream::KernelTime;
+use super::texture::{Texel, TextureId};
 use crate::Result;
 
 /// A device, and the moments before and after each kernel.
@@ -104,6 +105,25 @@ impl Device for Profiled {
     unsafe fn fill(&self, stream: StreamId, to: Address, byte: u8, bytes: usize) -> Result<()> {
         // SAFETY: as above.
         unsafe { self.device.fill(stream, to, byte, bytes) }
+    }
+
+    fn create_texture(&self, texel: Texel, dims: [u32; 3]) -> Result<TextureId> {
+        self.device.create_texture(texel, dims)
+    }
+
+    unsafe fn destroy_texture(&self, texture: TextureId) {
+        // SAFETY: as above.
+        unsafe { self.device.destroy_texture(texture) }
+    }
+
+    unsafe fn upload_texture(
+        &self,
+        stream: StreamId,
+        to: TextureId,
+        from: NonNull<u8>,
+    ) -> Result<()> {
+        // SAFETY: as above.
+        unsafe { self.device.upload_texture(stream, to, from) }
     }
 
     unsafe fn launch(&self, stream: StreamId, launch: &Launch<'_>) -> Result<()> {

@@ -26,6 +26,11 @@ pub(super) const PTX: &[Ptx] = &[
         text: include_str!("../../../cuda/ptx/grid_weights.sm_75.ptx"),
     },
     Ptx {
+        module: "march",
+        architecture: 75,
+        text: include_str!("../../../cuda/ptx/march.sm_75.ptx"),
+    },
+    Ptx {
         module: "mask",
         architecture: 75,
         text: include_str!("../../../cuda/ptx/mask.sm_75.ptx"),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::device::{Buffer, Device, EventId, HostMemory, Kernel, Launch, StreamId};
+use super::texture::Texture;
 use crate::{Error, Result};
 
 /// Smallest piece of page-locked memory.
@@ -112,6 +113,22 @@ impl Stream {
         // SAFETY: both ranges were checked, and the piece is not handed out again before `recycle`,
         // which waits for the copy.
         unsafe { self.device.upload(self.id, address, start, bytes) }
+    }
+
+    /// Queues a copy of all texels of a texture, `[z][y][x]`, that `write` fills in.
+    ///
+    /// # Errors
+    /// As [`Self::upload`].
+    pub fn upload_texture(&mut self, to: &Texture, write: impl FnOnce(&mut [u8])) -> Result<()> {
+        let bytes = to.bytes();
+        let ticket = self.place(bytes)?;
+        let start = self.start(&ticket)?;
+        // SAFETY: as in `upload_with`.
+        write(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), bytes) });
+        self.idle = false;
+        // SAFETY: the range has the bytes of the texture and is not handed out again before `recycle`, which
+        // waits for the copy.
+        unsafe { self.device.upload_texture(self.id, to.id(), start) }
     }
 
     /// Queues a copy of part of a buffer to the host.

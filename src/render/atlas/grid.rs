@@ -139,6 +139,16 @@ impl AnyGrid {
         with_grid!(self, g => &g.ranges)
     }
 
+    /// Values along x, y, z with apron, farthest place, and cells.
+    pub(in crate::render) fn frame(&self) -> ([usize; 3], [f32; 3], [usize; 3]) {
+        with_grid!(self, g => (g.dims, g.end, g.cells))
+    }
+
+    /// Its values, `[z][y][x]`, little-endian.
+    pub(in crate::render) fn voxels(&self) -> &[u8] {
+        with_grid!(self, g => zerocopy::IntoBytes::as_bytes(&g.values[..]))
+    }
+
     pub(super) fn seen(&self, bound: &dyn OpacityBound) -> Vec<bool> {
         with_grid!(self, g => g.seen(bound))
     }

@@ -56,7 +56,7 @@ pub(in crate::render) struct Tree {
     pub(in crate::render) extent: [u64; 3],
     tiers: Vec<TierFacts>,
     /// Voxel type of all bricks; that of floats if there are none.
-    pub(super) dtype: DType,
+    pub(in crate::render) dtype: DType,
 }
 
 impl Tree {
@@ -155,6 +155,17 @@ impl Tree {
             slot: node.slot,
             level,
         }
+    }
+
+    /// log2 of the side of the root in blocks of the finest tier.
+    pub(in crate::render) fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Nodes, the root first: the first of 8 children, x fastest, or 0, and what is shown by a leaf, or
+    /// `u32::MAX` for nothing.
+    pub(in crate::render) fn nodes(&self) -> impl Iterator<Item = [u32; 2]> {
+        self.nodes.iter().map(|n| [n.child, n.slot])
     }
 
     /// What is shown at a place in voxels of the full resolution.

@@ -9,6 +9,7 @@ mod run;
 mod sample;
 mod secondary;
 
+pub(super) use lamp::Lamp;
 pub(super) use leaves::{Marcher, Ray};
 pub(super) use look::Look;
 pub(super) use sample::{gradient, places};

@@ -134,6 +134,26 @@ impl View {
         self.axes
     }
 
+    /// Where it is.
+    pub(crate) fn eye(&self) -> [f32; 3] {
+        self.eye
+    }
+
+    /// Half the width and height of the picture at depth 1, or at any depth if orthographic.
+    pub(crate) fn half(&self) -> [f32; 2] {
+        self.half
+    }
+
+    /// Pixels for each unit of [`Self::half`].
+    pub(crate) fn pixels_per_half(&self) -> f32 {
+        self.pixels_per_half
+    }
+
+    /// Whether depth becomes size.
+    pub(crate) fn is_perspective(&self) -> bool {
+        self.perspective
+    }
+
     /// What it sees of the box from `lo` to `hi`; `None` if that lies outside the picture.
     pub fn see(&self, lo: [f32; 3], hi: [f32; 3]) -> Option<Seen> {
         let centre = [0, 1, 2].map(|a| (lo[a] + hi[a]) / 2.0);

@@ -3,6 +3,7 @@
 pub mod generate;
 pub mod gpu_decode;
 pub mod gpu_encode;
+pub mod gpu_render;
 pub mod gpu_report;
 pub mod lab;
 pub mod mutate;

@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use hgv::backend::cuda::{Address, Device, DeviceLimits, EventId, Launch, StreamId};
+use hgv::backend::cuda::{
+    Address, Device, DeviceLimits, EventId, Launch, StreamId, Texel, TextureId,
+};
 use hgv::{Error, Result};
 
 /// The order in which threads of a block, and blocks, run.
@@ -83,6 +85,15 @@ struct State {
     used: u64,
     next: u64,
     events: HashMap<u64, Instant>,
+}
+
+/// A texture as `cuda/emu/emu.h` states it; its address is what kernels take.
+#[derive(Debug)]
+#[repr(C)]
+struct EmulatedTexture {
+    texels: Address,
+    dims: [u32; 3],
+    texel_bytes: u32,
 }
 
 /// A kernel as the library states it: its name, threads of a block, bytes of its parameters.
@@ -246,6 +257,43 @@ impl Device for Emulator {
         Ok(())
     }
 
+    fn create_texture(&self, texel: Texel, dims: [u32; 3]) -> Result<TextureId> {
+        let bytes = dims.iter().map(|n| *n as usize).product::<usize>() * texel.size();
+        let texture = Box::new(EmulatedTexture {
+            texels: self.allocate(bytes)?,
+            dims,
+            texel_bytes: texel.size() as u32,
+        });
+        Ok(TextureId(Box::into_raw(texture).expose_provenance() as u64))
+    }
+
+    unsafe fn destroy_texture(&self, texture: TextureId) {
+        // SAFETY: made above and not used again, says the caller.
+        let texture = unsafe { Box::from_raw(texture_at(texture)) };
+        // SAFETY: allocated with it.
+        unsafe { self.release(texture.texels) };
+    }
+
+    unsafe fn upload_texture(
+        &self,
+        stream: StreamId,
+        to: TextureId,
+        from: NonNull<u8>,
+    ) -> Result<()> {
+        // SAFETY: made above and still there, says the caller.
+        let texture = unsafe { &*texture_at(to) };
+        let texels: usize = texture.dims.iter().map(|n| *n as usize).product();
+        // SAFETY: so many bytes were allocated, and are there to be read, says the caller.
+        unsafe {
+            self.upload(
+                stream,
+                texture.texels,
+                from,
+                texels * texture.texel_bytes as usize,
+            )
+        }
+    }
+
     unsafe fn launch(&self, _stream: StreamId, launch: &Launch<'_>) -> Result<()> {
         // SAFETY: the signature is that of emu.cpp.
         let run = unsafe { self.library.get::<LaunchFn>(b"hgv_emu_launch") };
@@ -311,6 +359,10 @@ impl Device for Emulator {
 
 fn pointer(address: Address) -> *mut u8 {
     std::ptr::with_exposed_provenance_mut(address as usize)
+}
+
+fn texture_at(texture: TextureId) -> *mut EmulatedTexture {
+    std::ptr::with_exposed_provenance_mut(texture.0 as usize)
 }
 
 /// The repository, for files that tests read: `HGV_REPOSITORY` where tests run away from it.

@@ -12,6 +12,9 @@ use hgv::backend::BackendChoice;
 use hgv::backend::cpu::CpuBackend;
 use hgv::backend::cuda::{Buffer, CudaBackend, Device, Kernel, Stream, devices};
 use hgv::encode::{EncodeOptions, encode};
+use hgv::render::{
+    Orbit, RenderOptions, Renderer, Sampling, Scene, TransferFunction, dense_bricks, render,
+};
 use hgv::volume::{MemoryVolume, Metadata, Region};
 use hgv::{Error, Volume};
 use hgv_cuda_emulator::driver_folder;
@@ -113,6 +116,11 @@ fn memory_of_the_driver_is_bounded_and_used_again() {
 fn files_are_encoded_and_decoded_through_the_driver() {
     let settings = [("HGV_FAKE_DEVICES", "2")];
     passes("driver", "hidden::encodes_and_decodes", &settings);
+}
+
+#[test]
+fn pictures_are_drawn_through_the_driver() {
+    passes("driver", "hidden::draws", &[]);
 }
 
 #[test]
@@ -308,6 +316,35 @@ mod hidden {
         assert!(on_device == on_cpu);
         let off = |(a, b): (&u8, &u8)| a.abs_diff(*b) > 30;
         assert!(!voxels.iter().zip(&on_cpu).any(off));
+    }
+
+    #[test]
+    #[ignore = "needs a driver"]
+    fn draws() {
+        let extent = [70, 40, 33];
+        let voxels: Vec<i16> = (0..extent.iter().product::<u64>())
+            .map(|i| (i % 70 * 3 + i / 70 % 40 * 2) as i16 - 128)
+            .collect();
+        let source = MemoryVolume::new(extent, &voxels, Metadata::default()).unwrap();
+        let bricks = dense_bricks(&source).unwrap();
+        let device = devices(None).unwrap().remove(0);
+        let size = [20, 16];
+        let camera = Orbit::default().camera(extent, [1.0; 3], size);
+        let scene = Scene::new(camera, TransferFunction::ramp([-128.0, 157.0], 0.2));
+        let mut options = RenderOptions::default();
+        let expected = render(&bricks, &scene, size, &options).unwrap();
+        let renderer = Renderer::new(1 << 30);
+        let mut renderer = renderer.with_device(&device, 16 << 20).unwrap();
+        // Textures are given back when their turn is over.
+        for sampling in [Sampling::Exact, Sampling::Fast, Sampling::Exact] {
+            options.sampling = sampling;
+            let image = renderer.render(&bricks, &scene, size, &options).unwrap();
+            assert!(renderer.stats().uploaded >= 2 * voxels.len() as u64);
+            for (a, b) in image.pixels.iter().zip(&expected.pixels) {
+                let apart = (0..4).map(|c| (a[c] - b[c]).abs()).fold(0.0, f32::max);
+                assert!(apart < 0.02, "{sampling:?}: {a:?}, not {b:?}");
+            }
+        }
     }
 
     #[test]

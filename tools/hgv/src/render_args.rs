@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use hgv::render::{Mode, Orbit, Preset, ToneMapping};
+use hgv::render::{Mode, Orbit, Preset, Sampling, ToneMapping};
 
-use crate::args::InputArgs;
+use crate::args::{InputArgs, MachineArgs};
 use crate::values::{self, RegionArg};
 
 #[derive(Debug, Args)]
@@ -55,6 +55,11 @@ pub(crate) struct RenderArgs {
     pub(crate) look: LookArgs,
     #[command(flatten)]
     pub(crate) caps: CapArgs,
+    /// On a GPU: exact draws what the CPU draws, fast rounds places between voxels to 1/256
+    #[arg(long, value_name = "exact|fast", default_value = "exact")]
+    pub(crate) sampling: SamplingArg,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
     #[command(flatten)]
     pub(crate) raw: InputArgs,
     #[command(flatten)]
@@ -163,6 +168,22 @@ pub(crate) struct LookArgs {
     /// Distance of samples along a ray in voxels
     #[arg(long, value_name = "VOXELS", default_value_t = 0.5, value_parser = values::positive)]
     pub(crate) step: f64,
+}
+
+/// How values between voxels are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SamplingArg {
+    Exact,
+    Fast,
+}
+
+impl From<SamplingArg> for Sampling {
+    fn from(sampling: SamplingArg) -> Self {
+        match sampling {
+            SamplingArg::Exact => Self::Exact,
+            SamplingArg::Fast => Self::Fast,
+        }
+    }
 }
 
 /// What is behind the volume.

@@ -4,6 +4,8 @@
 //!   Bytes that differ are an error.
 //! * `encode RUNS PRESET cpu|no-cpu QUALITY NAME_XxYxZ_DTYPE.raw OUT.hgv` encodes from memory at one step for
 //!   device and CPU (QUALITY as `hgv encode --quality`). Files of two runs that differ are an error.
+//! * `render FRAMES NAME_XxYxZ_DTYPE.raw` draws a volume from FRAMES sides and prints a table in Markdown. Pictures
+//!   that are far from those of the CPU are an error.
 //! * `bandwidth` prints what filling memory moves, in GB/s, alone.
 //! * `report BANDWIDTH LINES.jsonl` prints what the others printed as tables in Markdown. BANDWIDTH is that of
 //!   the memory in GB/s, or - if it is not known.
@@ -19,11 +21,12 @@ use hgv::encode::{EncodeOptions, ModelChoice, Preset, Target};
 use hgv::volume::{MemoryVolume, Region, VoxelSource};
 use hgv_bench::gpu_decode::{DecodeSpeed, decode_speed, least_bytes};
 use hgv_bench::gpu_encode::{EncodeSpeed, Encoded, encode_speed, load_raw};
+use hgv_bench::gpu_render::{RenderSpeed, render_speed, render_table};
 use hgv_bench::gpu_report::tables;
 use serde_json::{Value, json};
 
 const USAGE: &str = "usage: hgv-gpu-bench decode RUNS FILE.hgv ... | encode RUNS PRESET cpu|no-cpu QUALITY \
-                     NAME_XxYxZ_DTYPE.raw OUT.hgv | bandwidth | report BANDWIDTH LINES.jsonl";
+                     NAME_XxYxZ_DTYPE.raw OUT.hgv | render FRAMES NAME_XxYxZ_DTYPE.raw | bandwidth | report BANDWIDTH LINES.jsonl";
 
 fn main() -> Result<(), String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +41,7 @@ fn main() -> Result<(), String> {
             let how = (count(runs)?, cpu == "cpu");
             encode(&device()?, &options, how, volume, Path::new(out))
         }
+        ["render", frames, volume] => pictures(&device()?, volume, count(frames)? as u32),
         ["bandwidth"] => print_bandwidth(&device()?).map_err(|e| e.to_string()),
         ["report", bandwidth, lines] => report(bandwidth, lines),
         _ => Err(USAGE.into()),
@@ -130,6 +134,21 @@ fn encode(
         Ok(())
     } else {
         Err(format!("{volume}: two runs on the device gave other bytes"))
+    }
+}
+
+/// Prints a table for a volume.
+fn pictures(device: &Arc<dyn Device>, volume: &str, frames: u32) -> Result<(), String> {
+    let named = |e: hgv::Error| format!("{volume}: {e}");
+    let source = load_raw(Path::new(volume)).map_err(named)?;
+    let speeds = render_speed(&source, device, frames).map_err(named)?;
+    println!("{}", render_table(&speeds));
+    if speeds.iter().all(RenderSpeed::is_right) {
+        Ok(())
+    } else {
+        Err(format!(
+            "{volume}: pictures of the device and the CPU differ"
+        ))
     }
 }
 

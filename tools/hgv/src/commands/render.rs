@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use hgv::backend::BackendChoice;
 use hgv::render::{
     Image, PathOptions, PathProgress, RenderOptions, Renderer, Scene, ToneMapping,
     TransferFunction, picture_ssim,
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 use super::{Context, Outcome};
 use crate::exr_file;
+use crate::machine;
 use crate::output::human_bytes;
 use crate::paths;
 use crate::progress::seconds;
@@ -41,6 +43,8 @@ struct Json {
     fetched_bytes: u64,
     load_seconds: f64,
     render_seconds: f64,
+    /// What drew the last picture.
+    backend: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ssim: Option<f64>,
     /// Paths of each pixel of the last picture.
@@ -110,13 +114,14 @@ fn text(json: &Json) -> String {
         .samples
         .map_or_else(String::new, |n| format!(", {n} paths a pixel"));
     format!(
-        "{names}: {} x {} pixels{ssim}{paths}, {} bricks, {} fetched in {}{whole}, drawn in {}",
+        "{names}: {} x {} pixels{ssim}{paths}, {} bricks, {} fetched in {}{whole}, drawn in {} on {}",
         json.size[0],
         json.size[1],
         json.bricks,
         human_bytes(json.fetched_bytes),
         seconds(json.load_seconds),
-        seconds(json.render_seconds)
+        seconds(json.render_seconds),
+        json.backend
     )
 }
 
@@ -133,6 +138,7 @@ fn outputs(args: &RenderArgs, files: &SceneFiles) -> Vec<PathBuf> {
 }
 
 fn draw_all(args: &RenderArgs, files: &SceneFiles, context: &Context) -> Result<Json> {
+    let renderer = renderer(args, context)?;
     let open =
         |path: &Path, caps: &CapArgs| Subject::open(path, &args.raw, caps, args.memory, context);
     let subject = open(&args.input, &args.caps)?;
@@ -165,7 +171,7 @@ fn draw_all(args: &RenderArgs, files: &SceneFiles, context: &Context) -> Result<
     let mut job = Job {
         args,
         context,
-        renderer: Renderer::new(args.memory / 2),
+        renderer,
         percent: 0,
         written: false,
         json: Json {
@@ -177,6 +183,7 @@ fn draw_all(args: &RenderArgs, files: &SceneFiles, context: &Context) -> Result<
             load_seconds: 0.0,
             render_seconds: 0.0,
             samples: None,
+            backend: String::new(),
             ssim: None,
             transfer: transfer.clone(),
         },
@@ -251,6 +258,7 @@ impl Job<'_> {
         };
         self.json.render_seconds += start.elapsed().as_secs_f64();
         self.json.bricks = self.renderer.stats().bricks;
+        self.json.backend = self.renderer.backend();
         Ok(image)
     }
 
@@ -263,8 +271,8 @@ impl Job<'_> {
         let _ = self.context.progress.say("drawing", &text);
         let mut options = RenderOptions::default();
         options.step = self.args.look.step as f32;
-        self.renderer
-            .render(bricks, scene, self.args.size, &options)
+        options.sampling = self.args.sampling.into();
+        self.draw(bricks, scene, &options)
     }
 
     fn trace(&mut self, bricks: &Bricks, scene: &Scene) -> Result<Image> {
@@ -324,6 +332,23 @@ impl Job<'_> {
         Ok(())
     }
 
+    fn draw(&mut self, bricks: &Bricks, scene: &Scene, options: &RenderOptions) -> Result<Image> {
+        let size = self.args.size;
+        if let Some(part) = self.renderer.device_lacks(scene)
+            && must_be_device(self.args)
+        {
+            return Err(not_on_device(part));
+        }
+        let error = match self.renderer.render(bricks, scene, size, options) {
+            Err(error) if may_fall_back(self.args, &error) => error,
+            other => return other,
+        };
+        let note = format!("{error}; the CPU draws");
+        self.context.output.remark(&note);
+        self.renderer = Renderer::new(self.args.memory / 2);
+        self.renderer.render(bricks, scene, size, options)
+    }
+
     /// What there is to draw a scene from, once all is there or the time is up.
     fn bricks(&mut self, subject: &Subject, scene: &Scene) -> Result<Bricks> {
         let streamer = match &subject.content {
@@ -376,6 +401,44 @@ impl Job<'_> {
             }
         }
     }
+}
+
+/// Draws on the first GPU, or on the CPU if there is none and none was asked for.
+fn renderer(args: &RenderArgs, context: &Context) -> Result<Renderer> {
+    let on_cpu = || Renderer::new(args.memory / 2);
+    if args.light.path_trace {
+        return if must_be_device(args) {
+            Err(not_on_device("paths of light"))
+        } else {
+            Ok(on_cpu())
+        };
+    }
+    let devices = machine::find(&args.machine, &context.output)?;
+    let Some(device) = devices.first() else {
+        return Ok(on_cpu());
+    };
+    match on_cpu().with_device(device, device.limits().memory) {
+        Err(error) if may_fall_back(args, &error) => {
+            context.output.remark(&format!("{error}; the CPU draws"));
+            Ok(on_cpu())
+        }
+        other => other,
+    }
+}
+
+/// Whether the CPU may draw what a device fails to.
+fn may_fall_back(args: &RenderArgs, error: &Error) -> bool {
+    !must_be_device(args) && matches!(error, Error::Device(_) | Error::DeviceMemory(_))
+}
+
+fn must_be_device(args: &RenderArgs) -> bool {
+    BackendChoice::from(args.machine.backend) == BackendChoice::Cuda
+}
+
+fn not_on_device(part: &str) -> Error {
+    Error::argument(format!(
+        "GPUs do not draw {part}; use --backend auto or --backend cpu"
+    ))
 }
 
 /// Two pictures and their difference, beside each other.

@@ -23,6 +23,7 @@ fn cuda_without_a_gpu_is_one_error_line() {
         &format!("encode {volume} -o o.hgv --backend cuda"),
         "decode v.hgv -o o.npy --backend cuda",
         "decode v.hgv -o o.npy --backend cuda --quiet --json",
+        "render v.hgv -o o.png --size 8x8 --backend cuda",
     ] {
         let run = without_gpu(&work, words);
         assert_eq!(run.status, Some(2), "{words}: {run:?}");
@@ -39,6 +40,21 @@ fn cuda_without_a_gpu_is_one_error_line() {
 }
 
 #[test]
+fn paths_of_light_are_not_for_gpus() {
+    let work = Work::new();
+    let volume = work.raw("v", EXTENT, "uint8");
+    let words = format!("render {volume} -o o.png --size 8x8 --path-trace --samples 1");
+    let run = without_gpu(&work, &format!("{words} --backend cuda"));
+    assert_eq!(run.status, Some(2), "{run:?}");
+    let line = "hgv: error: GPUs do not draw paths of light; use --backend auto or --backend cpu\n";
+    assert_eq!(run.stderr, line);
+    let run = without_gpu(&work, &format!("{words} --json"));
+    assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""));
+    let backend = run.json()["backend"].as_str().unwrap().to_owned();
+    assert!(backend.starts_with("cpu ("), "{backend}");
+}
+
+#[test]
 fn auto_falls_back_to_the_cpu_with_one_line() {
     let work = Work::new();
     let volume = work.raw("v", EXTENT, "uint8");
@@ -50,6 +66,8 @@ fn auto_falls_back_to_the_cpu_with_one_line() {
         (format!("encode {volume} -o e.hgv --backend cpu"), 0),
         ("decode a.hgv -o a.npy".into(), 1),
         ("decode a.hgv -o b.npy --quiet".into(), 0),
+        ("render a.hgv -o a.png --size 8x8".into(), 1),
+        ("render a.hgv -o b.png --size 8x8 --backend cpu".into(), 0),
     ] {
         let run = without_gpu(&work, &words);
         assert_eq!(run.status, Some(0), "{words}: {run:?}");
