@@ -28,8 +28,10 @@ pub(crate) struct Subject {
     pub(crate) extent: [u64; 3],
     /// Distances of voxels, the least one 1.
     pub(crate) spacing: [f32; 3],
-    /// Levels of detail and quality levels that there are.
+    /// Levels of detail and quality levels that there are, for the viewer.
+    #[cfg(feature = "http")]
     pub(crate) lods: u32,
+    #[cfg(feature = "http")]
     pub(crate) levels: u32,
     pub(crate) content: Content,
 }
@@ -79,7 +81,9 @@ impl Subject {
         Ok(Self {
             extent,
             spacing,
+            #[cfg(feature = "http")]
             lods,
+            #[cfg(feature = "http")]
             levels,
             content,
         })
