@@ -112,22 +112,12 @@ impl<'a> Medium<'a> {
     ) -> Option<Particle> {
         let mut pieces = Pieces::new(self, ray, leave);
         let mut t = enter;
-        let mut depth = random.depth();
-        while let Some(piece) = pieces.at(t) {
-            let whole = piece.most * (piece.end - t) as f32;
-            if whole <= depth {
-                depth -= whole;
-                t = piece.end;
-                continue;
-            }
-            t += f64::from(depth / piece.most);
-            let place = ray.at(t);
+        while let Some(piece) = pieces.next(&mut t, random) {
             if let Some(slot) = piece.slot
-                && let Some(found) = self.look_at(slot, place, random.uniform() * piece.most)
+                && let Some(found) = self.look_at(slot, ray.at(t), random.uniform() * piece.most)
             {
                 return Some(found);
             }
-            depth = random.depth();
         }
         None
     }
@@ -137,15 +127,7 @@ impl<'a> Medium<'a> {
         let mut pieces = Pieces::new(self, ray, leave);
         let mut t = enter;
         let mut left = 1.0;
-        let mut depth = random.depth();
-        while let Some(piece) = pieces.at(t) {
-            let whole = piece.most * (piece.end - t) as f32;
-            if whole <= depth {
-                depth -= whole;
-                t = piece.end;
-                continue;
-            }
-            t += f64::from(depth / piece.most);
+        while let Some(piece) = pieces.next(&mut t, random) {
             if let Some(slot) = piece.slot {
                 left *= 1.0 - (self.extinction(slot, ray.at(t)) / piece.most).min(1.0);
             }
@@ -155,7 +137,6 @@ impl<'a> Medium<'a> {
                 }
                 left *= 2.0;
             }
-            depth = random.depth();
         }
         left
     }
@@ -254,6 +235,22 @@ impl<'a> Pieces<'a> {
             nudge: 1e-7 * unit.max(leave.abs().min(1e12)),
             slot: None,
             exit: f64::NEG_INFINITY,
+        }
+    }
+
+    /// Moves `t` to where light would meet the next particle if each piece were as dense as its bound, and
+    /// returns the piece; none at the end of the ray.
+    fn next(&mut self, t: &mut f64, random: &mut Random) -> Option<Piece> {
+        let mut depth = random.depth();
+        loop {
+            let piece = self.at(*t)?;
+            let whole = piece.most * (piece.end - *t) as f32;
+            if whole > depth {
+                *t += f64::from(depth / piece.most);
+                return Some(piece);
+            }
+            depth -= whole;
+            *t = piece.end;
         }
     }
 

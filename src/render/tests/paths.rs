@@ -73,18 +73,19 @@ fn a_ball_stops_what_its_chords_say() {
     assert!((found - expected).abs() < 0.008, "{found} {expected}");
 }
 
+/// White matter seen from beside it.
+fn from_aside(made: &Made) -> Scene {
+    let transfer = white(&[(10.0, 0.0), (60.0, 0.12), (127.0, 0.5)]);
+    let projection = Projection::Perspective(0.6);
+    flat(made, [70.0, 33.0, 50.0], projection, transfer)
+}
+
 /// Whatever scatters all light, in light that is the same from everywhere, cannot be seen.
 #[test]
 fn white_is_white_in_white_light() {
     for (value, anisotropy) in [(noise as fn([u64; 3]) -> f32, 0.6), (balls, 0.0)] {
         let made = Made::new([40, 33, 37], 4, false, value);
-        let transfer = white(&[(10.0, 0.0), (60.0, 0.12), (127.0, 0.5)]);
-        let mut scene = flat(
-            &made,
-            [70.0, 33.0, 50.0],
-            Projection::Perspective(0.6),
-            transfer,
-        );
+        let mut scene = from_aside(&made);
         scene.background = Background::Colour([1.0; 3]);
         scene.spacing = [0.8, 1.0, 1.3];
         scene.material = Material {
@@ -164,13 +165,7 @@ fn single_scattering_is_an_integral() {
 #[test]
 fn pictures_hang_on_the_seed_alone() {
     let made = Made::new([40, 33, 37], 4, false, balls);
-    let transfer = white(&[(10.0, 0.0), (60.0, 0.12), (127.0, 0.5)]);
-    let mut scene = flat(
-        &made,
-        [70.0, 33.0, 50.0],
-        Projection::Perspective(0.6),
-        transfer,
-    );
+    let mut scene = from_aside(&made);
     scene.lights = vec![Light::default()];
     scene.material = Material::default();
     let bricks = made.bricks(|_| Some(0));

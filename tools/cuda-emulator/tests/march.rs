@@ -274,14 +274,16 @@ fn fast() -> RenderOptions {
     options
 }
 
+/// All scenes as the CPU draws them.
+fn drawn_by_cpu(bricks: &Bricks) -> Vec<Image> {
+    let draw = |(_, scene): &(_, Scene)| render(bricks, scene, SIZE, &RenderOptions::default());
+    scenes().iter().map(|s| draw(s).unwrap()).collect()
+}
+
 #[test]
 fn textures_show_nearly_the_same() {
     let bricks = mixed_bricks(DType::Float32);
-    let options = RenderOptions::default();
-    let expected: Vec<Image> = scenes()
-        .iter()
-        .map(|(_, scene)| render(&bricks, scene, SIZE, &options).unwrap())
-        .collect();
+    let expected = drawn_by_cpu(&bricks);
     for_each_device(|device| {
         let mut renderer = on_device(device);
         for ((name, scene), expected) in scenes().iter().zip(&expected) {
@@ -300,14 +302,11 @@ fn textures_show_nearly_the_same() {
 #[test]
 fn every_kind_of_scene_is_that_of_the_cpu() {
     let bricks = mixed_bricks(DType::Float32);
-    let options = RenderOptions::default();
-    let expected: Vec<Image> = scenes()
-        .iter()
-        .map(|(_, scene)| render(&bricks, scene, SIZE, &options).unwrap())
-        .collect();
+    let expected = drawn_by_cpu(&bricks);
     for_each_device(|device| {
         let mut renderer = on_device(device);
         for ((name, scene), expected) in scenes().iter().zip(&expected) {
+            let options = RenderOptions::default();
             let image = renderer.render(&bricks, scene, SIZE, &options).unwrap();
             let apart = apart(&image, expected);
             assert!(apart <= MOST, "{name}, {}: {apart}", device.name());

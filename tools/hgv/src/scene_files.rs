@@ -1,4 +1,4 @@
-//! Files that say what `hgv render` draws, and how.
+//! Files that say what is drawn, and how.
 
 use std::path::{Path, PathBuf};
 
@@ -36,12 +36,16 @@ impl SceneFiles {
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+/// What a file of JSON says: a scene, a film or a transfer function.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Input`] for a file that is too long, or says something else.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let failed = |e| Error::io(path.display().to_string(), e);
     let size = path.metadata().map_err(failed)?.len();
     if size > MAX_JSON {
         return Err(Error::Input(format!(
-            "{}: {size} bytes describe no scene; at most {MAX_JSON} are read",
+            "{}: {size} bytes; at most {MAX_JSON} are read",
             path.display()
         )));
     }

@@ -15,11 +15,10 @@ use crate::commands::Context;
 use crate::input::{self, Input};
 use crate::output::human_bytes;
 use crate::render_args::{CapArgs, LookArgs, TransferArg};
+use crate::scene_files;
 
 /// How often a wait looks for an interrupt.
 const TICK: Duration = Duration::from_millis(100);
-/// Most bytes of a file with a transfer function.
-const MAX_JSON: u64 = 16 << 20;
 /// Values that say as much of a volume as all of them.
 const SOME: usize = 4 << 20;
 
@@ -95,7 +94,7 @@ impl Subject {
     /// What a file with one says, or what reading the values says.
     pub(crate) fn transfer(&self, look: &LookArgs, context: &Context) -> Result<TransferFunction> {
         match &look.transfer {
-            Some(TransferArg::File(path)) => read_transfer(path),
+            Some(TransferArg::File(path)) => scene_files::read(path),
             _ => transfer_from(&self.some_values(context)?, look),
         }
     }
@@ -136,7 +135,7 @@ impl Subject {
 /// What a file with one says.
 pub(crate) fn transfer_from(values: &[f32], look: &LookArgs) -> Result<TransferFunction> {
     Ok(match (&look.transfer, look.mode) {
-        (Some(TransferArg::File(path)), _) => read_transfer(path)?,
+        (Some(TransferArg::File(path)), _) => scene_files::read(path)?,
         (Some(TransferArg::Preset(preset)), _) => preset.transfer(range_of(values)),
         (_, Mode::Maximum | Mode::Mean) => TransferFunction::ramp(range_of(values), 1.0),
         _ => TransferFunction::from_values(values),
@@ -198,19 +197,6 @@ fn spacing(metadata: &Metadata) -> [f32; 3] {
         .copied()
         .fold(f64::INFINITY, f64::min);
     metadata.spacing.map(|s| (s / least) as f32)
-}
-
-fn read_transfer(path: &Path) -> Result<TransferFunction> {
-    let failed = |e| Error::io(path.display().to_string(), e);
-    let size = path.metadata().map_err(failed)?.len();
-    if size > MAX_JSON {
-        return Err(Error::Input(format!(
-            "{}: {size} bytes are no transfer function",
-            path.display()
-        )));
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    serde_json::from_str(&text).map_err(|e| Error::Input(format!("{}: {e}", path.display())))
 }
 
 /// Half of the memory is for bricks to draw from; of the rest most is for voxels.

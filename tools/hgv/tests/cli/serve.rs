@@ -15,6 +15,15 @@ pub(crate) struct Serving {
     pub(crate) address: String,
 }
 
+/// The address in the line of JSON with which a server begins.
+pub(crate) fn announced_url(child: &mut Child) -> String {
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let json: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"));
+    json["url"].as_str().unwrap().to_owned()
+}
+
 impl Serving {
     /// Serves with `hgv serve WORDS`.
     pub(crate) fn start(work: &Work, words: &str) -> Self {
@@ -24,12 +33,7 @@ impl Serving {
     fn start_with(work: &Work, words: &str) -> Self {
         let words = format!("serve {words} --addr 127.0.0.1:0 --json");
         let mut child = work.command(&words).spawn().unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let json: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"));
-        let url = json["url"].as_str().unwrap();
-        let address = url
+        let address = announced_url(&mut child)
             .trim_start_matches("http://")
             .trim_end_matches('/')
             .to_owned();

@@ -1,6 +1,6 @@
 //! `hgv view` from the outside: who may see it, and what it says over the WebSocket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-use crate::serve::{Reply, reply};
+use crate::serve::{Reply, announced_url, reply};
 use crate::support::{Work, assert_keys};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,11 +27,7 @@ impl Viewing {
     pub(crate) fn start(work: &Work, words: &str) -> Self {
         let words = format!("view {words} --no-open --json --quiet");
         let mut child = work.command(&words).spawn().unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let json: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"));
-        let url = json["url"].as_str().unwrap();
+        let url = announced_url(&mut child);
         let rest = url.strip_prefix("http://").unwrap();
         let (host, path) = rest.split_once('/').unwrap();
         Self {
